@@ -1,0 +1,49 @@
+//! The bell: how another thread wakes an executor that sleeps in its ring.
+//!
+//! The executor keeps a read of the bell's eventfd in its ring; to ring is to write to it. That
+//! costs a system call, so it is done only where the executor sleeps or is about to (`armed.rs`
+//! has the protocol).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::armed::Armed;
+
+/// The bell of one executor, shared with all that push to its inbound queues.
+#[repr(align(128))]
+pub struct Bell {
+    armed: Armed,
+    eventfd: OwnedFd,
+}
+
+impl Bell {
+    /// Makes a bell; fails where no descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Bell { armed: Armed::new(), eventfd: eventfd(0, EventfdFlags::CLOEXEC)? })
+    }
+
+    /// Wakes the executor if it sleeps. Call it after each push to one of its inbound queues.
+    pub fn ring(&self) {
+        if self.armed.must_ring() {
+            // The count cannot overflow (2^64 - 2 rings unread), and any count wakes.
+            let _ = rustix::io::write(&self.eventfd, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Before sleeping; every inbound queue is looked at after this.
+    pub(crate) fn arm(&self) {
+        self.armed.arm();
+    }
+
+    /// After waking.
+    pub(crate) fn disarm(&self) {
+        self.armed.disarm();
+    }
+
+    /// The eventfd that the executor's ring reads.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.eventfd.as_fd()
+    }
+}

@@ -1,0 +1,112 @@
+//! What the code that runs on an executor's thread reaches: its ring, tasks, timers, sources.
+//!
+//! Each part has a cell of its own, borrowed for one call and never across a poll or a callback.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::stats::ExecutorStats;
+use super::tasks::LocalTasks;
+use super::timer::Wheel;
+use super::waker::{self, Remote};
+use crate::net::listeners::Listeners;
+use crate::net::ring::{Ring, RingConfig};
+use crate::net::streams::Streams;
+use crate::pool::FinishSource;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+}
+
+/// The state of one executor, on its thread.
+pub(crate) struct Core {
+    pub(crate) index: usize,
+    pub(crate) ring: RefCell<Ring>,
+    pub(crate) streams: RefCell<Streams>,
+    pub(crate) listeners: RefCell<Listeners>,
+    pub(crate) tasks: RefCell<LocalTasks>,
+    pub(crate) timers: RefCell<Wheel>,
+    pub(crate) sources: RefCell<Vec<Rc<dyn FinishSource>>>,
+    /// Woken when no task of a pool is in flight any more.
+    pub(crate) quiet_waker: RefCell<Option<Waker>>,
+    pub(crate) remote: Arc<Remote>,
+    pub(crate) stats: Arc<ExecutorStats>,
+    pub(crate) panics: Cell<u64>,
+    started: Instant,
+    now_ms: Cell<u64>,
+}
+
+impl Core {
+    /// Makes this thread an executor.
+    pub(crate) fn enter(
+        index: usize,
+        remote: Arc<Remote>,
+        stats: Arc<ExecutorStats>,
+        config: RingConfig,
+    ) -> io::Result<Rc<Core>> {
+        let mut ring = Ring::new(config)?;
+        ring.listen_to_bell(remote.bell.fd().as_raw_fd());
+        let core = Rc::new(Core {
+            index,
+            ring: RefCell::new(ring),
+            streams: RefCell::new(Streams::new()),
+            listeners: RefCell::new(Listeners::new()),
+            tasks: RefCell::new(LocalTasks::new(remote.clone())),
+            timers: RefCell::new(Wheel::new()),
+            sources: RefCell::new(Vec::new()),
+            quiet_waker: RefCell::new(None),
+            remote: remote.clone(),
+            stats,
+            panics: Cell::new(0),
+            started: Instant::now(),
+            now_ms: Cell::new(0),
+        });
+        waker::enter_thread(Some(remote));
+        CURRENT.set(Some(core.clone()));
+        Ok(core)
+    }
+
+    /// Ends what [`enter`](Self::enter) began.
+    pub(crate) fn leave() {
+        waker::enter_thread(None);
+        CURRENT.set(None);
+    }
+
+    /// The executor of this thread, if it is one.
+    pub(crate) fn current() -> Option<Rc<Core>> {
+        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+    }
+
+    /// Adds a local task and queues it.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        let key = self.tasks.borrow_mut().insert(Box::pin(future));
+        waker::push_ready(key);
+    }
+
+    /// Milliseconds since the executor started, as of this turn.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms.get()
+    }
+
+    /// Reads the clock, once a turn.
+    pub(crate) fn update_clock(&self) {
+        let elapsed = self.started.elapsed();
+        self.now_ms.set(elapsed.as_millis() as u64);
+    }
+
+    /// How long the loop may sleep for its timers; None: for ever.
+    pub(crate) fn until_next_timer(&self) -> Option<Duration> {
+        let at = Duration::from_millis(self.timers.borrow().next_turn_ms()?);
+        Some(at.saturating_sub(self.started.elapsed()))
+    }
+
+    /// Tasks of pools that this executor dispatched and whose finish has not come home.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.sources.borrow().iter().map(|source| source.in_flight()).sum()
+    }
+}

@@ -1,0 +1,205 @@
+//! Executors: one pinned thread a CPU, hosted by glommio, running a loop of the project's own.
+//!
+//! [`Executor::start`] places a thread with glommio and runs a main future on it, until that
+//! ends. Code on the thread uses [`spawn_local`], [`sleep`], [`Deadline`] and the sockets of
+//! [`net`](crate::net); all of it stays on the thread and none of it locks.
+
+mod schedule;
+mod stats;
+mod tasks;
+mod time;
+mod timer;
+mod turn;
+mod waker;
+
+pub(crate) mod core;
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+
+pub use self::stats::{ExecutorSnapshot, ExecutorStats};
+pub use self::time::{Deadline, Sleep, sleep, unix_seconds};
+pub use self::turn::yield_now;
+
+pub(crate) use self::tasks::drop_quietly;
+
+use self::core::Core;
+use self::turn::{Turns, spawn_main};
+use self::waker::Remote;
+use crate::bell::Bell;
+use crate::net::ring::RingConfig;
+use crate::pool::FinishSource;
+
+/// What glommio's reactor may lock for its own buffers; the serving path does not use it.
+const GLOMMIO_IO_MEMORY_BYTES: usize = 64 << 10;
+
+/// Where and how an executor runs.
+#[derive(Clone, Debug)]
+pub struct ExecutorConfig {
+    /// Its number, from 0, unique in the process.
+    pub index: usize,
+    /// The CPU it is pinned to, which must be in the affinity mask (see `placement`).
+    pub cpu: usize,
+    /// Sizes of its ring.
+    pub ring: RingConfig,
+    /// How long it looks for work before it sleeps; zero by default.
+    pub spin: Duration,
+}
+
+/// A running executor, from outside.
+#[derive(Debug)]
+pub struct Executor {
+    handle: ExecutorJoinHandle<io::Result<()>>,
+    stats: Arc<ExecutorStats>,
+}
+
+/// An executor could not start, or ended other than by the end of its main future.
+#[derive(Debug)]
+pub enum ExecutorError {
+    /// glommio could not place the thread or make its rings.
+    Host {
+        /// The executor's number.
+        index: usize,
+        /// The CPU it should run on.
+        cpu: usize,
+        /// What glommio said.
+        cause: String,
+    },
+    /// The executor's own ring failed.
+    Ring {
+        /// The executor's number.
+        index: usize,
+        /// The failed call's error.
+        cause: io::Error,
+    },
+}
+
+impl Executor {
+    /// Starts the executor; `main` makes its main future, on its thread.
+    ///
+    /// `bell` is rung by other threads to wake it. The executor ends when the main future does:
+    /// tasks that are left are dropped, their sockets closed.
+    pub fn start<F>(
+        config: ExecutorConfig,
+        bell: Arc<Bell>,
+        main: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<Executor, ExecutorError>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let stats = Arc::new(ExecutorStats::default());
+        let (index, cpu) = (config.index, config.cpu);
+        let for_thread = stats.clone();
+        let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))
+            .name(&format!("exec-{index}"))
+            .io_memory(GLOMMIO_IO_MEMORY_BYTES)
+            .spawn(move || async move { host(config, bell, for_thread, main) })
+            .map_err(|cause| ExecutorError::Host { index, cpu, cause: cause.to_string() })?;
+        Ok(Executor { handle, stats })
+    }
+
+    /// The counters of this executor.
+    pub fn stats(&self) -> &Arc<ExecutorStats> {
+        &self.stats
+    }
+
+    /// Waits for the end of the executor.
+    pub fn join(self, index: usize, cpu: usize) -> Result<(), ExecutorError> {
+        match self.handle.join() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(cause)) => Err(ExecutorError::Ring { index, cause }),
+            Err(cause) => Err(ExecutorError::Host { index, cpu, cause: cause.to_string() }),
+        }
+    }
+}
+
+/// Runs the loop inside glommio's one task, which it does not leave before the end.
+fn host<F>(
+    config: ExecutorConfig,
+    bell: Arc<Bell>,
+    stats: Arc<ExecutorStats>,
+    main: impl FnOnce() -> F,
+) -> io::Result<()>
+where
+    F: Future<Output = ()> + 'static,
+{
+    // glommio appends a number of its own; the name says role and index.
+    if let Ok(name) = std::ffi::CString::new(format!("exec-{}", config.index)) {
+        let _ = rustix::thread::set_name(&name);
+    }
+    let remote = Arc::new(Remote::new(bell));
+    let core = Core::enter(config.index, remote, stats, config.ring)?;
+    let done = Rc::new(Cell::new(false));
+    spawn_main(&core, main(), done.clone());
+    let mut turns = Turns::new(core, config.spin);
+    let ran = turns.run(&done);
+    let closed = turns.close();
+    Core::leave();
+    ran.and(closed)
+}
+
+/// Runs `future` on this executor, as a task of its own.
+///
+/// A panic in it ends that task only; it is counted in [`ExecutorSnapshot::panics`].
+///
+/// # Panics
+/// On a thread that is not an executor's.
+pub fn spawn_local(future: impl Future<Output = ()> + 'static) {
+    current().spawn(future);
+}
+
+/// The number of the executor that runs this thread, if one does.
+pub fn current_index() -> Option<usize> {
+    Core::current().map(|core| core.index)
+}
+
+/// Has the loop deliver the finishes of `source` on each of its turns.
+///
+/// # Panics
+/// On a thread that is not an executor's.
+pub fn add_finish_source(source: Rc<dyn FinishSource>) {
+    current().sources.borrow_mut().push(source);
+}
+
+/// Waits until every task that this executor dispatched has finished and was delivered.
+///
+/// One caller at a time: a second takes the first one's place.
+///
+/// # Panics
+/// On a thread that is not an executor's.
+pub async fn tasks_quiet() {
+    let core = current();
+    std::future::poll_fn(|context| {
+        if core.in_flight() == 0 {
+            return std::task::Poll::Ready(());
+        }
+        *core.quiet_waker.borrow_mut() = Some(context.waker().clone());
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+pub(crate) fn current() -> Rc<Core> {
+    Core::current().expect("called on a thread that is not an executor's")
+}
+
+impl fmt::Display for ExecutorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExecutorError::Host { index, cpu, cause } => {
+                write!(f, "exec-{index} could not run on CPU {cpu}: {cause}")
+            }
+            ExecutorError::Ring { index, cause } => {
+                write!(f, "the io_uring of exec-{index} failed: {cause}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ExecutorError {}

@@ -1,0 +1,265 @@
+//! The executor's loop: the one permanent task that glommio hosts on a serving core.
+//!
+//! ```text
+//! loop {
+//!     completions → streams, listeners, the bell      wake their tasks
+//!     finish rings → on_finish, waiting futures
+//!     inbox of wakes from other threads
+//!     ready tasks, at most POLLS_PER_TURN
+//!     timers
+//!     nothing ready: arm the bell, look at every inbound queue again, then
+//!     submit and wait in the ring for a completion, the bell or the next timer
+//! }
+//! ```
+//!
+//! The loop never returns to glommio before the executor ends: glommio's scheduler can park with
+//! runnable tasks (see ARCHITECTURE.md). It sleeps in its own ring and costs nothing when idle.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::core::Core;
+use super::stats::ExecutorSnapshot;
+use super::tasks::drop_quietly;
+use super::waker::{pop_ready, push_ready, ready_len};
+use crate::net::ring::{Completion, Kind};
+
+/// Polls between two looks at completions, finishes and timers: what bounds their delay.
+const POLLS_PER_TURN: usize = 256;
+/// How long the end of an executor waits for its cancelled operations.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// The loop and its scratch space.
+pub(super) struct Turns {
+    core: Rc<Core>,
+    spin: Duration,
+    completions: Vec<Completion>,
+    due: Vec<Waker>,
+    counts: ExecutorSnapshot,
+}
+
+impl Turns {
+    pub(super) fn new(core: Rc<Core>, spin: Duration) -> Self {
+        Turns {
+            core,
+            spin,
+            completions: Vec::new(),
+            due: Vec::new(),
+            counts: ExecutorSnapshot::default(),
+        }
+    }
+
+    /// Turns until `done` is set, which the main task does when it ends.
+    pub(super) fn run(&mut self, done: &Cell<bool>) -> io::Result<()> {
+        loop {
+            self.turn();
+            if done.get() {
+                return Ok(());
+            }
+            self.wait()?;
+        }
+    }
+
+    fn turn(&mut self) {
+        self.counts.turns += 1;
+        self.core.update_clock();
+        self.take_completions();
+        self.deliver_finishes();
+        self.core.remote.drain_inbox();
+        self.poll_ready();
+        self.fire_timers();
+    }
+
+    /// Submits what the turn queued and, with nothing left to do, sleeps.
+    fn wait(&mut self) -> io::Result<()> {
+        let wait = (ready_len() == 0 && self.may_sleep()).then(|| self.core.until_next_timer());
+        if wait.is_some() {
+            self.counts.sleeps += 1;
+        }
+        let result = self.core.ring.borrow_mut().enter(wait);
+        self.core.remote.bell.disarm();
+        self.publish();
+        result
+    }
+
+    /// Arms the bell, then looks at every inbound queue again: a push that the look misses sees
+    /// the armed bell and rings it.
+    fn may_sleep(&mut self) -> bool {
+        if !self.spin.is_zero() && self.spin_for_work() {
+            return false;
+        }
+        self.core.remote.bell.arm();
+        !self.has_inbound()
+    }
+
+    fn has_inbound(&self) -> bool {
+        self.core.remote.has_wakes()
+            || self.core.sources.borrow().iter().any(|source| source.has_finishes())
+    }
+
+    /// Looks for work without sleeping, for the configured time.
+    fn spin_for_work(&mut self) -> bool {
+        if self.core.ring.borrow_mut().enter(None).is_err() {
+            return true;
+        }
+        let start = Instant::now();
+        let limit = self.core.until_next_timer().map_or(self.spin, |next| next.min(self.spin));
+        while start.elapsed() < limit {
+            if self.has_inbound() || self.core.ring.borrow_mut().has_completions() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        false
+    }
+
+    fn take_completions(&mut self) {
+        let core = self.core.clone();
+        let (mut ring, mut streams) = (core.ring.borrow_mut(), core.streams.borrow_mut());
+        ring.completions(&mut self.completions);
+        for completion in self.completions.drain(..) {
+            let waker = match completion.token.kind {
+                Kind::Bell => {
+                    ring.listen_to_bell(core.remote.bell.fd().as_raw_fd());
+                    continue;
+                }
+                Kind::Accept => {
+                    let mut listeners = core.listeners.borrow_mut();
+                    if let Some(waker) = listeners.complete(&mut ring, completion) {
+                        waker.wake_by_ref();
+                    }
+                    continue;
+                }
+                Kind::Cancel => continue,
+                Kind::Recv | Kind::Send | Kind::Close => streams.complete(&mut ring, completion),
+            };
+            if let Some(waker) = waker {
+                waker.wake_by_ref();
+            }
+        }
+        streams.feed_starved(&mut ring);
+    }
+
+    fn deliver_finishes(&mut self) {
+        let mut at = 0;
+        // Cloned one by one: a callback may add a source.
+        while let Some(source) = self.source(at) {
+            self.counts.finishes += source.drain() as u64;
+            at += 1;
+        }
+        if at > 0 && self.core.quiet_waker.borrow().is_some() && self.core.in_flight() == 0 {
+            if let Some(waker) = self.core.quiet_waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn source(&self, at: usize) -> Option<Rc<dyn crate::pool::FinishSource>> {
+        self.core.sources.borrow().get(at).cloned()
+    }
+
+    fn poll_ready(&mut self) {
+        for _ in 0..POLLS_PER_TURN.min(ready_len().max(1)) {
+            let Some(key) = pop_ready() else { return };
+            let Some(mut polling) = self.core.tasks.borrow_mut().begin_poll(key) else { continue };
+            self.counts.polls += 1;
+            match polling.poll(&self.core.panics) {
+                Poll::Pending => self.core.tasks.borrow_mut().put_back(polling),
+                Poll::Ready(()) => {
+                    let future = self.core.tasks.borrow_mut().remove(polling);
+                    drop_quietly(future);
+                }
+            }
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        self.core.timers.borrow_mut().turn(self.core.now_ms(), &mut self.due);
+        self.due.drain(..).for_each(Waker::wake);
+    }
+
+    fn publish(&mut self) {
+        self.counts.enters = self.core.ring.borrow().enters();
+        self.counts.streams = self.core.streams.borrow().len() as u64;
+        self.counts.panics = self.core.panics.get();
+        self.core.stats.publish(&self.counts);
+    }
+
+    /// Drops the tasks that are left and closes their sockets, so that none leaks.
+    pub(super) fn close(&mut self) -> io::Result<()> {
+        let left = self.core.tasks.borrow_mut().remove_all();
+        left.into_iter().for_each(drop_quietly);
+        while pop_ready().is_some() {}
+        let give_up = Instant::now() + CLOSE_LIMIT;
+        {
+            let mut ring = self.core.ring.borrow_mut();
+            self.core.listeners.borrow_mut().close_all(&mut ring);
+            self.core.streams.borrow_mut().close_all(&mut ring);
+        }
+        // The bell's read is the one operation left in flight: ring it to complete it.
+        self.core.remote.bell.arm();
+        self.core.remote.bell.ring();
+        while self.core.ring.borrow().in_flight() > 0 && Instant::now() < give_up {
+            self.core.ring.borrow_mut().enter(Some(Some(Duration::from_millis(10))))?;
+            self.settle_completions();
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Like `take_completions`, with nobody left to wake and the bell not listened to again.
+    fn settle_completions(&mut self) {
+        let core = self.core.clone();
+        let mut ring = core.ring.borrow_mut();
+        ring.completions(&mut self.completions);
+        for completion in self.completions.drain(..) {
+            match completion.token.kind {
+                Kind::Accept => {
+                    core.listeners.borrow_mut().complete(&mut ring, completion);
+                }
+                Kind::Bell | Kind::Cancel => {}
+                _ => {
+                    core.streams.borrow_mut().complete(&mut ring, completion);
+                }
+            }
+        }
+    }
+}
+
+/// Lets the other ready tasks run before the caller goes on.
+pub async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Starts the main task of an executor: its end ends the loop.
+pub(super) fn spawn_main(
+    core: &Rc<Core>,
+    main: impl Future<Output = ()> + 'static,
+    done: Rc<Cell<bool>>,
+) {
+    /// Set when the main task ends, by a panic too.
+    struct Done(Rc<Cell<bool>>);
+    impl Drop for Done {
+        fn drop(&mut self) {
+            self.0.set(true);
+        }
+    }
+    let done = Done(done);
+    let key = core.tasks.borrow_mut().insert(Box::pin(async move {
+        let _done = done;
+        main.await;
+    }));
+    push_ready(key);
+}

@@ -1,0 +1,24 @@
+//! Pinned io_uring executors and task worker pools: the runtime beneath the HTTP server.
+//!
+//! Data flows through the modules in this order:
+//!
+//! - [`topology`], [`placement`], [`cpu_list`], [`probe`]: what the machine is, who runs where,
+//!   and whether the kernel gives what is needed, before anything starts;
+//! - [`executor`]: one pinned thread a CPU with its loop, local tasks, wakers and timers;
+//! - [`net`]: that executor's sockets, on an io_uring ring of its own;
+//! - [`pool`]: task workers, their bounded queue, and the finish rings that bring results home;
+//! - [`bell`]: how another thread wakes an executor, at no cost while it is awake.
+
+#![cfg(target_os = "linux")]
+
+pub mod bell;
+pub mod cpu_list;
+pub mod executor;
+pub mod net;
+pub mod placement;
+pub mod pool;
+pub mod probe;
+pub mod topology;
+
+mod armed;
+mod sync;

@@ -1,0 +1,183 @@
+//! Listening sockets: a multishot accept each, and the queue of what it accepted.
+//!
+//! An accept that fails (no descriptors left, for instance) ends the multishot; the error goes to
+//! whoever accepts, and the next call arms it again. So the owner decides how long to pause.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::task::Waker;
+
+use rustix::net::SocketFlags;
+use slab::Slab;
+
+use super::ring::{Completion, GENERATION_MASK, Kind, Ring, Token};
+
+/// Accepted sockets that may wait for their owner before accepting stops.
+const ACCEPTED_MAX: usize = 256;
+
+/// Names a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListenerKey {
+    index: u32,
+    generation: u32,
+}
+
+struct Listener {
+    socket: OwnedFd,
+    generation: u32,
+    armed: bool,
+    cancelling: bool,
+    closing: bool,
+    error: Option<i32>,
+    accepted: VecDeque<OwnedFd>,
+    waker: Option<Waker>,
+}
+
+/// The listeners of an executor.
+pub(crate) struct Listeners {
+    slots: Slab<Listener>,
+    next_generation: u32,
+}
+
+impl Listeners {
+    pub(crate) fn new() -> Self {
+        Listeners { slots: Slab::new(), next_generation: 0 }
+    }
+
+    /// Takes over a socket that listens already.
+    pub(crate) fn insert(&mut self, socket: OwnedFd) -> ListenerKey {
+        let generation = self.next_generation;
+        self.next_generation = (generation + 1) & GENERATION_MASK;
+        let index = self.slots.insert(Listener {
+            socket,
+            generation,
+            armed: false,
+            cancelling: false,
+            closing: false,
+            error: None,
+            accepted: VecDeque::new(),
+            waker: None,
+        });
+        ListenerKey { index: index as u32, generation }
+    }
+
+    /// The next connection; with none there, arms the accept and keeps `waker`.
+    pub(crate) fn next(
+        &mut self,
+        ring: &mut Ring,
+        key: ListenerKey,
+        waker: &Waker,
+    ) -> Option<io::Result<OwnedFd>> {
+        let listener = self.get(key)?;
+        if let Some(socket) = listener.accepted.pop_front() {
+            return Some(Ok(socket));
+        }
+        if let Some(errno) = listener.error.take() {
+            return Some(Err(io::Error::from_raw_os_error(errno)));
+        }
+        if !listener.armed {
+            listener.armed = true;
+            ring.accept(listener.socket.as_raw_fd(), key.token());
+        }
+        listener.waker = Some(waker.clone());
+        None
+    }
+
+    /// Stops accepting; what was accepted still waits in the queue.
+    pub(crate) fn pause(&mut self, ring: &mut Ring, key: ListenerKey) {
+        if let Some(listener) = self.get(key) {
+            listener.cancel(ring, key);
+        }
+    }
+
+    /// Whether no accept is armed, so that the descriptor may be used directly.
+    pub(crate) fn is_paused(&mut self, key: ListenerKey, waker: &Waker) -> bool {
+        self.get(key).is_none_or(|listener| {
+            if listener.armed {
+                listener.waker = Some(waker.clone());
+            }
+            !listener.armed
+        })
+    }
+
+    /// Takes what was accepted and what the kernel's backlog still holds. Call it when paused.
+    pub(crate) fn take_all(&mut self, key: ListenerKey) -> Vec<OwnedFd> {
+        let Some(listener) = self.get(key) else { return Vec::new() };
+        let mut sockets: Vec<_> = listener.accepted.drain(..).collect();
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        while let Ok(socket) = rustix::net::accept_with(&listener.socket, flags) {
+            sockets.push(socket);
+        }
+        sockets
+    }
+
+    /// Closes the listener, once its accept is cancelled.
+    pub(crate) fn close(&mut self, ring: &mut Ring, key: ListenerKey) {
+        let Some(listener) = self.get(key) else { return };
+        listener.closing = true;
+        listener.accepted.clear();
+        if listener.armed {
+            listener.cancel(ring, key);
+        } else {
+            self.slots.remove(key.index as usize);
+        }
+    }
+
+    /// Closes all listeners.
+    pub(crate) fn close_all(&mut self, ring: &mut Ring) {
+        let keys: Vec<_> = self
+            .slots
+            .iter()
+            .map(|(index, l)| ListenerKey { index: index as u32, generation: l.generation })
+            .collect();
+        for key in keys {
+            self.close(ring, key);
+        }
+    }
+
+    /// Takes in one completion and returns the task to wake.
+    pub(crate) fn complete(&mut self, ring: &mut Ring, completion: Completion) -> Option<&Waker> {
+        let Completion { token, result, more, .. } = completion;
+        // SAFETY: a successful accept hands a new descriptor to this process, which nobody else
+        // knows of; it is owned from here on, also where its listener is gone.
+        let socket = (result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(result) });
+        let key = ListenerKey { index: token.index, generation: token.generation };
+        let listener = self.get(key)?;
+        listener.armed &= more;
+        listener.cancelling &= more;
+        match socket {
+            Some(socket) if !listener.closing => listener.accepted.push_back(socket),
+            Some(_) => {}
+            None if result == -libc::ECANCELED => {}
+            None => listener.error = Some(-result),
+        }
+        if listener.closing && !listener.armed {
+            self.slots.remove(key.index as usize);
+            return None;
+        }
+        if listener.accepted.len() >= ACCEPTED_MAX {
+            listener.cancel(ring, key);
+        }
+        self.get(key)?.waker.as_ref()
+    }
+
+    fn get(&mut self, key: ListenerKey) -> Option<&mut Listener> {
+        self.slots.get_mut(key.index as usize).filter(|l| l.generation == key.generation)
+    }
+}
+
+impl Listener {
+    fn cancel(&mut self, ring: &mut Ring, key: ListenerKey) {
+        if self.armed && !self.cancelling {
+            self.cancelling = true;
+            ring.cancel(key.token());
+        }
+    }
+}
+
+impl ListenerKey {
+    fn token(self) -> Token {
+        Token::new(Kind::Accept, self.index, self.generation)
+    }
+}

@@ -1,0 +1,18 @@
+//! The network path of an executor: sockets on an io_uring ring of the project's own.
+//!
+//! Bytes in: [`TcpListener::accept`] → [`TcpStream::poll_recv`]; bytes out: [`TcpStream::write`]
+//! gathers, [`TcpStream::flush`] sends all of it at the end of the loop's turn.
+//! Beneath: `ring` (operations and completions), `buffers` (what the kernel receives into),
+//! `streams` and `listeners` (the state of each socket).
+
+mod buffer_pool;
+mod buffers;
+mod tcp;
+
+pub(crate) mod listeners;
+pub(crate) mod ring;
+pub(crate) mod streams;
+
+pub use self::ring::RingConfig;
+pub use self::streams::READ_AHEAD_MAX_BYTES;
+pub use self::tcp::{BindError, TcpListener, TcpStream, bind_shared};

@@ -1,0 +1,314 @@
+//! The executor's own io_uring: operations in, completions out.
+//!
+//! Everything unsafe about submitting stands here. The rest of `net` names operations by a
+//! [`Token`] and reads [`Completion`]s. Set-up flags and why (io_uring_setup(2)):
+//!
+//! - `DEFER_TASKRUN` with `SINGLE_ISSUER` (6.1): completions are made only when this thread
+//!   enters the kernel to wait, in one batch; the largest single gain there is here.
+//! - `COOP_TASKRUN | TASKRUN_FLAG` (5.19): no interrupt to run completions, a flag instead.
+//! - `SUBMIT_ALL` (5.18): one bad entry does not stop the batch behind it.
+//! - `CLAMP`, a completion queue of four times the submissions: multishot operations complete
+//!   often; what overflows nevertheless is kept by the kernel (`FEAT_NODROP`) and read later.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use io_uring::squeue::Entry;
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode};
+
+use super::buffers::{BUFFER_GROUP, BufferRing};
+
+/// What an operation was for: kind, slot and the slot's generation in 64 bits of user data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) index: u32,
+    /// 24 bits: a completion of a slot's earlier life is told apart by it.
+    pub(crate) generation: u32,
+}
+
+/// The kinds of operation an executor has in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Bell = 1,
+    Accept = 2,
+    Recv = 3,
+    Send = 4,
+    Close = 5,
+    Cancel = 6,
+}
+
+pub(crate) const GENERATION_MASK: u32 = (1 << 24) - 1;
+
+impl Token {
+    pub(crate) fn new(kind: Kind, index: u32, generation: u32) -> Self {
+        Token { kind, index, generation: generation & GENERATION_MASK }
+    }
+
+    fn encode(self) -> u64 {
+        (self.kind as u64) << 56 | u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    fn decode(user_data: u64) -> Option<Self> {
+        let kind = match user_data >> 56 {
+            1 => Kind::Bell,
+            2 => Kind::Accept,
+            3 => Kind::Recv,
+            4 => Kind::Send,
+            5 => Kind::Close,
+            6 => Kind::Cancel,
+            _ => return None,
+        };
+        Some(Token::new(kind, user_data as u32, (user_data >> 32) as u32))
+    }
+}
+
+/// One completion, decoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Completion {
+    pub(crate) token: Token,
+    /// The result, or minus the errno.
+    pub(crate) result: i32,
+    /// The provided buffer that holds the bytes, to be given back.
+    pub(crate) buffer: Option<u16>,
+    /// The operation stays armed (`IORING_CQE_F_MORE`).
+    pub(crate) more: bool,
+}
+
+/// Sizes of a ring; each is a power of two.
+#[derive(Clone, Copy, Debug)]
+pub struct RingConfig {
+    /// Submission queue entries; the completion queue has four times as many.
+    pub entries: u32,
+    /// Receive buffers shared by all connections of the executor.
+    pub recv_buffers: u16,
+    /// Size of each receive buffer, in bytes.
+    pub recv_buffer_bytes: u32,
+}
+
+impl Default for RingConfig {
+    fn default() -> Self {
+        RingConfig { entries: 1024, recv_buffers: 1024, recv_buffer_bytes: 4096 }
+    }
+}
+
+/// The ring, its receive buffers and the operations in flight.
+pub(crate) struct Ring {
+    uring: IoUring,
+    buffers: ManuallyDrop<BufferRing>,
+    /// Entries that found the submission queue full. Bounded by the operations a slot may have
+    /// in flight at once (receive, send, their cancellations, close) times the slots.
+    backlog: VecDeque<Entry>,
+    /// Operations submitted or queued whose last completion has not been read.
+    in_flight: usize,
+    bell_count: Box<u64>,
+    enters: u64,
+}
+
+impl Ring {
+    /// Creates the ring on the calling thread, which alone may submit to it.
+    pub(crate) fn new(config: RingConfig) -> io::Result<Self> {
+        let uring: IoUring = IoUring::builder()
+            .setup_submit_all()
+            .setup_clamp()
+            .setup_cqsize(config.entries.saturating_mul(4))
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_coop_taskrun()
+            .setup_taskrun_flag()
+            .dontfork()
+            .build(config.entries)?;
+        let buffers = BufferRing::register(
+            &uring.submitter(),
+            config.recv_buffers,
+            config.recv_buffer_bytes,
+        )?;
+        Ok(Ring {
+            uring,
+            buffers: ManuallyDrop::new(buffers),
+            backlog: VecDeque::new(),
+            in_flight: 0,
+            bell_count: Box::new(0),
+            enters: 0,
+        })
+    }
+
+    /// Arms a multishot accept: one completion a connection until one comes without `more`.
+    pub(crate) fn accept(&mut self, listener: RawFd, token: Token) {
+        let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        self.push(opcode::AcceptMulti::new(Fd(listener)).flags(flags).build(), token);
+    }
+
+    /// Arms a multishot receive into the provided buffers.
+    pub(crate) fn recv(&mut self, socket: RawFd, token: Token) {
+        self.push(opcode::RecvMulti::new(Fd(socket), BUFFER_GROUP).build(), token);
+    }
+
+    /// Sends all of `bytes` (`MSG_WAITALL`: the kernel retries a short send itself).
+    ///
+    /// # Safety
+    /// `bytes` must stay where they are, unchanged, until the completion of `token` is read.
+    pub(crate) unsafe fn send(&mut self, socket: RawFd, bytes: &[u8], token: Token) {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let entry = opcode::Send::new(Fd(socket), bytes.as_ptr(), len)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build();
+        self.push(entry, token);
+    }
+
+    /// Closes the descriptor, which no other operation may use any more.
+    pub(crate) fn close(&mut self, socket: RawFd, token: Token) {
+        self.push(opcode::Close::new(Fd(socket)).build(), token);
+    }
+
+    /// Cancels the operation of `target`; it then completes with `ECANCELED`.
+    pub(crate) fn cancel(&mut self, target: Token) {
+        let token = Token { kind: Kind::Cancel, ..target };
+        self.push(opcode::AsyncCancel::new(target.encode()).build(), token);
+    }
+
+    /// Arms the read of the bell's eventfd that wakes this ring from elsewhere.
+    pub(crate) fn listen_to_bell(&mut self, eventfd: RawFd) {
+        let count: *mut u64 = &mut *self.bell_count;
+        let entry = opcode::Read::new(Fd(eventfd), count.cast(), 8).build();
+        self.push(entry, Token::new(Kind::Bell, 0, 0));
+    }
+
+    /// Submits what is queued; waits for a completion if `wait` says how long at most.
+    ///
+    /// `Some(None)` waits without limit. A wait that ends by its limit or a signal is no error.
+    pub(crate) fn enter(&mut self, wait: Option<Option<Duration>>) -> io::Result<()> {
+        self.refill();
+        self.buffers.publish();
+        let result = match wait {
+            None => {
+                // Without work for the kernel there is no need to enter it at all.
+                let mut queue = self.uring.submission();
+                queue.sync();
+                if queue.is_empty() && !queue.taskrun() && !queue.cq_overflow() {
+                    return Ok(());
+                }
+                drop(queue);
+                self.enters += 1;
+                self.uring.submit()
+            }
+            Some(None) => {
+                self.enters += 1;
+                self.uring.submit_and_wait(1)
+            }
+            Some(Some(limit)) => {
+                self.enters += 1;
+                let timespec = Timespec::from(limit);
+                let args = SubmitArgs::new().timespec(&timespec);
+                self.uring.submitter().submit_with_args(1, &args)
+            }
+        };
+        match result {
+            Ok(_) => Ok(()),
+            // ETIME: the limit; EINTR: a signal; EBUSY, EAGAIN: completions first.
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Whether completions are there, or would be after an enter that does not wait.
+    pub(crate) fn has_completions(&mut self) -> bool {
+        !self.uring.completion().is_empty() || self.uring.submission().taskrun()
+    }
+
+    /// Moves every completion that is there to `into`.
+    pub(crate) fn completions(&mut self, into: &mut Vec<Completion>) {
+        for entry in self.uring.completion() {
+            let flags = entry.flags();
+            let more = cqueue::more(flags);
+            if !more {
+                self.in_flight -= 1;
+            }
+            let Some(token) = Token::decode(entry.user_data()) else { continue };
+            let buffer = cqueue::buffer_select(flags);
+            into.push(Completion { token, result: entry.result(), buffer, more });
+        }
+    }
+
+    /// The bytes of a receive's completion.
+    pub(crate) fn received(&self, buffer: u16, len: usize) -> &[u8] {
+        self.buffers.bytes(buffer, len)
+    }
+
+    /// Gives a buffer back to the kernel, from the next enter on.
+    pub(crate) fn give_back(&mut self, buffer: u16) {
+        self.buffers.give_back(buffer);
+    }
+
+    /// Operations whose last completion has not been read.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Times the kernel was entered.
+    pub(crate) fn enters(&self) -> u64 {
+        self.enters
+    }
+
+    fn push(&mut self, entry: Entry, token: Token) {
+        let entry = entry.user_data(token.encode());
+        self.in_flight += 1;
+        if self.backlog.is_empty() && self.try_push(&entry) {
+            return;
+        }
+        let _ = self.uring.submit();
+        self.backlog.push_back(entry);
+        self.refill();
+    }
+
+    fn refill(&mut self) {
+        while let Some(entry) = self.backlog.pop_front() {
+            if !self.try_push(&entry) {
+                self.backlog.push_front(entry);
+                return;
+            }
+        }
+    }
+
+    fn try_push(&mut self, entry: &Entry) -> bool {
+        // SAFETY: the entry's pointers are valid until its completion: `send`'s caller promises
+        // it, the bell's counter is boxed in `self` and outlives the ring's operations (`Drop`),
+        // and the provided buffers are leaked where an operation may be left.
+        unsafe { self.uring.submission().push(entry).is_ok() }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        if self.in_flight == 0 {
+            // SAFETY: dropped once, here; nothing is in flight that could write to the buffers.
+            // The registration goes with the io_uring, whose fields drop after this body, and
+            // the kernel reads entries only to serve an operation.
+            unsafe { ManuallyDrop::drop(&mut self.buffers) };
+        } else {
+            // An operation is still out: its memory is leaked rather than freed under it.
+            std::mem::forget(std::mem::take(&mut self.bell_count));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_survive_the_trip_through_user_data() {
+        for kind in [Kind::Bell, Kind::Accept, Kind::Recv, Kind::Send, Kind::Close, Kind::Cancel] {
+            let token = Token::new(kind, u32::MAX - 1, 0x00AB_CDEF);
+            assert_eq!(Token::decode(token.encode()), Some(token));
+        }
+        assert_eq!(Token::decode(0), None);
+    }
+}

@@ -1,0 +1,431 @@
+//! The connections of one executor: a slab of sockets, their bytes and their operations.
+//!
+//! A slot lives from accept until its last operation completed and its descriptor is closed,
+//! which is later than the [`TcpStream`](super::TcpStream) that owns it. Its phases:
+//!
+//! ```text
+//! Open ──drop──► Draining ──send and receive over──► Closing ──close done──► free
+//! ```
+//!
+//! Received bytes are copied out of the provided buffer as soon as their completion is read, so
+//! no connection ever holds a shared buffer. A connection that does not take its bytes is stopped
+//! at `READ_AHEAD_MAX_BYTES`: its receive is cancelled, and TCP's window does the rest. At most
+//! one send is in flight; bytes written meanwhile gather in `out` and leave with the next.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::task::Waker;
+
+use rustix::net::Shutdown;
+
+use slab::Slab;
+
+use super::buffer_pool::BufferPool;
+use super::ring::{Completion, GENERATION_MASK, Kind, Ring, Token};
+
+/// Received bytes a connection may leave untaken before its receive is stopped. What one turn of
+/// the kernel's multishot loop delivers (32 buffers) may come on top, once.
+pub const READ_AHEAD_MAX_BYTES: usize = 64 * 1024;
+
+/// Names a slot and the life it was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamKey {
+    index: u32,
+    generation: u32,
+}
+
+/// What a connection finds when it asks for bytes.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    Bytes(usize),
+    End,
+    Pending,
+    Failed(io::Error),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Draining,
+    Closing,
+}
+
+/// State of the receive side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receive {
+    /// A multishot receive is armed.
+    Armed,
+    /// Its cancellation is on its way; bytes may still arrive.
+    Stopping,
+    /// No receive is armed.
+    Idle,
+    /// The peer's end was read, or an error ended it.
+    Ended,
+}
+
+struct Stream {
+    /// None once its close has been submitted.
+    socket: Option<OwnedFd>,
+    generation: u32,
+    phase: Phase,
+    receive: Receive,
+    /// Every buffer was taken: arm again once some are back.
+    starved: bool,
+    /// The owner wants no more bytes than it has been given.
+    held: bool,
+    sending: bool,
+    error: Option<i32>,
+    input: Vec<u8>,
+    out: Vec<u8>,
+    flying: Vec<u8>,
+    /// Bytes of `flying` that earlier, short sends got rid of.
+    flown: usize,
+    waker: Option<Waker>,
+}
+
+/// All connections of an executor.
+pub(crate) struct Streams {
+    slots: Slab<Stream>,
+    next_generation: u32,
+    starved: Vec<StreamKey>,
+    pool: BufferPool,
+}
+
+impl Streams {
+    pub(crate) fn new() -> Self {
+        Streams {
+            slots: Slab::new(),
+            next_generation: 0,
+            starved: Vec::new(),
+            pool: BufferPool::new(),
+        }
+    }
+
+    /// Takes over a connected socket and arms its receive.
+    pub(crate) fn insert(&mut self, ring: &mut Ring, socket: OwnedFd) -> StreamKey {
+        let generation = self.next_generation;
+        self.next_generation = (generation + 1) & GENERATION_MASK;
+        let descriptor = socket.as_raw_fd();
+        let index = self.slots.insert(Stream {
+            socket: Some(socket),
+            generation,
+            phase: Phase::Open,
+            receive: Receive::Armed,
+            starved: false,
+            held: false,
+            sending: false,
+            error: None,
+            input: Vec::new(),
+            out: Vec::new(),
+            flying: Vec::new(),
+            flown: 0,
+            waker: None,
+        });
+        let key = StreamKey { index: index as u32, generation };
+        ring.recv(descriptor, key.token(Kind::Recv));
+        key
+    }
+
+    /// Slots in use, those still closing included.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Moves what arrived to the end of `into`; with nothing there, keeps `waker` for it.
+    pub(crate) fn take_input(
+        &mut self,
+        ring: &mut Ring,
+        key: StreamKey,
+        into: &mut Vec<u8>,
+        waker: &Waker,
+    ) -> Inbound {
+        let Some(stream) = get(&mut self.slots, key) else { return Inbound::End };
+        if !stream.input.is_empty() {
+            let count = stream.input.len();
+            if into.is_empty() {
+                std::mem::swap(into, &mut stream.input);
+            } else {
+                into.extend_from_slice(&stream.input);
+            }
+            self.pool.give_back(&mut stream.input);
+            stream.resume(ring, key);
+            return Inbound::Bytes(count);
+        }
+        match stream.error.take() {
+            Some(errno) => return Inbound::Failed(io::Error::from_raw_os_error(errno)),
+            None if stream.receive == Receive::Ended => return Inbound::End,
+            None => {}
+        }
+        stream.resume(ring, key);
+        keep(&mut stream.waker, waker);
+        Inbound::Pending
+    }
+
+    /// Stops receiving until asked to go on; what is on its way still arrives.
+    pub(crate) fn hold(&mut self, ring: &mut Ring, key: StreamKey) {
+        if let Some(stream) = get(&mut self.slots, key) {
+            stream.held = true;
+            stream.stop_receive(ring, key);
+        }
+    }
+
+    /// Goes on receiving after [`hold`](Self::hold).
+    pub(crate) fn release(&mut self, ring: &mut Ring, key: StreamKey) {
+        if let Some(stream) = get(&mut self.slots, key) {
+            stream.held = false;
+            stream.resume(ring, key);
+        }
+    }
+
+    /// Whether nothing more can arrive before [`release`](Self::release).
+    pub(crate) fn is_quiet(&mut self, key: StreamKey) -> bool {
+        get(&mut self.slots, key).is_none_or(|stream| {
+            stream.input.is_empty() && matches!(stream.receive, Receive::Idle | Receive::Ended)
+        })
+    }
+
+    /// Lets `write` append to the bytes that the next flush sends.
+    pub(crate) fn write<R>(&mut self, key: StreamKey, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        match get(&mut self.slots, key) {
+            Some(stream) => {
+                if stream.out.capacity() == 0 {
+                    stream.out = self.pool.take();
+                }
+                write(&mut stream.out)
+            }
+            None => write(&mut Vec::new()),
+        }
+    }
+
+    /// Bytes written and not yet accepted by the kernel.
+    pub(crate) fn unsent(&mut self, key: StreamKey) -> usize {
+        get(&mut self.slots, key)
+            .map_or(0, |stream| stream.out.len() + stream.flying.len() - stream.flown)
+    }
+
+    /// Starts sending what was written, unless a send is in flight, whose end will.
+    pub(crate) fn flush(&mut self, ring: &mut Ring, key: StreamKey) {
+        if let Some(stream) = get(&mut self.slots, key) {
+            stream.send_next(ring, key);
+        }
+    }
+
+    /// Whether all that was written has left; keeps `waker` for the end of a send otherwise.
+    pub(crate) fn poll_sent(&mut self, key: StreamKey, waker: &Waker) -> io::Result<bool> {
+        let Some(stream) = get(&mut self.slots, key) else { return Ok(true) };
+        if let Some(errno) = stream.error {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        if stream.out.is_empty() && !stream.sending {
+            return Ok(true);
+        }
+        keep(&mut stream.waker, waker);
+        Ok(false)
+    }
+
+    /// Half-closes: the peer reads the end of the stream. Call it when all that was written has
+    /// left. A plain system call: the ring would hand it to a thread of the kernel's.
+    pub(crate) fn shutdown_write(&mut self, key: StreamKey) {
+        if let Some(socket) = self.socket(key) {
+            // A peer that is gone already (ENOTCONN) needs no half-close.
+            let _ = rustix::net::shutdown(socket, Shutdown::Write);
+        }
+    }
+
+    /// The socket, for calls that read its addresses.
+    pub(crate) fn socket(&mut self, key: StreamKey) -> Option<BorrowedFd<'_>> {
+        get(&mut self.slots, key)?.socket.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Gives a buffer that the owner has emptied back to the pool.
+    pub(crate) fn recycle(&mut self, buffer: &mut Vec<u8>) {
+        self.pool.give_back(buffer);
+    }
+
+    /// Closes at once: what has not been sent is dropped, the operations in flight are cancelled,
+    /// then the descriptor goes. Who wants the bytes delivered waits for `poll_sent` first.
+    pub(crate) fn close(&mut self, ring: &mut Ring, key: StreamKey) {
+        let Some(stream) = get(&mut self.slots, key) else { return };
+        if stream.phase != Phase::Open {
+            return;
+        }
+        stream.phase = Phase::Draining;
+        stream.waker = None;
+        self.pool.give_back(&mut stream.out);
+        if stream.sending {
+            ring.cancel(key.token(Kind::Send));
+        }
+        stream.stop_receive(ring, key);
+        self.settle(ring, key);
+    }
+
+    /// Closes every connection, at the end of the executor.
+    pub(crate) fn close_all(&mut self, ring: &mut Ring) {
+        let keys: Vec<_> = self.slots.iter().map(|(index, s)| s.key(index)).collect();
+        for key in keys {
+            self.close(ring, key);
+        }
+    }
+
+    /// Takes in one completion and returns the task to wake, if it is for one.
+    pub(crate) fn complete(&mut self, ring: &mut Ring, completion: Completion) -> Option<&Waker> {
+        let Completion { token, result, buffer, more } = completion;
+        let key = StreamKey { index: token.index, generation: token.generation };
+        if let (Some(buffer), Ok(len)) = (buffer, usize::try_from(result)) {
+            if let Some(stream) = get(&mut self.slots, key) {
+                stream.receive_bytes(ring.received(buffer, len), &mut self.pool);
+            }
+        }
+        if let Some(buffer) = buffer {
+            ring.give_back(buffer);
+        }
+        let stream = get(&mut self.slots, key)?;
+        match token.kind {
+            Kind::Recv => {
+                stream.received(ring, key, result, more);
+                if stream.starved {
+                    self.starved.push(key);
+                }
+            }
+            Kind::Send => stream.sent(ring, key, result, &mut self.pool),
+            Kind::Close => {
+                self.slots.remove(key.index as usize);
+                return None;
+            }
+            _ => return None,
+        }
+        self.settle(ring, key);
+        get(&mut self.slots, key)?.waker.as_ref()
+    }
+
+    /// Arms again the receives that found every buffer taken; called when buffers are back.
+    pub(crate) fn feed_starved(&mut self, ring: &mut Ring) {
+        while let Some(key) = self.starved.pop() {
+            if let Some(stream) = get(&mut self.slots, key) {
+                stream.starved = false;
+                stream.resume(ring, key);
+            }
+        }
+    }
+
+    /// Closes the descriptor of a draining slot once nothing uses it.
+    fn settle(&mut self, ring: &mut Ring, key: StreamKey) {
+        let Some(stream) = get(&mut self.slots, key) else { return };
+        let receive_over = matches!(stream.receive, Receive::Idle | Receive::Ended);
+        if stream.phase == Phase::Draining && receive_over && !stream.sending {
+            stream.phase = Phase::Closing;
+            self.pool.give_back(&mut stream.input);
+            self.pool.give_back(&mut stream.flying);
+            if let Some(socket) = stream.socket.take() {
+                ring.close(socket.into_raw_fd(), key.token(Kind::Close));
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn key(&self, index: usize) -> StreamKey {
+        StreamKey { index: index as u32, generation: self.generation }
+    }
+
+    fn receive_bytes(&mut self, bytes: &[u8], pool: &mut BufferPool) {
+        if self.phase == Phase::Open {
+            if self.input.capacity() == 0 {
+                self.input = pool.take();
+            }
+            self.input.extend_from_slice(bytes);
+        }
+    }
+
+    fn received(&mut self, ring: &mut Ring, key: StreamKey, result: i32, more: bool) {
+        if !more {
+            self.receive = match -result {
+                // Cancelled, out of buffers, or ended by the kernel with bytes: arm again.
+                libc::ECANCELED | libc::ENOBUFS => Receive::Idle,
+                _ if result > 0 => Receive::Idle,
+                _ => Receive::Ended,
+            };
+        }
+        match -result {
+            0 | libc::ECANCELED => {}
+            libc::ENOBUFS => self.starved = true,
+            errno if errno > 0 => self.error = Some(errno),
+            _ => {}
+        }
+        if self.input.len() >= READ_AHEAD_MAX_BYTES {
+            self.stop_receive(ring, key);
+        } else if result > 0 && !more {
+            self.resume(ring, key);
+        }
+    }
+
+    fn sent(&mut self, ring: &mut Ring, key: StreamKey, result: i32, pool: &mut BufferPool) {
+        self.sending = false;
+        match usize::try_from(result) {
+            Ok(count) if count > 0 => self.flown += count,
+            _ => {
+                self.error.get_or_insert(if result < 0 { -result } else { libc::EPIPE });
+                self.out.clear();
+                self.flown = self.flying.len();
+            }
+        }
+        if self.flown == self.flying.len() {
+            self.flown = 0;
+            self.flying.clear();
+            pool.give_back(&mut self.flying);
+        }
+        self.send_next(ring, key);
+    }
+
+    fn send_next(&mut self, ring: &mut Ring, key: StreamKey) {
+        let Some(socket) = self.socket.as_ref().map(AsRawFd::as_raw_fd) else { return };
+        if self.sending || self.phase != Phase::Open {
+            return;
+        }
+        if self.flying.is_empty() {
+            if self.out.is_empty() {
+                return;
+            }
+            std::mem::swap(&mut self.flying, &mut self.out);
+        }
+        self.sending = true;
+        // SAFETY: `flying` is neither touched nor dropped while `sending` is set, which the
+        // completion of this token clears; the slot outlives it (`settle`). Moving the slot moves
+        // the Vec's header, not its bytes.
+        unsafe { ring.send(socket, &self.flying[self.flown..], key.token(Kind::Send)) };
+    }
+
+    fn stop_receive(&mut self, ring: &mut Ring, key: StreamKey) {
+        if self.receive == Receive::Armed {
+            self.receive = Receive::Stopping;
+            ring.cancel(key.token(Kind::Recv));
+        }
+    }
+
+    fn resume(&mut self, ring: &mut Ring, key: StreamKey) {
+        let Some(socket) = self.socket.as_ref().map(AsRawFd::as_raw_fd) else { return };
+        let wanted = self.phase == Phase::Open && !self.held && !self.starved;
+        if wanted && self.receive == Receive::Idle && self.input.len() < READ_AHEAD_MAX_BYTES {
+            self.receive = Receive::Armed;
+            ring.recv(socket, key.token(Kind::Recv));
+        }
+    }
+}
+
+impl StreamKey {
+    fn token(self, kind: Kind) -> Token {
+        Token::new(kind, self.index, self.generation)
+    }
+}
+
+fn get(slots: &mut Slab<Stream>, key: StreamKey) -> Option<&mut Stream> {
+    slots.get_mut(key.index as usize).filter(|stream| stream.generation == key.generation)
+}
+
+/// Keeps `waker` for later, without a clone where the same one is kept already.
+fn keep(slot: &mut Option<Waker>, waker: &Waker) {
+    match slot {
+        Some(kept) => kept.clone_from(waker),
+        None => *slot = Some(waker.clone()),
+    }
+}

@@ -1,0 +1,247 @@
+//! TCP sockets of an executor, as its tasks use them.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use rustix::net::{self as sys, AddressFamily, SocketFlags, SocketType, sockopt};
+
+use super::listeners::ListenerKey;
+use super::streams::{Inbound, StreamKey};
+use crate::executor::core::Core;
+
+/// A connection. Dropping it closes at once and drops what has not been sent.
+pub struct TcpStream {
+    core: Rc<Core>,
+    key: StreamKey,
+}
+
+impl TcpStream {
+    fn new(core: Rc<Core>, socket: OwnedFd) -> Self {
+        let key = core.streams.borrow_mut().insert(&mut core.ring.borrow_mut(), socket);
+        TcpStream { core, key }
+    }
+
+    /// Moves the bytes that arrived to the end of `into`; `Ready(0)` is the peer's end.
+    ///
+    /// At most [`READ_AHEAD_MAX_BYTES`](super::READ_AHEAD_MAX_BYTES) and what one turn delivers
+    /// wait here; a connection that takes nothing is stopped, and its peer by TCP's window.
+    pub fn poll_recv(
+        &self,
+        context: &mut Context<'_>,
+        into: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        let (mut ring, mut streams) = (self.core.ring.borrow_mut(), self.core.streams.borrow_mut());
+        match streams.take_input(&mut ring, self.key, into, context.waker()) {
+            Inbound::Bytes(count) => Poll::Ready(Ok(count)),
+            Inbound::End => Poll::Ready(Ok(0)),
+            Inbound::Failed(error) => Poll::Ready(Err(error)),
+            Inbound::Pending => Poll::Pending,
+        }
+    }
+
+    /// Stops receiving; what is on its way still arrives. [`is_quiet`](Self::is_quiet) says when
+    /// no more can.
+    pub fn hold(&self) {
+        self.core.streams.borrow_mut().hold(&mut self.core.ring.borrow_mut(), self.key);
+    }
+
+    /// Goes on receiving.
+    pub fn release(&self) {
+        self.core.streams.borrow_mut().release(&mut self.core.ring.borrow_mut(), self.key);
+    }
+
+    /// Whether all that arrived was taken and no receive is armed.
+    pub fn is_quiet(&self) -> bool {
+        self.core.streams.borrow_mut().is_quiet(self.key)
+    }
+
+    /// Lets `write` append to the bytes that the next [`flush`](Self::flush) sends. It must not
+    /// use this executor's sockets.
+    pub fn write<R>(&self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        self.core.streams.borrow_mut().write(self.key, write)
+    }
+
+    /// Sends what was written, with the next entry into the kernel; never blocks.
+    pub fn flush(&self) {
+        self.core.streams.borrow_mut().flush(&mut self.core.ring.borrow_mut(), self.key);
+    }
+
+    /// Bytes written that the kernel has not taken.
+    pub fn unsent(&self) -> usize {
+        self.core.streams.borrow_mut().unsent(self.key)
+    }
+
+    /// Ready when the kernel has taken all that was written. Call [`flush`](Self::flush) first.
+    pub fn poll_sent(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.core.streams.borrow_mut().poll_sent(self.key, context.waker()) {
+            Ok(true) => Poll::Ready(Ok(())),
+            Ok(false) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Half-closes; the peer reads the end after what was sent.
+    pub fn shutdown_write(&self) {
+        self.core.streams.borrow_mut().shutdown_write(self.key);
+    }
+
+    /// Gives the memory of an emptied buffer to the executor's pool.
+    pub fn recycle(&self, buffer: &mut Vec<u8>) {
+        self.core.streams.borrow_mut().recycle(buffer);
+    }
+
+    /// The peer's address (a system call).
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        let mut streams = self.core.streams.borrow_mut();
+        let socket = streams.socket(self.key).ok_or(io::ErrorKind::NotConnected)?;
+        let peer = sys::getpeername(socket)?.ok_or(io::ErrorKind::NotConnected)?;
+        SocketAddr::try_from(peer).map_err(|_| io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl Drop for TcpStream {
+    fn drop(&mut self) {
+        self.core.streams.borrow_mut().close(&mut self.core.ring.borrow_mut(), self.key);
+    }
+}
+
+/// A listening socket. Dropping it closes it, and what it accepted that nobody took.
+pub struct TcpListener {
+    core: Rc<Core>,
+    key: ListenerKey,
+}
+
+impl TcpListener {
+    /// Takes over a listening socket, such as one of [`bind_shared`].
+    ///
+    /// # Panics
+    /// On a thread that is not an executor's.
+    pub fn from_socket(socket: OwnedFd) -> Self {
+        let core = crate::executor::current();
+        let key = core.listeners.borrow_mut().insert(socket);
+        TcpListener { core, key }
+    }
+
+    /// The next connection. An error (no descriptors, for instance) stops accepting until the
+    /// next call, so that the caller decides how long to pause.
+    pub async fn accept(&self) -> io::Result<TcpStream> {
+        let socket = std::future::poll_fn(|context| {
+            let mut ring = self.core.ring.borrow_mut();
+            let next = self.core.listeners.borrow_mut().next(&mut ring, self.key, context.waker());
+            next.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await?;
+        Ok(TcpStream::new(self.core.clone(), socket))
+    }
+
+    /// Stops accepting and takes in what the kernel's backlog holds, so that closing the listener
+    /// resets no connection that a client believes established.
+    pub async fn finish(self) -> Vec<TcpStream> {
+        self.core.listeners.borrow_mut().pause(&mut self.core.ring.borrow_mut(), self.key);
+        std::future::poll_fn(|context| {
+            match self.core.listeners.borrow_mut().is_paused(self.key, context.waker()) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+        let sockets = self.core.listeners.borrow_mut().take_all(self.key);
+        sockets.into_iter().map(|socket| TcpStream::new(self.core.clone(), socket)).collect()
+    }
+}
+
+impl Drop for TcpListener {
+    fn drop(&mut self) {
+        self.core.listeners.borrow_mut().close(&mut self.core.ring.borrow_mut(), self.key);
+    }
+}
+
+/// A listening socket could not be made.
+#[derive(Debug)]
+pub struct BindError {
+    address: SocketAddr,
+    cause: io::Error,
+}
+
+/// Makes `count` sockets that listen on one address, among which the kernel spreads connections
+/// (`SO_REUSEPORT`, Linux 3.9). Port 0 picks a free port, the same for all.
+///
+/// `SO_REUSEPORT` alone would let a second server of the same user share the port unnoticed, so
+/// the address is tried without it first.
+pub fn bind_shared(
+    address: SocketAddr,
+    count: usize,
+    backlog: i32,
+) -> Result<(SocketAddr, Vec<OwnedFd>), BindError> {
+    bind_all(address, count, backlog).map_err(|cause| BindError { address, cause })
+}
+
+fn bind_all(
+    address: SocketAddr,
+    count: usize,
+    backlog: i32,
+) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+    let probe = new_socket(&address)?;
+    sys::bind(&probe, &address)?;
+    let bound = local_addr(&probe)?;
+    drop(probe);
+    let sockets = (0..count).map(|_| listen(&bound, backlog)).collect::<io::Result<_>>()?;
+    Ok((bound, sockets))
+}
+
+fn new_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = sys::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    Ok(socket)
+}
+
+fn listen(address: &SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
+    let socket = new_socket(address)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    // Accepted sockets inherit it; answers are gathered here, so Nagle's delay gains nothing.
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sys::bind(&socket, address)?;
+    sys::listen(&socket, backlog)?;
+    Ok(socket)
+}
+
+fn local_addr(socket: &OwnedFd) -> io::Result<SocketAddr> {
+    SocketAddr::try_from(sys::getsockname(socket)?).map_err(|_| io::ErrorKind::Unsupported.into())
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BindError { address, cause } = self;
+        match cause.raw_os_error() {
+            Some(libc::EADDRINUSE) => write!(
+                f,
+                "{address} is in use by another process: stop it (`ss -ltnp` names it) or choose \
+                 another port"
+            ),
+            Some(libc::EACCES) => write!(
+                f,
+                "{address} needs a privilege: choose a port from 1024 up, or give the binary \
+                 CAP_NET_BIND_SERVICE"
+            ),
+            Some(libc::EADDRNOTAVAIL) => {
+                write!(
+                    f,
+                    "{address} is no address of this machine: choose one that `ip addr` lists"
+                )
+            }
+            _ => write!(f, "cannot listen on {address}: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}

@@ -1,0 +1,83 @@
+//! The numbers of a pool, and the bounds derived from them.
+
+use std::time::Duration;
+
+use super::error::PoolError;
+
+/// How long a worker on a CPU of its own looks for the next job before it sleeps.
+const SPIN_DEFAULT: Duration = Duration::from_micros(50);
+
+/// Where a task worker runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// The CPU it is pinned to.
+    pub cpu: usize,
+    /// Whether something else of this server is pinned there too; then it does not spin.
+    pub shared: bool,
+}
+
+/// The shape of a pool.
+#[derive(Clone, Debug)]
+pub struct PoolConfig {
+    /// A seat for each task worker; at least one.
+    pub seats: Vec<Seat>,
+    /// Jobs that may wait in the queue, those that run not counted; at least one.
+    pub queue_depth: usize,
+    /// Tasks an executor may have in flight, waiting or running. `None` derives it from the
+    /// others, so that one executor alone can fill queue and workers, two can do so together.
+    pub credits: Option<usize>,
+    /// How long an idle worker spins before it sleeps. `None`: 50 µs on a CPU of its own, else 0.
+    pub spin: Option<Duration>,
+}
+
+impl PoolConfig {
+    /// The credits of each of `executors` executors. The finish rings' capacity is the same
+    /// number, so that a worker never meets a full ring.
+    pub fn credits(&self, executors: usize) -> usize {
+        let all_in_flight = self.queue_depth + self.seats.len();
+        self.credits.unwrap_or_else(|| all_in_flight.div_ceil(executors.max(1))).max(1)
+    }
+
+    /// Memory the finish rings take, in bytes, for an output whose finish has `finish_bytes`:
+    /// executors x task workers x credits x bytes.
+    pub fn finish_ring_bytes(&self, executors: usize, finish_bytes: usize) -> usize {
+        executors * self.seats.len() * self.credits(executors) * finish_bytes
+    }
+
+    pub(super) fn spin(&self, seat: Seat) -> Duration {
+        self.spin.unwrap_or(if seat.shared { Duration::ZERO } else { SPIN_DEFAULT })
+    }
+
+    pub(super) fn check(&self, executors: usize) -> Result<(), PoolError> {
+        match () {
+            () if executors == 0 => Err(PoolError::NoExecutors),
+            () if self.seats.is_empty() => Err(PoolError::NoSeats),
+            () if self.queue_depth == 0 => Err(PoolError::NoDepth),
+            () => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(task_workers: usize, queue_depth: usize) -> PoolConfig {
+        let seats = vec![Seat { cpu: 0, shared: true }; task_workers];
+        PoolConfig { seats, queue_depth, credits: None, spin: None }
+    }
+
+    #[test]
+    fn one_executor_can_fill_the_queue_and_the_workers() {
+        assert_eq!(config(1, 4).credits(1), 5);
+        assert_eq!(config(2, 1024).credits(1), 1026);
+    }
+
+    #[test]
+    fn executors_together_can_fill_the_queue_and_the_workers() {
+        for executors in 1..9 {
+            let config = config(3, 17);
+            assert!(config.credits(executors) * executors >= 17 + 3);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! How task workers sleep, and how a push wakes one at no cost while another is awake.
+//!
+//! `state` counts, in one word, the workers that sleep and those that search for a job; `tokens`
+//! is the futex word on which sleepers wait. A worker is in one of three states:
+//!
+//! ```text
+//!            queue empty                      spun in vain
+//!  Running ───────────────► Searching ─────────────────────────► Sleeping
+//!     ▲    searching += 1       │  ▲   searching -= 1, sleeping += 1  │
+//!     └─────────────────────────┘  └──────────────────────────────────┘
+//!      found: searching -= 1           a producer, the closer or the worker itself moves it:
+//!                                      sleeping -= 1, searching += 1
+//!
+//! producer, after a push            worker, about to sleep
+//!   fence(SeqCst)                     state: searching -> sleeping
+//!   s = state                         fence(SeqCst)
+//!   s.searching > 0: done             queue not empty, or closing: take back by CAS, or, if no
+//!   s.sleeping == 0: done               sleeper is counted any more, the token is on its way
+//!   CAS sleeping -> searching         otherwise wait for a token
+//!   tokens += 1, wake one
+//! ```
+//!
+//! - A push is never missed: of the two fences one is first; either the producer sees the sleeper,
+//!   or the sleeper sees the job. With a searcher counted the producer leaves it to the searcher.
+//! - A searcher that finds a job and was the last looks again, after a fence, and wakes another if
+//!   there is more (the chain wake): a producer may have left the second job to this searcher.
+//! - Tokens are anonymous: each CAS from sleeping to searching is followed by one token, and
+//!   each worker that was moved consumes one. Whoever takes it is the searcher that was counted.
+//! - `closing` is set, then all sleepers are moved. A worker leaves only when it sees `closing`
+//!   and, after that, an empty queue; the last push happens before `close`.
+
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence, futex};
+
+const SLEEPING: u64 = 1;
+const SEARCHING: u64 = 1 << 32;
+
+/// The parking lot of one pool.
+pub(crate) struct Park {
+    /// Sleeping workers in the low half, searching ones in the high half. Written by all.
+    state: AtomicU64,
+    /// Wake-ups granted and not consumed. Incremented by who moves a sleeper, decremented by it.
+    tokens: AtomicU32,
+    /// Set once, by `close`.
+    closing: AtomicBool,
+}
+
+/// What a worker has in the queue: looked at, or taken.
+pub(crate) trait Source {
+    /// What is taken.
+    type Item;
+    /// Takes one item.
+    fn pop(&self) -> Option<Self::Item>;
+    /// Whether there is one to take.
+    fn is_empty(&self) -> bool;
+    /// Waits a little for an item, without sleeping; None when the worker should sleep.
+    fn spin(&self) -> Option<Self::Item>;
+}
+
+impl Park {
+    pub(crate) fn new() -> Self {
+        Park {
+            state: AtomicU64::new(0),
+            tokens: AtomicU32::new(0),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// After a push: wakes a worker, if one sleeps and none searches.
+    pub(crate) fn notify(&self) {
+        // Pairs with the fence of `sleep`.
+        fence(Ordering::SeqCst);
+        let mut state = self.state.load(Ordering::Relaxed);
+        while state / SEARCHING == 0 && state % SEARCHING != 0 {
+            match self.move_sleepers(state, 1) {
+                Ok(()) => return,
+                Err(current) => state = current,
+            }
+        }
+    }
+
+    /// The next item for a worker; None once closed and empty.
+    pub(crate) fn next<S: Source>(&self, source: &S) -> Option<S::Item> {
+        if let Some(item) = source.pop() {
+            return Some(item);
+        }
+        self.state.fetch_add(SEARCHING, Ordering::AcqRel);
+        loop {
+            let closing = self.closing.load(Ordering::Acquire);
+            if let Some(item) = source.pop().or_else(|| source.spin()) {
+                self.found(source);
+                return Some(item);
+            }
+            if closing {
+                self.state.fetch_sub(SEARCHING, Ordering::AcqRel);
+                return None;
+            }
+            self.sleep(source);
+        }
+    }
+
+    /// Wakes all workers; each leaves when it finds the queue empty. No push may follow.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
+        let mut state = self.state.load(Ordering::Relaxed);
+        while state % SEARCHING != 0 {
+            match self.move_sleepers(state, state % SEARCHING) {
+                Ok(()) => return,
+                Err(current) => state = current,
+            }
+        }
+    }
+
+    /// Workers that sleep now.
+    pub(crate) fn sleeping(&self) -> u32 {
+        (self.state.load(Ordering::Relaxed) % SEARCHING) as u32
+    }
+
+    /// A searcher goes to sleep and comes back a searcher.
+    fn sleep<S: Source>(&self, source: &S) {
+        let moved = SEARCHING - SLEEPING;
+        self.state.fetch_sub(moved, Ordering::AcqRel);
+        // Pairs with the fences of `notify` and `close`.
+        fence(Ordering::SeqCst);
+        let awake = !source.is_empty() || self.closing.load(Ordering::Relaxed);
+        if awake && self.take_back() {
+            return;
+        }
+        self.consume_token();
+    }
+
+    /// A sleeper makes itself a searcher again; false if somebody has moved it already.
+    fn take_back(&self) -> bool {
+        let mut state = self.state.load(Ordering::Relaxed);
+        while state % SEARCHING != 0 {
+            let next = state - SLEEPING + SEARCHING;
+            match self.state.compare_exchange(state, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(current) => state = current,
+            }
+        }
+        false
+    }
+
+    fn consume_token(&self) {
+        loop {
+            let tokens = self.tokens.load(Ordering::Relaxed);
+            if tokens == 0 {
+                futex::wait(&self.tokens, 0);
+                continue;
+            }
+            let taken = self.tokens.compare_exchange(
+                tokens,
+                tokens - 1,
+                // Acquire pairs with the Release of `move_sleepers`.
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            );
+            if taken.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// A searcher found an item: it runs now, and passes the search on where it was the last.
+    fn found<S: Source>(&self, source: &S) {
+        let before = self.state.fetch_sub(SEARCHING, Ordering::AcqRel);
+        if before / SEARCHING == 1 {
+            // Pairs with the fence of `notify`, whose producer may have seen this searcher.
+            fence(Ordering::SeqCst);
+            if !source.is_empty() {
+                self.notify();
+            }
+        }
+    }
+
+    /// Moves `count` sleepers to searching and grants as many tokens.
+    fn move_sleepers(&self, state: u64, count: u64) -> Result<(), u64> {
+        let next = state - count * SLEEPING + count * SEARCHING;
+        self.state.compare_exchange(state, next, Ordering::AcqRel, Ordering::Relaxed)?;
+        self.tokens.fetch_add(count as u32, Ordering::Release);
+        futex::wake(&self.tokens, count as u32);
+        Ok(())
+    }
+}

@@ -1,0 +1,187 @@
+//! Every key of the configuration, in one table: what the file, the variables, the errors and the
+//! documents know of them comes from here.
+
+use sidecore_runtime::cpu_list::CpuList;
+
+use super::Options;
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name in the file; its variable is `SIDECORE_` and the name in capitals.
+    pub name: &'static str,
+    /// What it means, and its unit.
+    pub meaning: &'static str,
+    /// Whether it stands under `[options]` rather than at the top of the file.
+    pub is_option: bool,
+    pub(super) field: Field,
+}
+
+/// The field a key sets, with the range of what it takes.
+#[derive(Debug)]
+pub(super) enum Field {
+    Host,
+    Port,
+    Number { get: fn(&mut Options) -> &mut u64, min: u64, max: u64, power_of_two: bool },
+    Count { get: fn(&mut Options) -> &mut usize, min: u64, max: u64 },
+    MaybeCount { get: fn(&mut Options) -> &mut Option<usize>, min: u64, max: u64 },
+    MaybeNumber { get: fn(&mut Options) -> &mut Option<u64>, min: u64, max: u64 },
+    Cpus { get: fn(&mut Options) -> &mut Option<CpuList> },
+}
+
+/// A day: longer time limits are taken for mistakes.
+const DAY_MS: u64 = 86_400_000;
+
+macro_rules! number {
+    ($field:ident, $min:expr, $max:expr) => {
+        Field::Number { get: |o| &mut o.$field, min: $min, max: $max, power_of_two: false }
+    };
+    ($field:ident, $min:expr, $max:expr, power of two) => {
+        Field::Number { get: |o| &mut o.$field, min: $min, max: $max, power_of_two: true }
+    };
+}
+
+macro_rules! count {
+    ($field:ident, $min:expr, $max:expr) => {
+        Field::Count { get: |o| &mut o.$field, min: $min, max: $max }
+    };
+    ($field:ident, $min:expr, $max:expr, or auto) => {
+        Field::MaybeCount { get: |o| &mut o.$field, min: $min, max: $max }
+    };
+}
+
+const fn top(name: &'static str, field: Field, meaning: &'static str) -> Key {
+    Key { name, meaning, is_option: false, field }
+}
+
+const fn option(name: &'static str, field: Field, meaning: &'static str) -> Key {
+    Key { name, meaning, is_option: true, field }
+}
+
+/// All keys, in the order of the documents.
+pub fn keys() -> &'static [Key] {
+    &KEYS
+}
+
+static KEYS: [Key; 28] = [
+    top("host", Field::Host, "address to listen on: an IP address or localhost"),
+    top("port", Field::Port, "port to listen on; 0 takes a free one"),
+    option("worker_num", count!(worker_num, 1, 1024, or auto), "executors; auto from the CPUs"),
+    option(
+        "task_worker_num",
+        count!(task_worker_num, 0, 1024, or auto),
+        "task workers; 0 for none, auto from the CPUs",
+    ),
+    option(
+        "worker_cpus",
+        Field::Cpus { get: |o| &mut o.worker_cpus },
+        "CPUs of the executors, such as 0-3,8; auto from the topology",
+    ),
+    option(
+        "task_worker_cpus",
+        Field::Cpus { get: |o| &mut o.task_worker_cpus },
+        "CPUs of the task workers; auto from the topology",
+    ),
+    option(
+        "task_queue_depth",
+        count!(task_queue_depth, 1, 1 << 24),
+        "tasks that may wait in the queue before a dispatch is refused",
+    ),
+    option(
+        "task_credits",
+        count!(task_credits, 1, 1 << 24, or auto),
+        "tasks an executor may have in flight; auto: its share of queue and workers",
+    ),
+    option(
+        "task_spin_us",
+        Field::MaybeNumber { get: |o| &mut o.task_spin_us, min: 0, max: 1_000_000 },
+        "microseconds an idle task worker spins before it sleeps; auto: by its CPU",
+    ),
+    option(
+        "executor_spin_us",
+        number!(executor_spin_us, 0, 1_000_000),
+        "microseconds an idle executor spins before it sleeps",
+    ),
+    option(
+        "head_timeout_ms",
+        number!(head_timeout_ms, 1, DAY_MS),
+        "for a request's head, from its first byte",
+    ),
+    option("body_timeout_ms", number!(body_timeout_ms, 1, DAY_MS), "between two reads of a body"),
+    option(
+        "keep_alive_timeout_ms",
+        number!(keep_alive_timeout_ms, 1, DAY_MS),
+        "for the next request of a connection",
+    ),
+    option(
+        "write_timeout_ms",
+        number!(write_timeout_ms, 1, DAY_MS),
+        "for a peer to take what was written",
+    ),
+    option(
+        "request_timeout_ms",
+        number!(request_timeout_ms, 0, DAY_MS),
+        "for a handler; 0 for none",
+    ),
+    option(
+        "linger_timeout_ms",
+        number!(linger_timeout_ms, 1, DAY_MS),
+        "for the peer's end after ours",
+    ),
+    option(
+        "drain_timeout_ms",
+        number!(drain_timeout_ms, 0, DAY_MS),
+        "for requests and tasks at shutdown",
+    ),
+    option(
+        "head_size_max_bytes",
+        count!(head_size_max_bytes, 256, 1 << 20),
+        "of a request's head, else 431",
+    ),
+    option("header_count_max", count!(header_count_max, 1, 256), "fields of a head, else 431"),
+    option(
+        "target_length_max_bytes",
+        count!(target_length_max_bytes, 16, 1 << 20),
+        "of a target, else 414",
+    ),
+    option(
+        "body_size_max_bytes",
+        number!(body_size_max_bytes, 0, 1 << 50),
+        "of a request's body, else 413",
+    ),
+    option(
+        "requests_per_connection_max",
+        number!(requests_per_connection_max, 0, 1 << 50),
+        "requests after which a connection closes; 0 for no limit",
+    ),
+    option(
+        "connections_max",
+        count!(connections_max, 1, 1 << 24),
+        "connections of an executor; more wait",
+    ),
+    option(
+        "listen_backlog",
+        number!(listen_backlog, 1, 65_535),
+        "connections that wait to be accepted",
+    ),
+    option(
+        "recv_buffers",
+        number!(recv_buffers, 16, 32_768, power of two),
+        "receive buffers of an executor; a power of two",
+    ),
+    option(
+        "recv_buffer_bytes",
+        number!(recv_buffer_bytes, 512, 65_536),
+        "size of a receive buffer",
+    ),
+    option(
+        "ring_entries",
+        number!(ring_entries, 64, 32_768, power of two),
+        "submission entries of an executor's ring; a power of two",
+    ),
+    option(
+        "tasks_remembered",
+        count!(tasks_remembered, 0, 1 << 24),
+        "finished tasks whose state can be asked for",
+    ),
+];

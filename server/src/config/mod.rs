@@ -1,0 +1,305 @@
+//! Configuration: defaults, then `sidecore.toml`, then `SIDECORE_*` variables.
+//!
+//! ```toml
+//! host = "127.0.0.1"
+//! port = 8080
+//!
+//! [options]
+//! worker_num = 2
+//! task_worker_num = 2
+//! ```
+//!
+//! Nothing is guessed: an unknown key, a value of the wrong type or out of range is refused with
+//! the key's name and the file's line or the variable it came from. [`keys`] lists every key.
+
+mod error;
+mod file;
+mod keys;
+mod value;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sidecore_runtime::cpu_list::CpuList;
+
+pub use self::error::ConfigError;
+pub use self::keys::{Key, keys};
+
+use self::value::Value;
+
+/// The file that is read where `SIDECORE_CONFIG` names no other.
+const DEFAULT_FILE: &str = "sidecore.toml";
+const PREFIX: &str = "SIDECORE_";
+const FILE_VARIABLE: &str = "SIDECORE_CONFIG";
+/// Variables of the benches and tests, which share the prefix.
+const RESERVED: [&str; 3] = ["SIDECORE_BUDGET_", "SIDECORE_BENCH_", "SIDECORE_TEST_"];
+
+/// The configuration of a server.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The IP address to listen on, or `localhost`.
+    pub host: String,
+    /// The port to listen on; 0 takes a free one.
+    pub port: u16,
+    /// All else.
+    pub options: Options,
+    sources: BTreeMap<&'static str, Source>,
+}
+
+/// The keys under `[options]`; [`keys`] says what each means and takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+#[non_exhaustive]
+pub struct Options {
+    pub worker_num: Option<usize>,
+    pub task_worker_num: Option<usize>,
+    pub worker_cpus: Option<CpuList>,
+    pub task_worker_cpus: Option<CpuList>,
+    pub task_queue_depth: usize,
+    pub task_credits: Option<usize>,
+    pub task_spin_us: Option<u64>,
+    pub executor_spin_us: u64,
+    pub head_timeout_ms: u64,
+    pub body_timeout_ms: u64,
+    pub keep_alive_timeout_ms: u64,
+    pub write_timeout_ms: u64,
+    pub request_timeout_ms: u64,
+    pub linger_timeout_ms: u64,
+    pub drain_timeout_ms: u64,
+    pub head_size_max_bytes: usize,
+    pub header_count_max: usize,
+    pub target_length_max_bytes: usize,
+    pub body_size_max_bytes: u64,
+    pub requests_per_connection_max: u64,
+    pub connections_max: usize,
+    pub listen_backlog: u64,
+    pub recv_buffers: u64,
+    pub recv_buffer_bytes: u64,
+    pub ring_entries: u64,
+    pub tasks_remembered: usize,
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// It is the default.
+    #[default]
+    Default,
+    /// A line of a file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// An environment variable.
+    Variable(String),
+}
+
+/// Reads a configuration from places of the caller's choice.
+#[derive(Debug, Default)]
+pub struct Loader {
+    file: Option<(PathBuf, String)>,
+    variables: Option<Vec<(OsString, OsString)>>,
+    allowed: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            worker_num: None,
+            task_worker_num: None,
+            worker_cpus: None,
+            task_worker_cpus: None,
+            task_queue_depth: 1024,
+            task_credits: None,
+            task_spin_us: None,
+            executor_spin_us: 0,
+            head_timeout_ms: 10_000,
+            body_timeout_ms: 30_000,
+            keep_alive_timeout_ms: 75_000,
+            write_timeout_ms: 30_000,
+            request_timeout_ms: 0,
+            linger_timeout_ms: 2_000,
+            drain_timeout_ms: 30_000,
+            head_size_max_bytes: 32 * 1024,
+            header_count_max: 100,
+            target_length_max_bytes: 8 * 1024,
+            body_size_max_bytes: 16 << 20,
+            requests_per_connection_max: 0,
+            connections_max: 16_384,
+            listen_backlog: 4096,
+            recv_buffers: 1024,
+            recv_buffer_bytes: 4096,
+            ring_entries: 1024,
+            tasks_remembered: 4096,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            host: "127.0.0.1".to_owned(),
+            port: 8080,
+            options: Options::default(),
+            sources: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads `sidecore.toml` of the working directory, if there is one, or the file that
+    /// `SIDECORE_CONFIG` names, then the variables.
+    pub fn load() -> Result<Config, ConfigError> {
+        Config::loader().load()
+    }
+
+    /// Reads from places of the caller's choice.
+    pub fn loader() -> Loader {
+        Loader::default()
+    }
+
+    /// Where the value of a key came from.
+    pub fn source_of(&self, key: &str) -> Source {
+        self.sources.get(key).cloned().unwrap_or_default()
+    }
+
+    fn set(&mut self, key: &'static Key, value: &Value, source: Source) -> Result<(), ConfigError> {
+        value::set(self, key, value)
+            .map_err(|problem| ConfigError::value(key, value, &source, problem))?;
+        self.sources.insert(key.name, source);
+        Ok(())
+    }
+
+    /// Relations between keys.
+    fn validate(&self) -> Result<(), ConfigError> {
+        let options = &self.options;
+        if options.target_length_max_bytes > options.head_size_max_bytes {
+            return Err(ConfigError::relation(
+                self.source_of("target_length_max_bytes"),
+                "target_length_max_bytes is above head_size_max_bytes, which holds the target: \
+                 raise head_size_max_bytes or lower target_length_max_bytes",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Loader {
+    /// Takes `text` for the file at `path`, instead of reading one.
+    pub fn file_text(mut self, path: impl AsRef<Path>, text: impl Into<String>) -> Self {
+        self.file = Some((path.as_ref().to_owned(), text.into()));
+        self
+    }
+
+    /// Takes these for the environment.
+    pub fn variables<K: Into<OsString>, V: Into<OsString>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        self.variables = Some(variables.collect());
+        self
+    }
+
+    /// Leaves a variable of the application's own alone, such as `SIDECORE_APPEND_FILE`.
+    pub fn allow_variable(mut self, name: impl Into<String>) -> Self {
+        self.allowed.push(name.into());
+        self
+    }
+
+    /// Reads, checks and returns the configuration.
+    pub fn load(mut self) -> Result<Config, ConfigError> {
+        let variables = self.take_variables()?;
+        let mut config = Config::default();
+        if let Some((path, text)) = self.take_file(&variables)? {
+            file::apply(&mut config, &path, &text)?;
+        }
+        for (name, value) in variables {
+            if name == FILE_VARIABLE || self.is_foreign(&name) {
+                continue;
+            }
+            let key = keys().iter().find(|key| key.variable() == name);
+            let Some(key) = key else { return Err(ConfigError::unknown_variable(&name)) };
+            config.set(key, &Value::Text(value), Source::Variable(name))?;
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn is_foreign(&self, name: &str) -> bool {
+        RESERVED.iter().any(|prefix| name.starts_with(prefix))
+            || self.allowed.iter().any(|allowed| allowed == name)
+    }
+
+    /// The variables with the prefix, in the order of their names.
+    fn take_variables(&mut self) -> Result<BTreeMap<String, String>, ConfigError> {
+        let all = self.variables.take().unwrap_or_else(|| std::env::vars_os().collect());
+        let mut variables = BTreeMap::new();
+        for (name, value) in all {
+            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
+                continue;
+            };
+            let value = value.into_string().map_err(|_| ConfigError::variable_not_text(name))?;
+            variables.insert(name.to_owned(), value);
+        }
+        Ok(variables)
+    }
+
+    fn take_file(
+        &mut self,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Option<(PathBuf, String)>, ConfigError> {
+        if let Some(file) = self.file.take() {
+            return Ok(Some(file));
+        }
+        let named = variables.get(FILE_VARIABLE).map(PathBuf::from);
+        let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some((path, text))),
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(ConfigError::unreadable(&path, &error)),
+        }
+    }
+}
+
+impl Key {
+    /// The variable that sets it.
+    pub fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.name.to_uppercase())
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Default => f.write_str("default"),
+            Source::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Source::Variable(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A configuration is also a serde value, for applications that keep it inside their own: the
+/// same shape as the file, with the same checks.
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let table = toml::Table::deserialize(deserializer)?;
+        let text = toml::to_string(&table).map_err(D::Error::custom)?;
+        let mut config = Config::default();
+        file::apply(&mut config, Path::new("configuration"), &text).map_err(D::Error::custom)?;
+        config.validate().map_err(D::Error::custom)?;
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Configurations as users write them, right and wrong.
+
+use super::*;
+
+fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    Config::loader()
+        .file_text("sidecore.toml", text)
+        .variables(variables.iter().copied())
+        .load()
+        .map_err(|error| error.to_string())
+}
+
+fn refused(text: &str, variables: &[(&str, &str)], expected: &str) {
+    let error = load(text, variables).expect_err(expected);
+    assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+    assert_eq!(error.lines().count(), 1, "{error:?}");
+}
+
+#[test]
+fn variables_override_the_file_which_overrides_the_defaults() {
+    let text = "port = 81\n[options]\nworker_num = 2\nhead_timeout_ms = 5\n";
+    let config = load(text, &[("SIDECORE_WORKER_NUM", "3"), ("PATH", "x")]).unwrap();
+    assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 81));
+    assert_eq!(config.options.worker_num, Some(3));
+    assert_eq!(config.options.head_timeout_ms, 5);
+    assert_eq!(config.options.task_queue_depth, 1024);
+    assert_eq!(config.source_of("worker_num").to_string(), "SIDECORE_WORKER_NUM");
+    assert_eq!(config.source_of("head_timeout_ms").to_string(), "sidecore.toml:4");
+    assert_eq!(config.source_of("task_queue_depth"), Source::Default);
+}
+
+#[test]
+fn cpu_lists_are_taken_in_every_writing() {
+    let list = |text: &str| Some(text.parse::<CpuList>().unwrap());
+    let cpus = |text: &str| load(text, &[]).unwrap().options.worker_cpus;
+    assert_eq!(cpus("[options]\nworker_cpus = \"0-3,8\""), list("0-3,8"));
+    assert_eq!(cpus("[options]\nworker_cpus = 2"), list("2"));
+    assert_eq!(cpus("[options]\nworker_cpus = \"auto\""), None);
+    let config = load("", &[("SIDECORE_TASK_WORKER_CPUS", "2")]).unwrap();
+    assert_eq!(config.options.task_worker_cpus, list("2"));
+}
+
+#[test]
+fn nonsense_in_the_file_names_key_and_line() {
+    refused(
+        "\n[options]\nworker_nmu = 2",
+        &[],
+        "sidecore.toml:3: worker_nmu is not a known key; did you mean worker_num?",
+    );
+    refused("prot = 1", &[], "did you mean port?");
+    refused(
+        "[options]\ntask_queue_depth = 0",
+        &[],
+        "sidecore.toml:2: task_queue_depth = 0: give a number from 1",
+    );
+    refused("port = 65536", &[], "sidecore.toml:1: port = 65536: give a number from 0 to 65535");
+    refused("port = -1", &[], "port = -1: give a number");
+    refused("port = 1.5", &[], "port = 1.5: give a number");
+    refused("port = true", &[], "port = true: give a number");
+    refused("port = [1]", &[], "port = [...]: give a number");
+    refused("port = 99999999999999999999", &[], "port = 99999999999999999999: give a number");
+    refused("host = \"nowhere\"", &[], "host = nowhere: give an IP address");
+    refused("host = \"a\"\nhost = \"b\"", &[], "sidecore.toml:2: duplicate key");
+    refused("worker_num = 1", &[], "worker_num belongs under [options]");
+    refused("[options]\nport = 1", &[], "port belongs at the top");
+    refused("options = 3", &[], "options is a table");
+    refused("port = ", &[], "sidecore.toml:1: ");
+    refused("[other]\nx = 1", &[], "other is not a known key");
+    refused("[options]\nring_entries = 1000", &[], "give a power of two from 64");
+    refused("[options]\nworker_cpus = \"3-1\"", &[], "worker_cpus = 3-1: ");
+    refused("[options]\nworker_num = 0", &[], "worker_num = 0: give a number from 1");
+    refused(
+        "[options]\ntarget_length_max_bytes = 40000",
+        &[],
+        "target_length_max_bytes is above head_size_max_bytes",
+    );
+}
+
+#[test]
+fn nonsense_in_a_variable_names_the_variable() {
+    refused(
+        "",
+        &[("SIDECORE_PORT", "banana")],
+        "SIDECORE_PORT=banana: give a number from 0 to 65535",
+    );
+    refused("", &[("SIDECORE_PORT", "")], "SIDECORE_PORT=(empty): give a number");
+    refused("", &[("SIDECORE_PROT", "1")], "SIDECORE_PROT is not a known variable");
+    refused("", &[("SIDECORE_PROT", "1")], "did you mean SIDECORE_PORT?");
+    refused("", &[("SIDECORE_WORKER_CPUS", "a")], "SIDECORE_WORKER_CPUS=a: ");
+    refused(
+        "",
+        &[("SIDECORE_TASK_WORKER_NUM", "-1")],
+        "SIDECORE_TASK_WORKER_NUM=-1: give a number from 0",
+    );
+}
+
+#[test]
+fn variables_of_others_are_left_alone() {
+    assert!(load("", &[("SIDECORE_BUDGET_PLAIN", "x"), ("OTHER", "y")]).is_ok());
+    let loader = Config::loader().file_text("f", "").allow_variable("SIDECORE_MINE");
+    assert!(loader.variables([("SIDECORE_MINE", "x")]).load().is_ok());
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStringExt;
+    let value = OsString::from_vec(vec![0xFF]);
+    let error = Config::loader().file_text("f", "").variables([("SIDECORE_PORT", value)]).load();
+    assert!(error.unwrap_err().to_string().contains("SIDECORE_PORT is not UTF-8"));
+}
+
+#[test]
+fn a_named_file_must_be_there() {
+    let loader = Config::loader().variables([("SIDECORE_CONFIG", "/nonexistent/x.toml")]);
+    let error = loader.load().unwrap_err().to_string();
+    assert!(error.contains("/nonexistent/x.toml cannot be read"), "{error}");
+}
+
+#[test]
+fn the_example_file_loads_and_shows_every_key_with_its_default() {
+    let text = include_str!("../../sidecore.example.toml");
+    let uncommented: String = text
+        .lines()
+        .map(|line| format!("{}\n", line.strip_prefix("#: ").unwrap_or(line)))
+        .collect();
+    let config = load(&uncommented, &[]).unwrap();
+    assert_eq!(config.options, Options::default());
+    for key in keys() {
+        assert_ne!(config.source_of(key.name), Source::Default, "{} is not shown", key.name);
+    }
+}
+
+#[test]
+fn a_configuration_can_be_part_of_a_larger_one() {
+    #[derive(serde::Deserialize)]
+    struct Mine {
+        server: Config,
+    }
+    let mine: Mine =
+        toml::from_str("[server]\nport = 1\n[server.options]\nworker_num = 2").unwrap();
+    assert_eq!((mine.server.port, mine.server.options.worker_num), (1, Some(2)));
+    assert!(toml::from_str::<Mine>("[server]\nprot = 1").is_err());
+}

@@ -1,0 +1,102 @@
+//! Values as they were written, and how each becomes a field.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use sidecore_runtime::cpu_list::CpuList;
+
+use super::keys::Field;
+use super::{Config, Key};
+
+/// A value before it is understood.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    /// A variable, or a string of the file.
+    Text(String),
+    /// An integer of the file.
+    Number(i64),
+    /// Anything else of the file: shown in the refusal.
+    Other(String),
+}
+
+/// What a key takes, said to who wrote something else.
+pub(super) type Problem = String;
+
+/// Sets the field of a key.
+pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), Problem> {
+    let options = &mut config.options;
+    match &key.field {
+        Field::Host => config.host = host(value)?,
+        Field::Port => config.port = number(value, 0, 65_535)? as u16,
+        Field::Number { get, min, max, power_of_two } => {
+            let number = number(value, *min, *max)?;
+            if *power_of_two && !number.is_power_of_two() {
+                return Err(format!("give a power of two from {min} to {max}"));
+            }
+            *get(options) = number;
+        }
+        Field::Count { get, min, max } => *get(options) = number(value, *min, *max)? as usize,
+        Field::MaybeCount { get, min, max } => {
+            *get(options) = match is_auto(value) {
+                true => None,
+                false => Some(number(value, *min, *max)? as usize),
+            }
+        }
+        Field::MaybeNumber { get, min, max } => {
+            *get(options) = match is_auto(value) {
+                true => None,
+                false => Some(number(value, *min, *max)?),
+            }
+        }
+        Field::Cpus { get } => {
+            *get(options) = if is_auto(value) { None } else { Some(cpus(value)?) }
+        }
+    }
+    Ok(())
+}
+
+fn is_auto(value: &Value) -> bool {
+    matches!(value, Value::Text(text) if text == "auto")
+}
+
+fn number(value: &Value, min: u64, max: u64) -> Result<u64, Problem> {
+    let number = match value {
+        Value::Text(text) => text.parse().ok(),
+        Value::Number(number) => u64::try_from(*number).ok(),
+        Value::Other(_) => None,
+    };
+    number
+        .filter(|number| (min..=max).contains(number))
+        .ok_or_else(|| format!("give a number from {min} to {max}"))
+}
+
+fn host(value: &Value) -> Result<String, Problem> {
+    match value {
+        Value::Text(text) if text == "localhost" || text.parse::<IpAddr>().is_ok() => {
+            Ok(text.clone())
+        }
+        _ => Err("give an IP address, such as 127.0.0.1 or 0.0.0.0, or localhost".to_owned()),
+    }
+}
+
+fn cpus(value: &Value) -> Result<CpuList, Problem> {
+    let text = match value {
+        Value::Text(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Other(_) => String::new(),
+    };
+    match text.parse::<CpuList>() {
+        Ok(list) if !list.is_empty() => Ok(list),
+        Ok(_) => Err("give a list of CPUs, such as 0-3,8, or auto".to_owned()),
+        Err(error) => Err(format!("{error}; give a list of CPUs, such as 0-3,8, or auto")),
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Text(text) | Value::Other(text) => f.write_str(text),
+            Value::Number(number) => write!(f, "{number}"),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Why a server did not start, or did not end well.
+
+use std::fmt;
+use std::io;
+
+use sidecore_runtime::executor::ExecutorError;
+use sidecore_runtime::net::BindError;
+use sidecore_runtime::placement::PlacementError;
+use sidecore_runtime::pool::PoolError;
+use sidecore_runtime::probe::ProbeError;
+use sidecore_runtime::topology::TopologyError;
+
+use crate::config::ConfigError;
+
+/// The result of what can fail with an [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of a server. Its text is one line that names cause and cure.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Config(ConfigError),
+    MissingCallback { name: &'static str, task_workers: usize },
+    Topology(TopologyError),
+    Placement(PlacementError),
+    Probe(ProbeError),
+    Bind(BindError),
+    Pool(PoolError),
+    Executor(ExecutorError),
+    Io { what: &'static str, cause: io::Error },
+}
+
+impl Error {
+    pub(crate) fn missing_callback(name: &'static str, task_workers: usize) -> Self {
+        Error { kind: Kind::MissingCallback { name, task_workers } }
+    }
+
+    pub(crate) fn io(what: &'static str, cause: io::Error) -> Self {
+        Error { kind: Kind::Io { what, cause } }
+    }
+
+    /// Whether the configuration is at fault.
+    pub fn is_config(&self) -> bool {
+        matches!(self.kind, Kind::Config(_) | Kind::Placement(_))
+    }
+
+    /// Whether `on_task` or `on_finish` is missing.
+    pub fn is_missing_callback(&self) -> bool {
+        matches!(self.kind, Kind::MissingCallback { .. })
+    }
+
+    /// Whether the system does not give what is needed: io_uring, memory, descriptors.
+    pub fn is_system(&self) -> bool {
+        matches!(self.kind, Kind::Probe(_) | Kind::Topology(_) | Kind::Io { .. })
+    }
+
+    /// Whether the address cannot be listened on.
+    pub fn is_bind(&self) -> bool {
+        matches!(self.kind, Kind::Bind(_))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Config(error) => error.fmt(f),
+            Kind::MissingCallback { name, task_workers } => write!(
+                f,
+                "task_worker_num is {task_workers} and {name} is missing: give the server \
+                 `.{name}(...)`, or set task_worker_num = 0"
+            ),
+            Kind::Topology(error) => error.fmt(f),
+            Kind::Placement(error) => error.fmt(f),
+            Kind::Probe(error) => error.fmt(f),
+            Kind::Bind(error) => error.fmt(f),
+            Kind::Pool(error) => error.fmt(f),
+            Kind::Executor(error) => error.fmt(f),
+            Kind::Io { what, cause } => write!(f, "{what}: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+macro_rules! from {
+    ($($error:ty => $kind:ident),* $(,)?) => {
+        $(impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Error { kind: Kind::$kind(error) }
+            }
+        })*
+    };
+}
+
+from! {
+    ConfigError => Config,
+    TopologyError => Topology,
+    PlacementError => Placement,
+    ProbeError => Probe,
+    BindError => Bind,
+    PoolError => Pool,
+    ExecutorError => Executor,
+}

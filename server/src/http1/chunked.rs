@@ -1,0 +1,352 @@
+//! Chunked bodies (RFC 9112 §7.1): an incremental decoder that takes nothing lenient.
+//!
+//! ```text
+//! Size ──CR──► SizeLf ──► Data(n) ──► DataCr ──► DataLf ──► Size
+//!   │ ;                     └ n = 0 ──► TrailerStart ─…─► End
+//!   ▼
+//! Extension ⇄ Quoted ⇄ Escaped ──CR──► SizeLf
+//! ```
+//!
+//! Each byte moves it on, wherever the input was split. Chunk extensions are checked and thrown
+//! away; what they may take is bounded for the whole body.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::reject::Reject;
+
+/// Bytes of chunk extensions in a whole body.
+const EXTENSIONS_MAX_BYTES: usize = 4096;
+/// Bytes and number of a body's trailers.
+const TRAILERS_MAX_BYTES: usize = 8192;
+const TRAILERS_MAX: usize = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    SizeStart,
+    Size,
+    Extension,
+    Quoted,
+    Escaped,
+    AfterQuoted,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    Trailers,
+    End,
+}
+
+/// What one call found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Chunk {
+    /// `input[start..end]` is data; the first `end` bytes are consumed.
+    Data { start: usize, end: usize },
+    /// All of the input is consumed, and the body is not over.
+    Incomplete,
+    /// The body is over; `consumed` bytes of the input belong to it.
+    End { consumed: usize },
+}
+
+/// The state of one body.
+#[derive(Debug)]
+pub(crate) struct ChunkedDecoder {
+    state: State,
+    /// Bytes left in the current chunk.
+    remaining: u64,
+    digits: u8,
+    extension_bytes: usize,
+    /// An extension's bytes so far: whether a name or a value has begun.
+    token_open: bool,
+    trailer_bytes: Vec<u8>,
+}
+
+impl ChunkedDecoder {
+    pub(crate) fn new() -> Self {
+        ChunkedDecoder {
+            state: State::SizeStart,
+            remaining: 0,
+            digits: 0,
+            extension_bytes: 0,
+            token_open: false,
+            trailer_bytes: Vec::new(),
+        }
+    }
+
+    /// Consumes input up to and with the next piece of data.
+    pub(crate) fn decode(&mut self, input: &[u8]) -> Result<Chunk, Reject> {
+        let mut at = 0;
+        while at < input.len() {
+            if self.state == State::Data {
+                let here = (input.len() - at) as u64;
+                let count = self.remaining.min(here);
+                self.remaining -= count;
+                if self.remaining == 0 {
+                    self.state = State::DataCr;
+                }
+                return Ok(Chunk::Data { start: at, end: at + count as usize });
+            }
+            self.state = self.step(input[at])?;
+            at += 1;
+            if self.state == State::End {
+                return Ok(Chunk::End { consumed: at });
+            }
+        }
+        Ok(Chunk::Incomplete)
+    }
+
+    /// The trailers, once the body is over. Fields that would change framing or routing are
+    /// refused (RFC 9110 §6.5.1).
+    pub(crate) fn trailers(&self) -> Result<Option<HeaderMap>, Reject> {
+        if self.trailer_bytes.len() <= 2 {
+            return Ok(None);
+        }
+        let mut slots = [httparse::EMPTY_HEADER; TRAILERS_MAX];
+        let parsed = httparse::parse_headers(&self.trailer_bytes, &mut slots)
+            .map_err(|_| Reject::bad("a trailer is no field"))?;
+        let httparse::Status::Complete((_, fields)) = parsed else {
+            return Err(Reject::bad("the trailers are incomplete"));
+        };
+        let mut trailers = HeaderMap::with_capacity(fields.len());
+        for field in fields {
+            if is_forbidden_trailer(field.name) {
+                return Err(Reject::bad("a trailer may not frame or route the message"));
+            }
+            let name = HeaderName::from_bytes(field.name.as_bytes());
+            let value = HeaderValue::from_bytes(field.value);
+            let (Ok(name), Ok(value)) = (name, value) else {
+                return Err(Reject::bad("a trailer is no field"));
+            };
+            trailers.append(name, value);
+        }
+        Ok(Some(trailers))
+    }
+
+    fn step(&mut self, byte: u8) -> Result<State, Reject> {
+        match self.state {
+            State::SizeStart | State::Size => self.size(byte),
+            State::Extension | State::AfterQuoted | State::Quoted | State::Escaped => {
+                self.extension(byte)
+            }
+            State::SizeLf => match (byte, self.remaining) {
+                (b'\n', 0) => Ok(State::Trailers),
+                (b'\n', _) => Ok(State::Data),
+                _ => Err(Reject::bad("a chunk size line ends with CRLF")),
+            },
+            State::DataCr if byte == b'\r' => Ok(State::DataLf),
+            State::DataLf if byte == b'\n' => {
+                (self.remaining, self.digits) = (0, 0);
+                Ok(State::SizeStart)
+            }
+            State::DataCr | State::DataLf => Err(Reject::bad("a chunk's data ends with CRLF")),
+            State::Trailers => self.trailer(byte),
+            State::Data | State::End => Err(Reject::bad("there is data after the last chunk")),
+        }
+    }
+
+    /// One to sixteen hexadecimal digits; an empty size is no last chunk.
+    fn size(&mut self, byte: u8) -> Result<State, Reject> {
+        let Some(digit) = char::from(byte).to_digit(16) else {
+            return match (self.state, byte) {
+                (State::Size, b'\r') => Ok(State::SizeLf),
+                (State::Size, b';') => {
+                    self.token_open = false;
+                    self.count_extension()?;
+                    Ok(State::Extension)
+                }
+                _ => Err(Reject::bad("a chunk size is no hexadecimal number")),
+            };
+        };
+        self.digits += 1;
+        // 15 digits: sums of sizes cannot overflow, and no body is near 2^60 bytes.
+        if self.digits > 15 {
+            return Err(Reject::bad("a chunk size is too large"));
+        }
+        self.remaining = self.remaining << 4 | u64::from(digit);
+        Ok(State::Size)
+    }
+
+    /// `;name`, `;name=value`, `;name="quoted"` (§7.1.1), without the white space that some
+    /// parsers allow around them and others do not.
+    fn extension(&mut self, byte: u8) -> Result<State, Reject> {
+        self.count_extension()?;
+        let invalid = Err(Reject::bad("a chunk extension is malformed"));
+        match (self.state, byte) {
+            (State::Escaped, b'\t' | b' '..=b'~' | 0x80..) => Ok(State::Quoted),
+            (State::Quoted, b'"') => Ok(State::AfterQuoted),
+            (State::Quoted, b'\\') => Ok(State::Escaped),
+            (State::Quoted, b'\t' | b' '..=b'~' | 0x80..) => Ok(State::Quoted),
+            (State::AfterQuoted, b'\r') => Ok(State::SizeLf),
+            (State::AfterQuoted, b';') => {
+                self.token_open = false;
+                Ok(State::Extension)
+            }
+            (State::Extension, b'\r') if self.token_open => Ok(State::SizeLf),
+            (State::Extension, b';' | b'=') if self.token_open => {
+                self.token_open = false;
+                Ok(State::Extension)
+            }
+            (State::Extension, b'"') if !self.token_open => Ok(State::Quoted),
+            (State::Extension, _) if is_token_byte(byte) => {
+                self.token_open = true;
+                Ok(State::Extension)
+            }
+            _ => invalid,
+        }
+    }
+
+    fn count_extension(&mut self) -> Result<(), Reject> {
+        self.extension_bytes += 1;
+        match self.extension_bytes > EXTENSIONS_MAX_BYTES {
+            true => Err(Reject::bad("the chunk extensions are larger than this server takes")),
+            false => Ok(()),
+        }
+    }
+
+    fn trailer(&mut self, byte: u8) -> Result<State, Reject> {
+        let before = self.trailer_bytes.last().copied();
+        if byte == b'\n' && before != Some(b'\r') || byte != b'\n' && before == Some(b'\r') {
+            return Err(Reject::bad("lines end with CRLF"));
+        }
+        self.trailer_bytes.push(byte);
+        if self.trailer_bytes.len() > TRAILERS_MAX_BYTES {
+            return Err(Reject::head_too_large("the trailers are larger than this server takes"));
+        }
+        let over = self.trailer_bytes == b"\r\n" || self.trailer_bytes.ends_with(b"\r\n\r\n");
+        if !over {
+            return Ok(State::Trailers);
+        }
+        self.trailers()?;
+        Ok(State::End)
+    }
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_forbidden_trailer(name: &str) -> bool {
+    const FORBIDDEN: [&str; 14] = [
+        "authorization",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-type",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decodes `input` in pieces cut at `cuts`; the data, and what is left, or the refusal.
+    fn decode(input: &[u8], step: usize) -> Result<Option<(Vec<u8>, usize)>, Reject> {
+        let mut decoder = ChunkedDecoder::new();
+        let mut data = Vec::new();
+        let mut used = 0;
+        for piece in input.chunks(step) {
+            let mut rest = piece;
+            loop {
+                match decoder.decode(rest)? {
+                    Chunk::Data { start, end } => {
+                        data.extend_from_slice(&rest[start..end]);
+                        used += end;
+                        rest = &rest[end..];
+                        if rest.is_empty() {
+                            break;
+                        }
+                    }
+                    Chunk::Incomplete => {
+                        used += rest.len();
+                        break;
+                    }
+                    Chunk::End { consumed } => return Ok(Some((data, used + consumed))),
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn check(input: &str, expected: Result<Option<(&str, usize)>, u16>) {
+        for step in 1..=input.len() {
+            let got = decode(input.as_bytes(), step)
+                .map(|done| done.map(|(data, used)| (String::from_utf8(data).unwrap(), used)))
+                .map_err(|reject| reject.status().as_u16());
+            let expected = expected.map(|done| done.map(|(data, used)| (data.to_owned(), used)));
+            assert_eq!(got, expected, "{input:?} in pieces of {step}");
+        }
+    }
+
+    #[test]
+    fn bodies_decode_the_same_however_they_are_split() {
+        check("0\r\n\r\n", Ok(Some(("", 5))));
+        check("3\r\nabc\r\n0\r\n\r\nGET", Ok(Some(("abc", 13))));
+        check("A\r\n0123456789\r\n00\r\n\r\n", Ok(Some(("0123456789", 21))));
+        check("3;a;b=c;d=\"e\\\"f\"\r\nabc\r\n0\r\n\r\n", Ok(Some(("abc", 28))));
+        check("1\r\na\r\n0\r\nX-T: v\r\n\r\n", Ok(Some(("a", 19))));
+        check("3\r\nab", Ok(None));
+        check("0\r\n", Ok(None));
+    }
+
+    #[test]
+    fn what_others_let_through_is_refused() {
+        for input in [
+            "\r\n\r\n",
+            "\n",
+            "3\nabc\r\n0\r\n\r\n",
+            "3 \r\nabc\r\n",
+            " 3\r\nabc\r\n",
+            "0x3\r\nabc\r\n",
+            "+3\r\nabc\r\n",
+            "-1\r\n",
+            "3;\r\nabc\r\n",
+            "3;=\r\nabc\r\n",
+            "3;a=\r\nabc\r\n",
+            "3;a=\"b\r\nabc\r\n",
+            "3;a b\r\nabc\r\n",
+            "3;a\nabc\r\n",
+            "3;\u{1}\r\n",
+            "3\r\nabcd\r\n",
+            "3\r\nabc\n0\r\n\r\n",
+            "3\r\nabc\r0\r\n\r\n",
+            "FFFFFFFFFFFFFFFF\r\n",
+            "00000000000000001\r\na\r\n",
+            "g\r\n",
+            "0\r\nContent-Length: 3\r\n\r\n",
+            "0\r\ntransfer-encoding: chunked\r\n\r\n",
+            "0\r\n bad: x\r\n\r\n",
+            "0\r\nx: a\nb: c\r\n\r\n",
+            "0\r\n\n",
+        ] {
+            check(input, Err(400));
+        }
+    }
+
+    #[test]
+    fn extensions_and_trailers_are_bounded() {
+        let long = format!("1;{}\r\na\r\n0\r\n\r\n", "a".repeat(EXTENSIONS_MAX_BYTES));
+        assert_eq!(decode(long.as_bytes(), 7).unwrap_err().status(), 400);
+        let many = format!("{}0\r\n\r\n", "1;abc\r\na\r\n".repeat(EXTENSIONS_MAX_BYTES / 4));
+        assert_eq!(decode(many.as_bytes(), 1000).unwrap_err().status(), 400);
+        let trailers = format!("0\r\nx: {}\r\n\r\n", "a".repeat(TRAILERS_MAX_BYTES));
+        assert_eq!(decode(trailers.as_bytes(), 7).unwrap_err().status(), 431);
+    }
+
+    #[test]
+    fn trailers_are_handed_out() {
+        let mut decoder = ChunkedDecoder::new();
+        let end = decoder.decode(b"0\r\nX-Sum: 1\r\nx-sum: 2\r\n\r\n").unwrap();
+        assert_eq!(end, Chunk::End { consumed: 25 });
+        let trailers = decoder.trailers().unwrap().unwrap();
+        assert_eq!(trailers.get_all("x-sum").iter().count(), 2);
+    }
+}

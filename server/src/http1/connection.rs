@@ -1,0 +1,417 @@
+//! One connection: a state machine polled as a local task of its executor.
+//!
+//! ```text
+//!        ┌────────────── keep-alive ─────────────┐
+//!        ▼                                        │
+//!      Head ──request──► Exchange (body in, handler, body out)
+//!        │ refused, idle, end         │ close, failed
+//!        ▼                            ▼
+//!      Flush ──all sent──► Linger ──peer's end, or time──► closed
+//! ```
+//!
+//! Bytes that arrived wait in `input`; answers gather in the stream and leave in one send at the
+//! end of the poll, so pipelined requests are answered together and in their order. Closing is
+//! always half-close, drain, close, lest a reset destroy the answer (RFC 9112 §9.6).
+
+use std::future::Future;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::StatusCode;
+use sidecore_runtime::executor::{self, Deadline};
+use sidecore_runtime::net::TcpStream;
+
+use super::encode::{self, BodyLength, HeadContext};
+use super::exchange::{Exchange, Progress, Stage, Started};
+use super::head::{Framing, HEADER_COUNT_CAP, Parsed, Version, next_head};
+use super::reject::Reject;
+use super::serving::Place;
+use crate::service::{App, Plain};
+
+/// Requests answered before other connections get their turn.
+const REQUESTS_PER_POLL: usize = 64;
+/// Unsent bytes at which no further request is read, and no body polled.
+pub(super) const UNSENT_MAX_BYTES: usize = 256 * 1024;
+/// Bytes thrown away while lingering.
+const LINGER_MAX_BYTES: usize = 1024 * 1024;
+
+/// A connection; its future ends when it is closed.
+pub(crate) struct Connection<A: App> {
+    state: State<A>,
+    io: Io,
+    place: Place<A>,
+    /// Requests answered.
+    served: u64,
+    waiting: Option<Waiting>,
+    deadline: Deadline,
+}
+
+/// The stream and the bytes that arrived.
+pub(super) struct Io {
+    pub(super) stream: TcpStream,
+    pub(super) input: Vec<u8>,
+    /// Bytes of `input` that are done with.
+    pub(super) consumed: usize,
+    /// Bytes of the current head that were searched for its end.
+    scanned: usize,
+    /// The peer has sent its last byte.
+    pub(super) ended: bool,
+}
+
+enum State<A: App> {
+    Head,
+    Exchange(Box<Exchange<A>>),
+    Flush,
+    Linger { discarded: usize },
+}
+
+/// What a connection waits for: each has its time limit, which runs from when it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// The first byte of a request, on a connection that has served one.
+    NextRequest,
+    /// The rest of a head, or the first request of a connection.
+    Head,
+    /// More of a body.
+    Body,
+    /// The peer to take what was written.
+    Write,
+    /// The peer's end.
+    Linger,
+    /// The handler.
+    Handler,
+}
+
+/// What a step came to.
+enum Step {
+    Again,
+    Wait(Waiting),
+    Close,
+}
+
+impl<A: App> Connection<A> {
+    pub(crate) fn new(stream: TcpStream, place: Place<A>) -> Self {
+        Connection {
+            state: State::Head,
+            io: Io { stream, input: Vec::new(), consumed: 0, scanned: 0, ended: false },
+            place,
+            served: 0,
+            waiting: None,
+            deadline: Deadline::unset(),
+        }
+    }
+
+    fn step(&mut self, context: &mut Context<'_>) -> Step {
+        match &mut self.state {
+            State::Head => self.head(context),
+            State::Exchange(_) => self.exchange(context),
+            State::Flush => self.flush(context),
+            State::Linger { .. } => self.linger(context),
+        }
+    }
+
+    /// Reads the next head and starts its exchange.
+    fn head(&mut self, context: &mut Context<'_>) -> Step {
+        if self.io.stream.unsent() > UNSENT_MAX_BYTES {
+            self.io.stream.flush();
+            return match self.io.stream.poll_sent(context) {
+                Poll::Ready(Ok(())) => Step::Again,
+                Poll::Ready(Err(_)) => Step::Close,
+                Poll::Pending => Step::Wait(Waiting::Write),
+            };
+        }
+        if !self.io.rest().is_empty() {
+            match self.parse() {
+                Ok(true) => return Step::Again,
+                Ok(false) => {}
+                Err(reject) => return self.refuse(reject),
+            }
+        }
+        match self.io.fill(context) {
+            Poll::Ready(Ok(true)) => return Step::Again,
+            Poll::Ready(Ok(false)) => return self.end_of_requests(),
+            Poll::Ready(Err(_)) => return Step::Close,
+            Poll::Pending => {}
+        }
+        let idle = self.io.rest().is_empty();
+        if self.place.serving().is_draining() {
+            if !idle {
+                // A request has begun: it is read to its end and answered.
+                self.io.stream.release();
+            } else if self.stop_receiving() {
+                self.state = State::Flush;
+                return Step::Again;
+            }
+        }
+        match idle && self.served > 0 {
+            true => Step::Wait(Waiting::NextRequest),
+            false => Step::Wait(Waiting::Head),
+        }
+    }
+
+    /// In the drain, before closing an idle connection: what is on its way is still answered.
+    fn stop_receiving(&self) -> bool {
+        self.io.stream.hold();
+        self.io.stream.is_quiet()
+    }
+
+    fn end_of_requests(&mut self) -> Step {
+        let rest = self.io.rest();
+        if !rest.is_empty() && rest != b"\r\n" {
+            return self.refuse(Reject::bad("the request ended within its head"));
+        }
+        self.state = State::Flush;
+        Step::Again
+    }
+
+    /// Parses a head and answers it or starts its exchange; false if it is not all there.
+    fn parse(&mut self) -> Result<bool, Reject> {
+        let mut slots = [MaybeUninit::uninit(); HEADER_COUNT_CAP];
+        let serving = self.place.serving();
+        let input = &self.io.input[self.io.consumed..];
+        let parsed = next_head(input, &mut self.io.scanned, &mut slots, &serving.head_limits)?;
+        let Parsed::Complete(head) = parsed else { return Ok(false) };
+        self.served += 1;
+        let keep_alive =
+            head.keep_alive && self.served < serving.requests_max && !serving.is_draining();
+        let size = head.size_bytes;
+        if head.framing == Framing::None {
+            if let Some(plain) = serving.app.direct(&head) {
+                let date = serving.date.at(executor::unix_seconds());
+                let (version, head_only) = (head.version, head.method == "HEAD");
+                self.io.answer(&plain, version, head_only, keep_alive, &date);
+                self.io.consume_head(size);
+                if !keep_alive {
+                    self.state = State::Flush;
+                }
+                return Ok(true);
+            }
+        }
+        let started = Started::new(&head, keep_alive, serving.body_size_max)?;
+        self.io.consume_head(size);
+        self.io.stream.release();
+        let exchange = Exchange::start(started, &mut self.io, serving);
+        self.state = State::Exchange(Box::new(exchange));
+        self.waiting = None;
+        Ok(true)
+    }
+
+    fn exchange(&mut self, context: &mut Context<'_>) -> Step {
+        let State::Exchange(exchange) = &mut self.state else { return Step::Close };
+        match exchange.poll(&mut self.io, self.place.serving(), context) {
+            Progress::Waiting(waiting) => Step::Wait(waiting),
+            Progress::Progressed => {
+                self.waiting = None;
+                Step::Again
+            }
+            Progress::Done { keep_alive } => {
+                self.waiting = None;
+                self.state = if keep_alive { State::Head } else { State::Flush };
+                Step::Again
+            }
+            Progress::Refused(reject) => self.refuse(reject),
+            Progress::Broken => Step::Close,
+        }
+    }
+
+    /// Sends what is left to send, then half-closes.
+    fn flush(&mut self, context: &mut Context<'_>) -> Step {
+        self.io.stream.flush();
+        match self.io.stream.poll_sent(context) {
+            Poll::Ready(Err(_)) => Step::Close,
+            Poll::Pending => Step::Wait(Waiting::Write),
+            Poll::Ready(Ok(())) if self.io.ended => Step::Close,
+            Poll::Ready(Ok(())) => {
+                self.io.stream.shutdown_write();
+                self.io.stream.release();
+                self.state = State::Linger { discarded: 0 };
+                Step::Again
+            }
+        }
+    }
+
+    /// Throws away what the peer still sends, until its end.
+    fn linger(&mut self, context: &mut Context<'_>) -> Step {
+        let State::Linger { discarded } = &mut self.state else { return Step::Close };
+        *discarded += self.io.rest().len();
+        self.io.consumed = self.io.input.len();
+        if *discarded > LINGER_MAX_BYTES {
+            return Step::Close;
+        }
+        match self.io.fill(context) {
+            Poll::Ready(Ok(true)) => Step::Again,
+            Poll::Ready(_) => Step::Close,
+            Poll::Pending => Step::Wait(Waiting::Linger),
+        }
+    }
+
+    /// Answers with a refusal; the connection closes after it.
+    fn refuse(&mut self, reject: Reject) -> Step {
+        let plain = Plain {
+            status: reject.status(),
+            content_type: "text/plain",
+            body: bytes::Bytes::from_static(reject.reason().as_bytes()),
+        };
+        let date = self.place.serving().date.at(executor::unix_seconds());
+        self.io.answer(&plain, Version::Http11, false, false, &date);
+        self.state = State::Flush;
+        Step::Again
+    }
+
+    /// The time limit of what is waited for has passed.
+    fn timed_out(&mut self, waiting: Waiting) -> Step {
+        if let State::Exchange(exchange) = &self.state {
+            match exchange.stage() {
+                Stage::Unanswered => {}
+                // An answer that has begun cannot become another.
+                Stage::Begun => return Step::Close,
+                Stage::Answered => {
+                    self.state = State::Flush;
+                    return Step::Again;
+                }
+            }
+        }
+        match waiting {
+            // A connection that never sent a byte gets no answer it did not ask for.
+            Waiting::Head if self.io.rest().is_empty() => Step::Close,
+            Waiting::Head => self.refuse(Reject::timeout("the head took too long")),
+            Waiting::Body => self.refuse(Reject::timeout("the body took too long")),
+            Waiting::Handler => self.refuse(Reject::unavailable("the request took too long")),
+            Waiting::NextRequest => {
+                self.state = State::Flush;
+                Step::Again
+            }
+            Waiting::Write | Waiting::Linger => Step::Close,
+        }
+    }
+
+    /// Waits, within the time limit of what is waited for.
+    fn wait(&mut self, waiting: Waiting, context: &mut Context<'_>) -> Poll<Step> {
+        if self.waiting != Some(waiting) {
+            self.waiting = Some(waiting);
+            match self.limit(waiting) {
+                Some(limit) => self.deadline.set(limit),
+                None => self.deadline.clear(),
+            }
+        }
+        match self.deadline.poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => {
+                self.waiting = None;
+                Poll::Ready(self.timed_out(waiting))
+            }
+        }
+    }
+
+    fn limit(&self, waiting: Waiting) -> Option<Duration> {
+        let timeouts = &self.place.serving().timeouts;
+        let limit = match waiting {
+            Waiting::NextRequest => timeouts.keep_alive,
+            Waiting::Head => timeouts.head,
+            Waiting::Body => timeouts.body,
+            Waiting::Write => timeouts.write,
+            Waiting::Linger => timeouts.linger,
+            Waiting::Handler => timeouts.request,
+        };
+        (!limit.is_zero()).then_some(limit)
+    }
+}
+
+impl<A: App> Future for Connection<A> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.place.keep_waker(context.waker());
+        for _ in 0..REQUESTS_PER_POLL {
+            let step = match this.step(context) {
+                Step::Wait(waiting) => {
+                    this.io.stream.flush();
+                    this.io.recycle();
+                    match this.wait(waiting, context) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(step) => step,
+                    }
+                }
+                step => step,
+            };
+            if let Step::Close = step {
+                return Poll::Ready(());
+            }
+        }
+        this.io.stream.flush();
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+// Nothing in a connection is pinned in place: futures and bodies are boxed.
+impl<A: App> Unpin for Connection<A> {}
+
+impl Io {
+    /// Bytes that arrived and are not done with.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.input[self.consumed..]
+    }
+
+    /// Receives more; false at the peer's end.
+    pub(super) fn fill(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
+        if self.ended {
+            return Poll::Ready(Ok(false));
+        }
+        self.compact();
+        match self.stream.poll_recv(context, &mut self.input) {
+            Poll::Ready(Ok(0)) => {
+                self.ended = true;
+                Poll::Ready(Ok(false))
+            }
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(true)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn consume_head(&mut self, size: usize) {
+        self.consumed += size;
+        self.scanned = 0;
+    }
+
+    /// Moves what is left to the front, before more is appended.
+    fn compact(&mut self) {
+        if self.consumed == self.input.len() {
+            self.input.clear();
+        } else if self.consumed > 0 {
+            self.input.drain(..self.consumed);
+        }
+        self.consumed = 0;
+    }
+
+    /// An idle connection holds no buffer.
+    fn recycle(&mut self) {
+        self.compact();
+        if self.input.is_empty() && self.input.capacity() > 0 {
+            self.stream.recycle(&mut self.input);
+        }
+    }
+
+    fn answer(
+        &self,
+        plain: &Plain,
+        version: Version,
+        head_only: bool,
+        keep_alive: bool,
+        date: &[u8; super::date::DATE_BYTES],
+    ) {
+        let length = match plain.status {
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => BodyLength::None,
+            _ => BodyLength::Known(plain.body.len() as u64),
+        };
+        let context = HeadContext { version, keep_alive, length, date };
+        let (status, content_type, body) = (plain.status, plain.content_type, &plain.body);
+        self.stream.write(|out| {
+            encode::encode_plain(out, status, content_type, body, head_only, &context);
+        });
+    }
+}

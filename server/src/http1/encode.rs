@@ -1,0 +1,222 @@
+//! Responses as bytes (RFC 9112 §4, §6, §7).
+//!
+//! Framing and the connection are ours: what an application says of Content-Length,
+//! Transfer-Encoding, Connection and Date's neighbours is never copied to the wire unchecked, so
+//! no handler can desynchronise a connection.
+
+use http::{HeaderMap, StatusCode, header};
+
+use super::date::DATE_BYTES;
+use super::head::Version;
+
+/// How the end of a response's body is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyLength {
+    /// There is no body and no field that speaks of one: 1xx, 204 (RFC 9110 §8.6).
+    None,
+    /// Content-Length.
+    Known(u64),
+    /// Transfer-Encoding: chunked.
+    Chunked,
+    /// By the end of the connection: to a 1.0 client, of a length not known.
+    UntilClose,
+}
+
+/// What the connection adds to a response's head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadContext<'a> {
+    pub(crate) version: Version,
+    pub(crate) keep_alive: bool,
+    pub(crate) length: BodyLength,
+    pub(crate) date: &'a [u8; DATE_BYTES],
+}
+
+/// Appends the head of a response.
+pub(crate) fn encode_head(
+    out: &mut Vec<u8>,
+    status: StatusCode,
+    fields: &HeaderMap,
+    context: &HeadContext<'_>,
+) {
+    encode_status_line(out, status);
+    for (name, value) in fields {
+        if is_ours(name) {
+            continue;
+        }
+        // A `HeaderValue` has no CR, LF or NUL: http's types refuse them.
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    encode_framing(out, context);
+    if !fields.contains_key(header::DATE) {
+        encode_date(out, context.date);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a whole small response, from parts that need no map of fields.
+pub(crate) fn encode_plain(
+    out: &mut Vec<u8>,
+    status: StatusCode,
+    content_type: &str,
+    body: &[u8],
+    head_only: bool,
+    context: &HeadContext<'_>,
+) {
+    out.reserve(192 + body.len());
+    encode_status_line(out, status);
+    encode_framing(out, context);
+    if !content_type.is_empty() {
+        out.extend_from_slice(b"Content-Type: ");
+        out.extend_from_slice(content_type.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    encode_date(out, context.date);
+    out.extend_from_slice(b"\r\n");
+    if !head_only {
+        out.extend_from_slice(body);
+    }
+}
+
+/// Appends the size line of a chunk; its data and [`CHUNK_END`] follow.
+pub(crate) fn encode_chunk_size(out: &mut Vec<u8>, size: usize) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let significant = (usize::BITS - size.leading_zeros()).max(1).div_ceil(4);
+    for digit in (0..significant).rev() {
+        out.push(DIGITS[size >> (4 * digit) & 15]);
+    }
+    out.extend_from_slice(CHUNK_END);
+}
+
+/// What follows a chunk's data.
+pub(crate) const CHUNK_END: &[u8] = b"\r\n";
+
+/// Appends the last chunk and the trailers (§7.1).
+pub(crate) fn encode_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers.into_iter().flatten().filter(|(name, _)| !is_ours(name)) {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The interim response that asks for the body (RFC 9110 §15.2.1).
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Fields that the connection writes itself.
+fn is_ours(name: &header::HeaderName) -> bool {
+    *name == header::CONTENT_LENGTH
+        || *name == header::TRANSFER_ENCODING
+        || *name == header::CONNECTION
+        || name.as_str() == "keep-alive"
+}
+
+fn encode_status_line(out: &mut Vec<u8>, status: StatusCode) {
+    if status == StatusCode::OK {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return;
+    }
+    // §2.5 of RFC 9110: the version is the server's own, to a 1.0 client too.
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or("").as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn encode_framing(out: &mut Vec<u8>, context: &HeadContext<'_>) {
+    match context.length {
+        BodyLength::None | BodyLength::UntilClose => {}
+        BodyLength::Known(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            encode_number(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+    }
+    match (context.keep_alive, context.version) {
+        (true, Version::Http11) => {}
+        // §9.3: a 1.0 client has to be told.
+        (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
+    }
+}
+
+fn encode_date(out: &mut Vec<u8>, date: &[u8; DATE_BYTES]) {
+    out.extend_from_slice(b"Date: ");
+    out.extend_from_slice(date);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn encode_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    const DATE: &[u8; DATE_BYTES] = b"Sun, 06 Nov 1994 08:49:37 GMT";
+
+    fn context(length: BodyLength, version: Version, keep_alive: bool) -> HeadContext<'static> {
+        HeadContext { version, keep_alive, length, date: DATE }
+    }
+
+    #[test]
+    fn an_application_cannot_frame_the_message() {
+        let mut fields = HeaderMap::new();
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("7"));
+        fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        fields.insert("x-a", HeaderValue::from_static("1"));
+        let mut out = Vec::new();
+        let context = context(BodyLength::Known(3), Version::Http11, true);
+        encode_head(&mut out, StatusCode::NOT_FOUND, &fields, &context);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 404 Not Found\r\nx-a: 1\r\nContent-Length: 3\r\n\
+             Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn the_connection_field_follows_version_and_wish() {
+        let check = |version, keep_alive, expected: &str| {
+            let mut out = Vec::new();
+            encode_framing(&mut out, &context(BodyLength::None, version, keep_alive));
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        };
+        check(Version::Http11, true, "");
+        check(Version::Http11, false, "Connection: close\r\n");
+        check(Version::Http10, true, "Connection: keep-alive\r\n");
+        check(Version::Http10, false, "Connection: close\r\n");
+    }
+
+    #[test]
+    fn numbers_and_chunk_sizes_have_no_leading_zero() {
+        for number in [0, 9, 10, 255, 4096, u64::MAX] {
+            let mut out = Vec::new();
+            encode_number(&mut out, number);
+            assert_eq!(out, number.to_string().as_bytes());
+            let mut out = Vec::new();
+            encode_chunk_size(&mut out, number as usize);
+            assert_eq!(out, format!("{number:x}\r\n").as_bytes());
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Heads by section of RFC 9110 and 9112: literal bytes, and the answer each must get.
+
+use super::*;
+
+const LIMITS: HeadLimits =
+    HeadLimits { size_max_bytes: 1024, header_count_max: 16, target_length_max_bytes: 256 };
+
+/// What a head came to: its framing and connection, or the status of its refusal.
+#[derive(Debug, PartialEq, Eq)]
+enum Got {
+    Head(Framing, bool),
+    Incomplete,
+    Refused(u16),
+}
+
+fn parse_bytes(input: &[u8], scanned: &mut usize) -> Got {
+    let mut slots = [MaybeUninit::uninit(); 64];
+    match next_head(input, scanned, &mut slots, &LIMITS) {
+        Ok(Parsed::Complete(head)) => {
+            assert!(head.size_bytes <= input.len());
+            Got::Head(head.framing, head.keep_alive)
+        }
+        Ok(Parsed::Incomplete) => Got::Incomplete,
+        Err(reject) => Got::Refused(reject.status().as_u16()),
+    }
+}
+
+/// The head at once, and byte by byte: the first verdict must be the same one.
+fn check(input: &str, expected: Got) {
+    assert_eq!(parse_bytes(input.as_bytes(), &mut 0), expected, "{input:?}");
+    let mut scanned = 0;
+    let verdict = (1..=input.len())
+        .map(|end| parse_bytes(&input.as_bytes()[..end], &mut scanned))
+        .find(|got| *got != Got::Incomplete)
+        .unwrap_or(Got::Incomplete);
+    assert_eq!(verdict, expected, "{input:?} byte by byte");
+}
+
+fn get(fields: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n")
+}
+
+const OPEN: Got = Got::Head(Framing::None, true);
+const SHUT: Got = Got::Head(Framing::None, false);
+
+#[test]
+fn section_2_2_lines_end_with_crlf() {
+    check(&get(""), OPEN);
+    check("\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", OPEN);
+    check("GET / HTTP/1.1\nHost: h\n\n", Got::Refused(400));
+    check("GET / HTTP/1.1\r\nHost: h\n\r\n", Got::Refused(400));
+    check("GET / HTTP/1.1\r\nHost: h\r\n\n", Got::Refused(400));
+    check("\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(400));
+    check("\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(400));
+}
+
+#[test]
+fn section_2_3_versions() {
+    check("GET / HTTP/1.0\r\n\r\n", SHUT);
+    check("GET / HTTP/2.0\r\nHost: h\r\n\r\n", Got::Refused(505));
+    check("GET / HTTP/1.2\r\nHost: h\r\n\r\n", Got::Refused(505));
+}
+
+#[test]
+fn section_3_request_line() {
+    check("GET  / HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(400));
+    check("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(505));
+    check("GET /\r\nHost: h\r\n\r\n", Got::Refused(400));
+    check("G\tT / HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(400));
+    check("G!T / HTTP/1.1\r\nHost: h\r\n\r\n", OPEN);
+    check("get / HTTP/1.1\r\nHost: h\r\n\r\n", OPEN);
+}
+
+#[test]
+fn section_3_2_targets() {
+    check("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", OPEN);
+    check("GET * HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(400));
+    check("GET foo HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(400));
+    check("GET http://a/b HTTP/1.1\r\nHost: h\r\n\r\n", OPEN);
+    check("GET /# HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(400));
+    check("GET /\u{e9} HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(400));
+    check("CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(501));
+    check("CONNECT / HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(400));
+}
+
+#[test]
+fn section_3_2_host() {
+    check("GET / HTTP/1.1\r\n\r\n", Got::Refused(400));
+    check("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Got::Refused(400));
+    check("GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", Got::Refused(400));
+    check("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", Got::Refused(400));
+    check("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Got::Refused(400));
+    check("GET / HTTP/1.1\r\nHost:\r\n\r\n", OPEN);
+    check("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", OPEN);
+}
+
+#[test]
+fn section_5_fields() {
+    check(&get("a : b\r\n"), Got::Refused(400));
+    check(&get("a: b\r\n c\r\n"), Got::Refused(400));
+    check(&get(" a: b\r\n"), Got::Refused(400));
+    check(&get(": b\r\n"), Got::Refused(400));
+    check(&get("a: b\0\r\n"), Got::Refused(400));
+    check(&get("a: b\rc\r\n"), Got::Refused(400));
+    check(&get("a: \u{e9}\r\n"), OPEN);
+}
+
+#[test]
+fn section_6_framing() {
+    check(&get("Content-Length: 5\r\n"), Got::Head(Framing::Length(5), true));
+    check(&get("Content-Length: 0\r\n"), OPEN);
+    check(&get("Transfer-Encoding: chunked\r\n"), Got::Head(Framing::Chunked, true));
+    check(&get("transfer-encoding: CHUNKED\r\n"), Got::Head(Framing::Chunked, true));
+    for bad in [
+        "Content-Length: +5\r\n",
+        "Content-Length: -5\r\n",
+        "Content-Length: 5, 5\r\n",
+        "Content-Length: 5 5\r\n",
+        "Content-Length: 0x5\r\n",
+        "Content-Length:\r\n",
+        "Content-Length: 5\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: 99999999999999999999\r\n",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Transfer-Encoding: chunked, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked, gzip\r\n",
+        "Transfer-Encoding: chunked,\r\n",
+        "Transfer-Encoding:\r\n",
+    ] {
+        check(&get(bad), Got::Refused(400));
+    }
+    check(&get("Transfer-Encoding: gzip, chunked\r\n"), Got::Refused(501));
+    check(&get("Transfer-Encoding: xchunked\r\n"), Got::Refused(501));
+    check("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", Got::Refused(400));
+}
+
+#[test]
+fn section_9_connection() {
+    check(&get("Connection: close\r\n"), SHUT);
+    check(&get("Connection: foo, Close\r\n"), SHUT);
+    check(&get("Connection: keep-alive, close\r\n"), SHUT);
+    check(&get("Connection: closed\r\n"), OPEN);
+    check("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", OPEN);
+}
+
+#[test]
+fn rfc_9110_10_1_1_expect() {
+    check(&get("Expect: 100-Continue\r\n"), OPEN);
+    check(&get("Expect: 200-ok\r\n"), Got::Refused(417));
+}
+
+#[test]
+fn limits_bind_complete_and_endless_heads() {
+    let long = "a".repeat(300);
+    check(&format!("GET /{long} HTTP/1.1\r\nHost: h\r\n\r\n"), Got::Refused(414));
+    check(&format!("GET /{long}"), Got::Refused(414));
+    check(&get(&format!("a: {}\r\n", "b".repeat(1100))), Got::Refused(431));
+    check(&format!("GET / HTTP/1.1\r\na: {}", "b".repeat(1100)), Got::Refused(431));
+    check(&get(&"a: b\r\n".repeat(16)), Got::Refused(431));
+    check(&"M".repeat(64), Got::Refused(501));
+    check("\u{16}\u{3}\u{1}", Got::Refused(400));
+}
+
+/// No input, however broken, makes the parser panic or read past a head.
+#[test]
+fn mutated_heads_never_panic() {
+    let seeds =
+        [get("Content-Length: 5\r\n"), get("Connection: close\r\nExpect: 100-continue\r\n")];
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    for _ in 0..100_000 {
+        let mut bytes = seeds[random(seeds.len())].clone().into_bytes();
+        for _ in 0..=random(3) {
+            let at = random(bytes.len());
+            match random(3) {
+                0 => bytes[at] = random(256) as u8,
+                1 => bytes.truncate(at + 1),
+                _ => bytes.insert(at, b"\r\n :,\0"[random(6)]),
+            }
+        }
+        parse_bytes(&bytes, &mut 0);
+    }
+}

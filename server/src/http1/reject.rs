@@ -1,0 +1,77 @@
+//! Why a request is refused before any handler sees it.
+
+use http::StatusCode;
+
+/// A request that breaks the rules. It is answered with its status; then the connection closes,
+/// because where the next request would begin is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reject {
+    status: StatusCode,
+    reason: &'static str,
+}
+
+impl Reject {
+    const fn new(status: StatusCode, reason: &'static str) -> Self {
+        Reject { status, reason }
+    }
+
+    /// 400: the bytes are no request.
+    pub(crate) const fn bad(reason: &'static str) -> Self {
+        Reject::new(StatusCode::BAD_REQUEST, reason)
+    }
+
+    /// 408: the peer was too slow.
+    pub(crate) const fn timeout(reason: &'static str) -> Self {
+        Reject::new(StatusCode::REQUEST_TIMEOUT, reason)
+    }
+
+    /// 413: the body is larger than allowed.
+    pub(crate) const fn body_too_large() -> Self {
+        Reject::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this server takes")
+    }
+
+    /// 414: the target is longer than allowed.
+    pub(crate) const fn target_too_long() -> Self {
+        Reject::new(StatusCode::URI_TOO_LONG, "the request target is longer than this server takes")
+    }
+
+    /// 417: an expectation other than 100-continue.
+    pub(crate) const fn expectation() -> Self {
+        Reject::new(StatusCode::EXPECTATION_FAILED, "the only expectation met is 100-continue")
+    }
+
+    /// 431: the head is larger than allowed, or has more fields.
+    pub(crate) const fn head_too_large(reason: &'static str) -> Self {
+        Reject::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason)
+    }
+
+    /// 500: the handler failed.
+    pub(crate) const fn handler_failed() -> Self {
+        Reject::new(StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
+    }
+
+    /// 501: a method or transfer coding that is not implemented.
+    pub(crate) const fn not_implemented(reason: &'static str) -> Self {
+        Reject::new(StatusCode::NOT_IMPLEMENTED, reason)
+    }
+
+    /// 503: the handler took longer than allowed, or the server has no room.
+    pub(crate) const fn unavailable(reason: &'static str) -> Self {
+        Reject::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+    }
+
+    /// 505: another version than 1.0 and 1.1.
+    pub(crate) const fn version() -> Self {
+        Reject::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.0 and 1.1")
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The text of the answer: what was wrong.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+}

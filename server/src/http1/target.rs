@@ -1,0 +1,191 @@
+//! The request target (RFC 9112 §3.2) and the Host it is for (§3.2, RFC 9110 §7.2).
+
+use super::reject::Reject;
+
+/// A target in one of its four forms, its characters checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// `/path?query` (§3.2.1).
+    Origin(&'a str),
+    /// `http://authority/path?query` (§3.2.2); the authority takes the place of Host.
+    Absolute {
+        /// `host` or `host:port`.
+        authority: &'a str,
+        /// From the path on; empty where the target ends with the authority.
+        path_and_query: &'a str,
+    },
+    /// `*`, of OPTIONS only (§3.2.4).
+    Asterisk,
+}
+
+impl<'a> Target<'a> {
+    /// Sorts and checks a target. The authority form is CONNECT's alone, which is not served.
+    pub(crate) fn parse(method: &str, target: &'a str) -> Result<Self, Reject> {
+        let bytes = target.as_bytes();
+        if bytes == b"*" {
+            return match method {
+                "OPTIONS" => Ok(Target::Asterisk),
+                _ => Err(Reject::bad("the target `*` is for OPTIONS only")),
+            };
+        }
+        if method == "CONNECT" {
+            let has_port = is_host(bytes) && target.contains(':');
+            return Err(match has_port {
+                true => Reject::not_implemented("this server is no proxy: CONNECT is not served"),
+                false => Reject::bad("the target of CONNECT is a host and a port"),
+            });
+        }
+        if bytes.first() == Some(&b'/') {
+            check_path_and_query(bytes)?;
+            return Ok(Target::Origin(target));
+        }
+        let after_scheme = strip_http_scheme(target)
+            .ok_or(Reject::bad("the target is neither a path nor an http URI"))?;
+        let end = after_scheme.find(['/', '?']).unwrap_or(after_scheme.len());
+        let (authority, path_and_query) = after_scheme.split_at(end);
+        if authority.is_empty() || !is_host(authority.as_bytes()) {
+            // §3.2: an http URI with an empty host is invalid; userinfo is
+            // refused (RFC 9110 §4.2.4).
+            return Err(Reject::bad("the target's authority is no host"));
+        }
+        check_path_and_query(path_and_query.as_bytes())?;
+        Ok(Target::Absolute { authority, path_and_query })
+    }
+
+    /// What a router matches: the path with its query.
+    pub fn path_and_query(&self) -> &'a str {
+        match self {
+            Target::Origin(target) => target,
+            Target::Absolute { path_and_query: "", .. } => "/",
+            Target::Absolute { path_and_query, .. } => path_and_query,
+            Target::Asterisk => "*",
+        }
+    }
+
+    /// The path alone.
+    pub fn path(&self) -> &'a str {
+        let all = self.path_and_query();
+        all.find('?').map_or(all, |at| &all[..at])
+    }
+}
+
+fn strip_http_scheme(target: &str) -> Option<&str> {
+    ["http://", "https://"].into_iter().find_map(|scheme| {
+        let (start, rest) = target.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    })
+}
+
+/// `pchar`, `/`, `?` (RFC 3986 §3.3, §3.4), and `%` only before two hexadecimal digits.
+///
+/// Outside are `#` (a fragment is never sent, §3.2), controls, space, `"<>\^`{|}` and bytes above
+/// 127, on which servers and caches disagree. `[` and `]` are let through in a query: browsers
+/// send them there.
+fn check_path_and_query(bytes: &[u8]) -> Result<(), Reject> {
+    let mut in_query = false;
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'?' => in_query = true,
+            b'%' => {
+                let digits = bytes.get(at + 1..at + 3).unwrap_or(&[]);
+                if digits.len() != 2 || !digits.iter().all(u8::is_ascii_hexdigit) {
+                    return Err(Reject::bad("a `%` in the target is not followed by two digits"));
+                }
+                at += 2;
+            }
+            b'[' | b']' if in_query => {}
+            _ if is_pchar_or_slash(byte) => {}
+            _ => return Err(Reject::bad("the target has a character that must be encoded")),
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+fn is_pchar_or_slash(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte)
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110 §7.2): a name, an IPv4 address or `[IPv6]`.
+///
+/// An empty value is legal in a Host field: the target has no authority then.
+pub(crate) fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value.first() {
+        Some(b'[') => {
+            let Some(end) = value.iter().position(|&byte| byte == b']') else { return false };
+            let inside = &value[1..end];
+            let plain = |b: &u8| b.is_ascii_hexdigit() || *b == b':' || *b == b'.';
+            if inside.len() < 2 || !inside.contains(&b':') || !inside.iter().all(plain) {
+                return false;
+            }
+            (&b"x"[..], &value[end + 1..])
+        }
+        _ => {
+            let colon = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
+            value.split_at(colon)
+        }
+    };
+    let name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
+    let port_is_number = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    host.iter().all(name) && port_is_number && (!host.is_empty() || port.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_sorted_by_form() {
+        let check = |method, target, path: Option<&str>| {
+            let parsed = Target::parse(method, target);
+            assert_eq!(parsed.ok().map(|t| t.path()), path, "{method} {target}");
+        };
+        for (target, path) in [
+            ("/", Some("/")),
+            ("/a/b?c=d?e/", Some("/a/b")),
+            ("/%41%7e", Some("/%41%7e")),
+            ("/a?x[]=1", Some("/a")),
+            ("http://h", Some("/")),
+            ("HTTP://h:80/p?q", Some("/p")),
+            ("http://[::1]:8080/p", Some("/p")),
+            ("/a[b", None),
+            ("/a#b", None),
+            ("/%4", None),
+            ("/%zz", None),
+            ("/\u{e9}", None),
+            ("/<", None),
+            ("/`", None),
+            ("/a|b", None),
+            ("foo", None),
+            ("", None),
+            ("*", None),
+            ("http://", None),
+            ("http:///p", None),
+            ("http://u@h/", None),
+            ("ftp://h/", None),
+        ] {
+            check("GET", target, path);
+        }
+        check("OPTIONS", "*", Some("*"));
+        check("CONNECT", "h:443", None);
+        check("CONNECT", "/", None);
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses_with_a_port() {
+        for good in ["", "a", "a.b-c_d", "127.0.0.1:8080", "[::1]", "[::ffff:1.2.3.4]:1", "h:"] {
+            assert!(is_host(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            ":80", "a b", "a,b", "u@h", "h/p", "h:8a", "h:123456", "[::1", "[]", "[x]:1", "[::1]x",
+            "h:1:2", "\u{e9}",
+        ] {
+            assert!(!is_host(bad.as_bytes()), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! An HTTP server with task workers built in: a handler dispatches long work and goes on at once.
+//!
+//! ```no_run
+//! use sidecore::{Config, Incoming, Request, Response, Server};
+//!
+//! fn main() -> sidecore::Result<()> {
+//!     Server::new(Config::load()?)
+//!         .on_task(|_task, name: String| format!("mail sent to {name}"))
+//!         .on_finish(|finish, receipt| println!("{}: {receipt:?}", finish.id))
+//!         .serve(|worker| {
+//!             let tasks = worker.tasks();
+//!             tower::service_fn(move |_: Request<Incoming>| {
+//!                 let id = tasks.dispatch("ada@example.org".to_string());
+//!                 async move { Ok::<_, std::convert::Infallible>(Response::new(format!("{id:?}"))) }
+//!             })
+//!         })?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The modules, in the order in which data flows:
+//!
+//! - [`config`]: defaults, `sidecore.toml`, `SIDECORE_*` variables;
+//! - [`server`](Server): placement, probes, start and end;
+//! - the HTTP/1.1 codec and connection ([`RequestHead`], [`Reject`]), on each executor's own ring;
+//! - [`App`]: any `tower::Service` over `http` types, and [`Direct`] answers before it;
+//! - [`Tasks`]: dispatch a job, or run one and await its output.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+
+mod body;
+mod error;
+mod http1;
+mod server;
+mod service;
+mod shutdown;
+mod signals;
+mod tasks;
+mod worker;
+
+pub use http::{Request, Response, StatusCode};
+
+pub use crate::body::{BodyError, Incoming};
+pub use crate::config::Config;
+pub use crate::error::{Error, Result};
+pub use crate::http1::head::{Framing, RequestHead, Version};
+pub use crate::http1::reject::Reject;
+pub use crate::http1::target::Target;
+pub use crate::server::{Report, Running, Server};
+pub use crate::service::{App, Direct, Oneshot, Plain, ServiceFailed};
+pub use crate::shutdown::Shutdown;
+pub use crate::tasks::{
+    Callbacks, DispatchError, FinishContext, OnFinish, OnTask, Run, RunError, TaskContext,
+    TaskError, TaskId, TaskResult, Tasks,
+};
+pub use crate::worker::Worker;

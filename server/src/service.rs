@@ -1,0 +1,149 @@
+//! What the connection asks of an application: the seam between HTTP/1.1 and `tower`.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::body::Incoming;
+use crate::http1::head::RequestHead;
+
+/// An application, as an executor serves it. Every `tower::Service` over `http` types that can be
+/// cloned is one; [`Direct`] adds answers that need no `http` types.
+pub trait App: 'static {
+    /// The body of its responses.
+    type Body: Body<Data = Bytes, Error: Display> + 'static;
+    /// The future of a response.
+    type Future: Future<Output = Result<Response<Self::Body>, ServiceFailed>> + 'static;
+
+    /// Answers a request without a body at once, from its borrowed head, or leaves it to `call`.
+    fn direct(&self, _head: &RequestHead<'_>) -> Option<Plain> {
+        None
+    }
+
+    /// Answers a request.
+    fn call(&self, request: Request<Incoming>) -> Self::Future;
+}
+
+/// A small answer whose parts are ready.
+#[derive(Clone, Debug)]
+pub struct Plain {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its Content-Type; empty for none.
+    pub content_type: &'static str,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Plain {
+    /// 200 with a text.
+    pub const fn text(text: &'static str) -> Self {
+        let body = Bytes::from_static(text.as_bytes());
+        Plain { status: StatusCode::OK, content_type: "text/plain", body }
+    }
+}
+
+/// A service returned an error instead of a response; its text was reported.
+#[derive(Debug)]
+pub struct ServiceFailed(pub(crate) String);
+
+impl<S, B> App for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Display> + Clone + 'static,
+    S::Future: 'static,
+    B: Body<Data = Bytes, Error: Display> + 'static,
+{
+    type Body = B;
+    type Future = Oneshot<S>;
+
+    fn call(&self, request: Request<Incoming>) -> Oneshot<S> {
+        Oneshot { state: State::NotReady(self.clone(), Some(request)) }
+    }
+}
+
+/// Waits until a clone of a service is ready, then for its response.
+pub struct Oneshot<S: Service<Request<Incoming>>> {
+    state: State<S>,
+}
+
+enum State<S: Service<Request<Incoming>>> {
+    NotReady(S, Option<Request<Incoming>>),
+    // Boxed so that the future can be pinned without unsafe projections.
+    Called(Pin<Box<S::Future>>),
+}
+
+impl<S: Service<Request<Incoming>>> Unpin for Oneshot<S> {}
+
+impl<S, B> Future for Oneshot<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Display>,
+{
+    type Output = Result<Response<B>, ServiceFailed>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let failed = |error: S::Error| ServiceFailed(error.to_string());
+        if let State::NotReady(service, request) = &mut self.state {
+            ready!(service.poll_ready(context)).map_err(failed)?;
+            let Some(request) = request.take() else { return Poll::Pending };
+            let called = Box::pin(service.call(request));
+            self.state = State::Called(called);
+        }
+        match &mut self.state {
+            State::Called(future) => future.as_mut().poll(context).map_err(failed),
+            State::NotReady(..) => Poll::Pending,
+        }
+    }
+}
+
+/// Puts answers from the borrowed head before a service: for the few paths on which the cost of
+/// building `http` types shows.
+///
+/// ```
+/// use sidecore::{Direct, Plain};
+/// # use sidecore::{Incoming, Request, Response};
+/// # let service = tower::service_fn(|_: Request<Incoming>| async {
+/// #     Ok::<_, std::convert::Infallible>(Response::new(String::new()))
+/// # });
+/// let app = Direct::new(service, |head| match (head.method, head.target.path()) {
+///     ("GET" | "HEAD", "/health") => Some(Plain::text("OK")),
+///     _ => None,
+/// });
+/// ```
+#[derive(Clone)]
+pub struct Direct<S, F> {
+    service: S,
+    direct: F,
+}
+
+impl<S, F> Direct<S, F>
+where
+    F: Fn(&RequestHead<'_>) -> Option<Plain>,
+{
+    /// Asks `direct` first, of requests without a body; what it leaves goes to `service`.
+    pub fn new(service: S, direct: F) -> Self {
+        Direct { service, direct }
+    }
+}
+
+impl<S, F> App for Direct<S, F>
+where
+    S: App,
+    F: Fn(&RequestHead<'_>) -> Option<Plain> + 'static,
+{
+    type Body = S::Body;
+    type Future = S::Future;
+
+    fn direct(&self, head: &RequestHead<'_>) -> Option<Plain> {
+        (self.direct)(head).or_else(|| self.service.direct(head))
+    }
+
+    fn call(&self, request: Request<Incoming>) -> S::Future {
+        self.service.call(request)
+    }
+}

@@ -1,0 +1,55 @@
+//! One flag that every executor waits for, raised from any thread.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
+
+/// Tells a running server to shut down gracefully. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    raised: AtomicBool,
+    /// A waker an executor that waits: as many as there are executors.
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl Shutdown {
+    /// A flag that is not raised.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Begins the shutdown; again does nothing.
+    pub fn raise(&self) {
+        self.shared.raised.store(true, Ordering::Release);
+        let wakers = std::mem::take(&mut *self.wakers());
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether it was raised.
+    pub fn is_raised(&self) -> bool {
+        self.shared.raised.load(Ordering::Acquire)
+    }
+
+    /// Ready once it is raised.
+    pub(crate) async fn raised(&self) {
+        poll_fn(|context| {
+            // Registered before the look: a raise after the look finds the waker.
+            self.wakers().push(context.waker().clone());
+            match self.is_raised() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    fn wakers(&self) -> std::sync::MutexGuard<'_, Vec<Waker>> {
+        self.shared.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,187 @@
+//! One executor of a server: its accept loop, its connections, its end.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use sidecore_runtime::executor::{sleep, spawn_local, tasks_quiet};
+use sidecore_runtime::net::{TcpListener, TcpStream};
+use sidecore_runtime::pool::{self, Finish, Lane};
+
+use crate::config::Options;
+use crate::http1::connection::Connection;
+use crate::http1::serving::Serving;
+use crate::service::App;
+use crate::shutdown::Shutdown;
+use crate::tasks::{FinishContext, OnFinish, Tasks};
+
+/// How long accepting pauses when the system has no descriptor or memory for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often a full executor looks whether a connection has closed.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
+
+/// An executor, as the application's constructor sees it.
+pub struct Worker<J, O> {
+    pub(crate) index: usize,
+    pub(crate) cpu: usize,
+    pub(crate) tasks: Tasks<J, O>,
+}
+
+impl<J: Send + 'static, O: Send + 'static> Worker<J, O> {
+    /// Its number, from 0: what answers and tasks call `worker` or `executor`.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The CPU it is pinned to.
+    pub fn cpu(&self) -> usize {
+        self.cpu
+    }
+
+    /// The handle that dispatches tasks from this executor's handlers.
+    pub fn tasks(&self) -> Tasks<J, O> {
+        self.tasks.clone()
+    }
+}
+
+/// What an executor is given to serve with.
+pub(crate) struct Assignment<J, O> {
+    pub(crate) worker: Worker<J, O>,
+    pub(crate) lane: Option<(Lane<J, O>, Arc<OnFinish<O>>)>,
+    pub(crate) socket: OwnedFd,
+    pub(crate) options: Options,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) ready: Sender<()>,
+}
+
+/// Begins the shutdown of the whole server when an executor ends, for whatever reason.
+struct RaiseOnDrop(Shutdown);
+
+impl Drop for RaiseOnDrop {
+    fn drop(&mut self) {
+        self.0.raise();
+    }
+}
+
+impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
+    /// Serves until the shutdown, then drains: what was read is answered, what was accepted is
+    /// delivered, within the drain's time.
+    pub(crate) async fn serve<A: App>(self, make_app: impl FnOnce(&Worker<J, O>) -> A) {
+        let Assignment { worker, lane, socket, options, shutdown, ready } = self;
+        let _ended = RaiseOnDrop(shutdown.clone());
+        if let Some((lane, on_finish)) = lane {
+            pool::attach(lane.install(deliver_to(on_finish, worker.index)));
+        }
+        let serving = Serving::new(make_app(&worker), &options);
+        let listener = TcpListener::from_socket(socket);
+        // The receiver is gone only if another executor could not start.
+        let _ = ready.send(());
+        accept(&listener, &serving, options.connections_max, &shutdown).await;
+
+        let end = Instant::now() + Duration::from_millis(options.drain_timeout_ms);
+        for stream in listener.finish().await {
+            open(stream, &serving);
+        }
+        serving.drain();
+        let _ = before(end, serving.closed()).await;
+        let _ = before(end, tasks_quiet()).await;
+        worker.tasks.uninstall();
+    }
+}
+
+fn deliver_to<O>(on_finish: Arc<OnFinish<O>>, executor: usize) -> impl Fn(Finish<O>) {
+    move |finish| {
+        let Finish { id, outcome, task_worker, waited, ran, .. } = finish;
+        (on_finish.0)(&FinishContext { id, executor, task_worker, waited, ran }, outcome);
+    }
+}
+
+/// Accepts until the shutdown.
+async fn accept<A: App>(
+    listener: &TcpListener,
+    serving: &Rc<Serving<A>>,
+    connections_max: usize,
+    shutdown: &Shutdown,
+) {
+    let mut raised = pin!(shutdown.raised());
+    let mut reported: Option<Instant> = None;
+    loop {
+        if serving.connections() >= connections_max {
+            // The rest wait in the kernel's backlog.
+            let Either::Right(()) = either(raised.as_mut(), sleep(FULL_PAUSE)).await else {
+                return;
+            };
+            continue;
+        }
+        match either(raised.as_mut(), listener.accept()).await {
+            Either::Left(()) => return,
+            Either::Right(Ok(stream)) => open(stream, serving),
+            Either::Right(Err(error)) if is_of_one_connection(&error) => {}
+            Either::Right(Err(error)) => {
+                if reported.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
+                    reported = Some(Instant::now());
+                    eprintln!(
+                        "sidecore: accepting pauses: {error}; raise `ulimit -n` or lower \
+                         connections_max"
+                    );
+                }
+                let Either::Right(()) = either(raised.as_mut(), sleep(ACCEPT_PAUSE)).await else {
+                    return;
+                };
+            }
+        }
+    }
+}
+
+fn open<A: App>(stream: TcpStream, serving: &Rc<Serving<A>>) {
+    spawn_local(Connection::new(stream, serving.enter()));
+}
+
+/// The peer went before its connection was accepted, or the network failed it (accept(2)).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::Interrupted
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+    )
+}
+
+enum Either<L, R> {
+    Left(L),
+    Right(R),
+}
+
+/// The first of two futures to be ready; the other is dropped.
+async fn either<L>(
+    mut left: Pin<&mut impl Future<Output = ()>>,
+    right: impl Future<Output = L>,
+) -> Either<(), L> {
+    let mut right = pin!(right);
+    std::future::poll_fn(|context| {
+        if left.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Either::Left(()));
+        }
+        right.as_mut().poll(context).map(Either::Right)
+    })
+    .await
+}
+
+/// A future's output, if it is ready before `end`.
+async fn before<T>(end: Instant, future: impl Future<Output = T>) -> Option<T> {
+    let left = end.saturating_duration_since(Instant::now());
+    match either(pin!(sleep(left)), future).await {
+        Either::Left(()) => None,
+        Either::Right(output) => Some(output),
+    }
+}
