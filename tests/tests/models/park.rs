@@ -1,0 +1,163 @@
+//! Parking: no job waits while every worker sleeps, and all leave when the pool closes.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+
+use loom::sync::atomic::Ordering::Relaxed;
+use loom::sync::{Arc, Mutex};
+use loom::thread;
+
+use crate::park_protocol::{Park, Source};
+use crate::sync::{Fault, commits};
+use crate::{finds, holds};
+
+/// The queue, a mutex here: the protocol may not lean on its ordering, so the emptiness that it
+/// looks at is read from a relaxed count beside it.
+struct Queue {
+    jobs: Mutex<VecDeque<u8>>,
+    length: loom::sync::atomic::AtomicUsize,
+}
+
+impl Queue {
+    fn new() -> Self {
+        let length = loom::sync::atomic::AtomicUsize::new(0);
+        Queue { jobs: Mutex::new(VecDeque::new()), length }
+    }
+
+    fn push(&self, job: u8) {
+        let mut jobs = self.jobs.lock().unwrap();
+        jobs.push_back(job);
+        self.length.fetch_add(1, Relaxed);
+    }
+}
+
+/// The queue as one worker sees it.
+struct View {
+    queue: Arc<Queue>,
+    /// Whether its last `pop` found a job: then `is_empty` is asked for the chain wake.
+    found: Cell<bool>,
+}
+
+impl View {
+    fn of(queue: &Arc<Queue>) -> Self {
+        View { queue: queue.clone(), found: Cell::new(false) }
+    }
+
+    fn take(&self) -> Option<u8> {
+        // As an `ArrayQueue` does, it may miss a push that no fence has ordered before.
+        if self.queue.length.load(Relaxed) == 0 {
+            return None;
+        }
+        let mut jobs = self.queue.jobs.lock().unwrap();
+        let job = jobs.pop_front()?;
+        self.queue.length.fetch_sub(1, Relaxed);
+        Some(job)
+    }
+}
+
+impl Source for View {
+    type Item = u8;
+
+    fn pop(&self) -> Option<u8> {
+        let job = self.take();
+        self.found.set(job.is_some());
+        job
+    }
+
+    fn is_empty(&self) -> bool {
+        self.queue.length.load(Relaxed) == 0 || commits(Fault::NoChain) && self.found.get()
+    }
+
+    fn spin(&self) -> Option<u8> {
+        None
+    }
+}
+
+/// Workers that take jobs until the pool closes; a job must not wait for the close.
+fn drained_by(workers: usize, jobs: u8) {
+    let park = Arc::new(Park::new());
+    let queue = Arc::new(Queue::new());
+    let done = Arc::new((Mutex::new(0), loom::sync::Condvar::new()));
+    let workers: Vec<_> = (0..workers)
+        .map(|_| {
+            let (park, queue, done) = (park.clone(), queue.clone(), done.clone());
+            thread::spawn(move || {
+                while park.next(&View::of(&queue)).is_some() {
+                    *done.0.lock().unwrap() += 1;
+                    done.1.notify_one();
+                }
+            })
+        })
+        .collect();
+    for job in 0..jobs {
+        queue.push(job);
+        park.notify();
+    }
+    // Only then is the pool closed: a job that nobody wakes for is a deadlock, which loom reports.
+    let mut count = done.0.lock().unwrap();
+    while *count < jobs {
+        count = done.1.wait(count).unwrap();
+    }
+    drop(count);
+    park.close();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    assert!(queue.jobs.lock().unwrap().is_empty());
+}
+
+/// Two jobs that need each other: the first worker's job ends only when the second's has begun.
+/// A worker that took one and left the other to nobody would wait for ever: the chain wake.
+fn chained() {
+    let park = Arc::new(Park::new());
+    let queue = Arc::new(Queue::new());
+    let begun = Arc::new((Mutex::new(0), loom::sync::Condvar::new()));
+    let workers: Vec<_> = (0..2)
+        .map(|_| {
+            let (park, queue, begun) = (park.clone(), queue.clone(), begun.clone());
+            thread::spawn(move || {
+                if park.next(&View::of(&queue)).is_some() {
+                    let mut count = begun.0.lock().unwrap();
+                    *count += 1;
+                    begun.1.notify_all();
+                    while *count < 2 {
+                        count = begun.1.wait(count).unwrap();
+                    }
+                }
+            })
+        })
+        .collect();
+    for job in 0..2 {
+        queue.push(job);
+        park.notify();
+    }
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+}
+
+#[test]
+fn no_job_waits_while_a_worker_sleeps() {
+    holds(3, || drained_by(1, 2));
+}
+
+#[test]
+fn two_workers_leave_no_job_and_none_stays_behind_at_the_close() {
+    holds(2, || drained_by(2, 1));
+}
+
+#[test]
+fn a_searcher_that_finds_work_wakes_the_next_for_more() {
+    holds(2, chained);
+}
+
+#[test]
+fn without_its_fences_a_job_waits_for_ever() {
+    finds(Fault::NoFence, 3, || drained_by(1, 2));
+}
+
+#[test]
+fn without_the_chain_wake_two_jobs_share_one_worker() {
+    finds(Fault::NoChain, 2, chained);
+}
+
+#[test]
+fn a_wait_that_does_not_look_at_its_word_sleeps_for_ever() {
+    finds(Fault::BlindWait, 3, || drained_by(1, 2));
+}

@@ -1,0 +1,105 @@
+//! loom's types under the names of the runtime's `sync`, and the faults they can be told to commit.
+
+use std::cell::Cell;
+
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// A fault that a protocol must be seen to need the absence of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// All is as written.
+    None,
+    /// Fences do nothing.
+    NoFence,
+    /// A swap of a flag orders nothing.
+    RelaxedSwap,
+    /// A swap of a flag is a load and then a store.
+    TornSwap,
+    /// A swap that sets a flag which is set writes nothing.
+    SkippedSwap,
+    /// A futex wait sleeps without looking at the word.
+    BlindWait,
+    /// The chain wake finds nothing to wake for (see `park.rs`).
+    NoChain,
+    /// A credit is given back before its finish is popped (see `credits.rs`).
+    EarlyCredit,
+}
+
+thread_local! {
+    static FAULT: Cell<Fault> = const { Cell::new(Fault::None) };
+}
+
+/// The fault of the models that this thread runs from now on.
+pub(crate) fn commit(fault: Fault) {
+    FAULT.set(fault);
+}
+
+/// Whether that fault is to be committed.
+pub(crate) fn commits(fault: Fault) -> bool {
+    FAULT.get() == fault
+}
+
+pub(crate) fn fence(ordering: Ordering) {
+    if !commits(Fault::NoFence) {
+        loom::sync::atomic::fence(ordering);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct AtomicBool(loom::sync::atomic::AtomicBool);
+
+impl AtomicBool {
+    pub(crate) fn new(value: bool) -> Self {
+        AtomicBool(loom::sync::atomic::AtomicBool::new(value))
+    }
+
+    pub(crate) fn load(&self, ordering: Ordering) -> bool {
+        self.0.load(ordering)
+    }
+
+    pub(crate) fn store(&self, value: bool, ordering: Ordering) {
+        self.0.store(value, ordering);
+    }
+
+    pub(crate) fn swap(&self, value: bool, ordering: Ordering) -> bool {
+        if commits(Fault::RelaxedSwap) {
+            return self.0.swap(value, Ordering::Relaxed);
+        }
+        if commits(Fault::TornSwap) {
+            let before = self.0.load(Ordering::Acquire);
+            self.0.store(value, Ordering::Release);
+            return before;
+        }
+        if commits(Fault::SkippedSwap) && value && self.0.load(Ordering::Relaxed) {
+            return true;
+        }
+        self.0.swap(value, ordering)
+    }
+}
+
+/// A futex of loom's parts: the look at the word and the sleep are one step under a lock, as the
+/// kernel's are under its own.
+pub(crate) mod futex {
+    use loom::sync::atomic::{AtomicU32, Ordering};
+    use loom::sync::{Condvar, Mutex};
+
+    use super::{Fault, commits};
+
+    loom::lazy_static! {
+        static ref QUEUE: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+    }
+
+    pub(crate) fn wait(word: &AtomicU32, expected: u32) {
+        let guard = QUEUE.0.lock().unwrap();
+        if commits(Fault::BlindWait) || word.load(Ordering::SeqCst) == expected {
+            drop(QUEUE.1.wait(guard).unwrap());
+        }
+    }
+
+    pub(crate) fn wake(_: &AtomicU32, count: u32) {
+        let _guard = QUEUE.0.lock().unwrap();
+        for _ in 0..count {
+            QUEUE.1.notify_one();
+        }
+    }
+}
