@@ -127,15 +127,14 @@ impl Turns {
                     ring.listen_to_bell(core.remote.bell.fd().as_raw_fd());
                     continue;
                 }
-                Kind::Accept => {
+                Kind::Accept | Kind::CancelAccept => {
                     let mut listeners = core.listeners.borrow_mut();
                     if let Some(waker) = listeners.complete(&mut ring, completion) {
                         waker.wake_by_ref();
                     }
                     continue;
                 }
-                Kind::Cancel => continue,
-                Kind::Recv | Kind::Send | Kind::Close => streams.complete(&mut ring, completion),
+                _ => streams.complete(&mut ring, completion),
             };
             if let Some(waker) = waker {
                 waker.wake_by_ref();
@@ -218,10 +217,10 @@ impl Turns {
         ring.completions(&mut self.completions);
         for completion in self.completions.drain(..) {
             match completion.token.kind {
-                Kind::Accept => {
+                Kind::Accept | Kind::CancelAccept => {
                     core.listeners.borrow_mut().complete(&mut ring, completion);
                 }
-                Kind::Bell | Kind::Cancel => {}
+                Kind::Bell => {}
                 _ => {
                     core.streams.borrow_mut().complete(&mut ring, completion);
                 }

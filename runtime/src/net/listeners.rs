@@ -139,6 +139,10 @@ impl Listeners {
     /// Takes in one completion and returns the task to wake.
     pub(crate) fn complete(&mut self, ring: &mut Ring, completion: Completion) -> Option<&Waker> {
         let Completion { token, result, more, .. } = completion;
+        if token.kind == Kind::CancelAccept {
+            self.cancelled(ring, token, result);
+            return None;
+        }
         // SAFETY: a successful accept hands a new descriptor to this process, which nobody else
         // knows of; it is owned from here on, also where its listener is gone.
         let socket = (result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(result) });
@@ -162,6 +166,15 @@ impl Listeners {
         self.get(key)?.waker.as_ref()
     }
 
+    /// A cancellation that missed its accept is repeated.
+    fn cancelled(&mut self, ring: &mut Ring, token: Token, result: i32) {
+        let key = ListenerKey { index: token.index, generation: token.generation };
+        if let Some(listener) = self.get(key).filter(|listener| result < 0 && listener.armed) {
+            listener.cancelling = false;
+            listener.cancel(ring, key);
+        }
+    }
+
     fn get(&mut self, key: ListenerKey) -> Option<&mut Listener> {
         self.slots.get_mut(key.index as usize).filter(|l| l.generation == key.generation)
     }
@@ -171,7 +184,7 @@ impl Listener {
     fn cancel(&mut self, ring: &mut Ring, key: ListenerKey) {
         if self.armed && !self.cancelling {
             self.cancelling = true;
-            ring.cancel(key.token());
+            ring.cancel(key.token(), Kind::CancelAccept);
         }
     }
 }

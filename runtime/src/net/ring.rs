@@ -40,7 +40,9 @@ pub(crate) enum Kind {
     Recv = 3,
     Send = 4,
     Close = 5,
-    Cancel = 6,
+    CancelAccept = 6,
+    CancelRecv = 7,
+    CancelSend = 8,
 }
 
 pub(crate) const GENERATION_MASK: u32 = (1 << 24) - 1;
@@ -61,7 +63,9 @@ impl Token {
             3 => Kind::Recv,
             4 => Kind::Send,
             5 => Kind::Close,
-            6 => Kind::Cancel,
+            6 => Kind::CancelAccept,
+            7 => Kind::CancelRecv,
+            8 => Kind::CancelSend,
             _ => return None,
         };
         Some(Token::new(kind, user_data as u32, (user_data >> 32) as u32))
@@ -166,9 +170,12 @@ impl Ring {
         self.push(opcode::Close::new(Fd(socket)).build(), token);
     }
 
-    /// Cancels the operation of `target`; it then completes with `ECANCELED`.
-    pub(crate) fn cancel(&mut self, target: Token) {
-        let token = Token { kind: Kind::Cancel, ..target };
+    /// Cancels the operation of `target`, which then completes with `ECANCELED`.
+    ///
+    /// The kernel may miss an operation that is between two of its states (`ENOENT`,
+    /// `EALREADY`): the completion of `by` tells, and the owner decides whether to repeat it.
+    pub(crate) fn cancel(&mut self, target: Token, by: Kind) {
+        let token = Token { kind: by, ..target };
         self.push(opcode::AsyncCancel::new(target.encode()).build(), token);
     }
 
@@ -305,7 +312,9 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_trip_through_user_data() {
-        for kind in [Kind::Bell, Kind::Accept, Kind::Recv, Kind::Send, Kind::Close, Kind::Cancel] {
+        for kind in
+            [Kind::Bell, Kind::Accept, Kind::Recv, Kind::Send, Kind::Close, Kind::CancelSend]
+        {
             let token = Token::new(kind, u32::MAX - 1, 0x00AB_CDEF);
             assert_eq!(Token::decode(token.encode()), Some(token));
         }

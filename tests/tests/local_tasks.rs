@@ -1,0 +1,201 @@
+//! The executor's local tasks and wakers under stress: foreign threads clone, wake and drop wakers
+//! while tasks complete and the loop falls asleep.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use sidecore_runtime::bell::Bell;
+use sidecore_runtime::executor::{
+    Executor, ExecutorConfig, ExecutorSnapshot, sleep, spawn_local, yield_now,
+};
+use sidecore_runtime::net::RingConfig;
+
+/// Runs a main future on an executor of its own, and returns its counters.
+fn on_executor<F: Future<Output = ()> + 'static>(
+    main: impl FnOnce() -> F + Send + 'static,
+) -> ExecutorSnapshot {
+    let bell = Arc::new(Bell::new().unwrap());
+    let ring = RingConfig::default();
+    let config = ExecutorConfig { index: 0, cpu: 0, ring, spin: Duration::ZERO };
+    let executor = Executor::start(config, bell, main).unwrap();
+    let stats = executor.stats().clone();
+    executor.join(0, 0).unwrap();
+    stats.snapshot()
+}
+
+/// What a task gives to a foreign thread: its waker, and the flag that it waits for.
+struct Order {
+    waker: Waker,
+    done: Arc<AtomicBool>,
+}
+
+struct CountDrop(Arc<AtomicU64>);
+
+impl Drop for CountDrop {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Wakes each task it is told of, from several clones, some of which outlive the task.
+fn foreign_thread(orders: Arc<Mutex<std::sync::mpsc::Receiver<Order>>>, seed: u64) {
+    let mut state = seed | 1;
+    let mut kept: Vec<Waker> = Vec::new();
+    loop {
+        let Ok(order) = orders.lock().unwrap().recv() else { break };
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let clone = order.waker.clone();
+        if state % 3 == 0 {
+            // A wake too early: the task is polled and finds nothing.
+            clone.wake_by_ref();
+        }
+        if state % 64 == 0 {
+            // Lets the loop fall asleep.
+            std::thread::sleep(Duration::from_micros(state % 200));
+        }
+        order.done.store(true, Ordering::Release);
+        match state % 2 {
+            0 => order.waker.wake(),
+            _ => order.waker.wake_by_ref(),
+        }
+        // Wakes after the task may have ended, of a slot that may have a new owner.
+        if let Some(stale) = (kept.len() > 16).then(|| kept.swap_remove(state as usize % 16)) {
+            stale.wake();
+        }
+        kept.push(clone);
+    }
+}
+
+async fn one_task(orders: Sender<Order>, dropped: CountDrop) {
+    let _dropped = dropped;
+    for _ in 0..4 {
+        let done = Arc::new(AtomicBool::new(false));
+        let mut sent = false;
+        poll_fn(|context| {
+            if done.load(Ordering::Acquire) {
+                return Poll::Ready(());
+            }
+            if !std::mem::replace(&mut sent, true) {
+                let waker = context.waker().clone();
+                orders.send(Order { waker, done: done.clone() }).unwrap();
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+#[test]
+fn each_future_is_dropped_once_and_no_wake_is_lost() {
+    const TASKS: u64 = 100_000;
+    const ALIVE_MAX: u64 = 64;
+    let dropped = Arc::new(AtomicU64::new(0));
+    let seen = dropped.clone();
+    let (orders, receiver) = channel::<Order>();
+    let receiver = Arc::new(Mutex::new(receiver));
+    let threads: Vec<_> = (0..3u64)
+        .map(|seed| {
+            let receiver = receiver.clone();
+            std::thread::spawn(move || foreign_thread(receiver, seed * 0x9E37_79B9 + 7))
+        })
+        .collect();
+    let start = Instant::now();
+    let stats = on_executor(move || async move {
+        let mut spawned = 0;
+        while dropped.load(Ordering::Relaxed) < TASKS {
+            // A stall is a lost wake: the time limit turns it into a failure.
+            assert!(start.elapsed() < Duration::from_secs(120), "stalled at {dropped:?}");
+            while spawned < TASKS && spawned - dropped.load(Ordering::Relaxed) < ALIVE_MAX {
+                spawned += 1;
+                spawn_local(one_task(orders.clone(), CountDrop(dropped.clone())));
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(seen.load(Ordering::Relaxed), TASKS);
+    assert_eq!(stats.panics, 0);
+}
+
+#[test]
+fn a_panic_ends_its_task_and_nothing_else() {
+    let stats = on_executor(|| async {
+        let reached = Rc::new(Cell::new(0));
+        for at in 0..10 {
+            let reached = reached.clone();
+            spawn_local(async move {
+                yield_now().await;
+                reached.set(reached.get() + 1);
+                assert!(at % 2 == 0, "an odd task");
+            });
+        }
+        sleep(Duration::from_millis(20)).await;
+        assert_eq!(reached.get(), 10);
+    });
+    assert_eq!(stats.panics, 5);
+}
+
+#[test]
+fn a_task_that_is_always_ready_starves_neither_timers_nor_foreign_wakes() {
+    let late = Arc::new(AtomicU64::new(0));
+    let seen = late.clone();
+    on_executor(move || async move {
+        spawn_local(async {
+            loop {
+                yield_now().await;
+            }
+        });
+        for _ in 0..50 {
+            let start = Instant::now();
+            sleep(Duration::from_millis(2)).await;
+            late.fetch_max(start.elapsed().as_millis() as u64, Ordering::Relaxed);
+            let (sender, receiver) = channel::<Waker>();
+            let woken = Arc::new(AtomicBool::new(false));
+            let flag = woken.clone();
+            let thread = std::thread::spawn(move || {
+                let waker = receiver.recv().unwrap();
+                flag.store(true, Ordering::Release);
+                waker.wake();
+            });
+            let mut sender = Some(sender);
+            let start = Instant::now();
+            poll_fn(|context| {
+                if let Some(sender) = sender.take() {
+                    sender.send(context.waker().clone()).unwrap();
+                }
+                if woken.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            late.fetch_max(start.elapsed().as_millis() as u64, Ordering::Relaxed);
+            thread.join().unwrap();
+        }
+    });
+    // Both CPUs may be busy with other tests; a starved timer would wait for ever.
+    let late = seen.load(Ordering::Relaxed);
+    assert!(late < 200, "{late} ms late");
+}
+
+#[test]
+fn tasks_that_are_left_are_dropped_at_the_end() {
+    let dropped = Arc::new(AtomicU64::new(0));
+    let seen = dropped.clone();
+    on_executor(move || async move {
+        for _ in 0..100 {
+            let guard = CountDrop(dropped.clone());
+            spawn_local(async move {
+                let _guard = guard;
+                std::future::pending::<()>().await;
+            });
+        }
+        yield_now().await;
+    });
+    assert_eq!(seen.load(Ordering::Relaxed), 100);
+}

@@ -1,0 +1,123 @@
+//! The pool under stress: each accepted job has exactly one finish, wherever it goes.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sidecore_runtime::bell::Bell;
+use sidecore_runtime::pool::{DispatchError, Finish, Pool, PoolConfig, Seat, TaskError};
+
+fn config(task_workers: usize, queue_depth: usize, credits: Option<usize>) -> PoolConfig {
+    let seats = (0..task_workers).map(|at| Seat { cpu: at % 2, shared: true }).collect();
+    PoolConfig { seats, queue_depth, credits, spin: None }
+}
+
+/// Every hundredth job panics.
+fn square(job: u64) -> u64 {
+    assert!(job % 100 != 99, "asked to panic");
+    job * job
+}
+
+fn stress(executors: usize, task_workers: usize, jobs_each: u64, config: &PoolConfig) {
+    std::panic::set_hook(Box::new(|_| {}));
+    let bells: Vec<_> = (0..executors).map(|_| Arc::new(Bell::new().unwrap())).collect();
+    let (pool, lanes) = Pool::start(config, &bells, |_, job: u64| square(job)).unwrap();
+    let tasks = pool.tasks();
+    let threads: Vec<_> = lanes
+        .into_iter()
+        .map(|lane| {
+            let tasks = tasks.clone();
+            std::thread::spawn(move || drive(lane, &tasks, jobs_each))
+        })
+        .collect();
+    let ids: Vec<Vec<u64>> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let end = pool.close(Instant::now() + Duration::from_secs(10));
+    let all = jobs_each * executors as u64;
+    assert_eq!((end.accepted, end.delivered, end.outstanding()), (all, all, 0));
+    assert_eq!(end.workers.iter().map(|worker| worker.ran).sum::<u64>(), all);
+    assert_eq!(end.workers.len(), task_workers);
+    let mut ids: Vec<u64> = ids.into_iter().flatten().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len() as u64, all, "an id was given twice");
+}
+
+/// Dispatches as the queue and the credits allow, and checks each finish against its job.
+fn drive(
+    lane: sidecore_runtime::pool::Lane<u64, u64>,
+    tasks: &sidecore_runtime::pool::Tasks<u64, u64>,
+    jobs: u64,
+) -> Vec<u64> {
+    let job_of = Rc::new(RefCell::new(std::collections::HashMap::new()));
+    let finished = Rc::new(Cell::new(0));
+    let source = {
+        let (job_of, finished) = (job_of.clone(), finished.clone());
+        lane.install(move |finish: Finish<u64>| {
+            let job: u64 = job_of.borrow_mut().remove(&finish.id).expect("one finish a task");
+            match finish.outcome {
+                Ok(output) => assert_eq!(output, job * job),
+                Err(TaskError::Panicked(message)) => assert_eq!(message, "asked to panic"),
+                Err(TaskError::Lost) => panic!("task {} was lost", finish.id),
+            }
+            finished.set(finished.get() + 1);
+        })
+    };
+    let mut ids = Vec::with_capacity(jobs as usize);
+    let mut job = 0;
+    while finished.get() < jobs {
+        while job < jobs {
+            match tasks.dispatch(job) {
+                Ok(id) => {
+                    assert!(ids.last().is_none_or(|last| *last < id), "ids increase");
+                    ids.push(id);
+                    job_of.borrow_mut().insert(id, job);
+                    job += 1;
+                }
+                Err(DispatchError::Full(refused)) => {
+                    assert_eq!(refused, job, "the job is given back");
+                    break;
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        if source.drain() == 0 {
+            std::thread::yield_now();
+        }
+    }
+    assert_eq!(source.in_flight(), 0);
+    assert!(job_of.borrow().is_empty());
+    tasks.uninstall();
+    ids
+}
+
+#[test]
+fn two_million_jobs_have_one_finish_each() {
+    stress(1, 1, 1_000_000, &config(1, 1024, None));
+    stress(2, 3, 500_000, &config(3, 256, None));
+}
+
+#[test]
+fn with_more_credits_than_room_the_queue_refuses_and_nothing_is_lost() {
+    stress(2, 2, 100_000, &config(2, 8, Some(64)));
+    stress(1, 1, 100_000, &config(1, 1, Some(1)));
+}
+
+#[test]
+fn a_worker_that_overruns_is_left_behind_and_counted() {
+    let bell = Arc::new(Bell::new().unwrap());
+    let run = |_: &_, ms: u64| std::thread::sleep(Duration::from_millis(ms));
+    let (pool, mut lanes) = Pool::start(&config(1, 8, None), &[bell], run).unwrap();
+    let tasks = pool.tasks();
+    let source = lanes.remove(0).install(|_| {});
+    for ms in [1, 3_000, 1] {
+        tasks.dispatch(ms).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    source.drain();
+    let start = Instant::now();
+    let end = pool.close(Instant::now() + Duration::from_millis(50));
+    assert!(start.elapsed() < Duration::from_secs(1));
+    assert_eq!((end.accepted, end.delivered, end.outstanding()), (3, 1, 2));
+    tasks.uninstall();
+}
