@@ -1,1 +1,1 @@
-//! placeholder
+//! Benches of sidecore; they stand in `benches/`, one file a question.

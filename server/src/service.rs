@@ -72,6 +72,7 @@ pub struct Oneshot<S: Service<Request<Incoming>>> {
     state: State<S>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "the connection boxes the whole future")]
 enum State<S: Service<Request<Incoming>>> {
     NotReady(S, Option<Request<Incoming>>),
     // Boxed so that the future can be pinned without unsafe projections.

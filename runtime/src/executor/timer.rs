@@ -78,10 +78,10 @@ impl Wheel {
 
     /// Keeps `waker` for a pending timer in place of the one it was given.
     pub(crate) fn set_waker(&mut self, key: TimerKey, waker: &Waker) {
-        if let Some(timer) = self.timers.get_mut(key.index as usize) {
-            if timer.generation == key.generation {
-                timer.waker.clone_from(waker);
-            }
+        if let Some(timer) = self.timers.get_mut(key.index as usize)
+            && timer.generation == key.generation
+        {
+            timer.waker.clone_from(waker);
         }
     }
 

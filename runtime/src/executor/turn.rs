@@ -150,10 +150,12 @@ impl Turns {
             self.counts.finishes += source.drain() as u64;
             at += 1;
         }
-        if at > 0 && self.core.quiet_waker.borrow().is_some() && self.core.in_flight() == 0 {
-            if let Some(waker) = self.core.quiet_waker.take() {
-                waker.wake();
-            }
+        if at > 0
+            && self.core.quiet_waker.borrow().is_some()
+            && self.core.in_flight() == 0
+            && let Some(waker) = self.core.quiet_waker.take()
+        {
+            waker.wake();
         }
     }
 

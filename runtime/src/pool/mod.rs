@@ -12,7 +12,7 @@
 //! a full one; it holds a credit from dispatch until it has popped the finish. A queue at its
 //! depth or an executor out of credits gives the job back ([`DispatchError::Full`]).
 //!
-//! Each accepted task has exactly one finish: its [`Ticket`](ticket::Ticket) is consumed by it, a
+//! Each accepted task has exactly one finish: its ticket (`ticket.rs`) is consumed by it, a
 //! panic is caught and comes home as [`TaskError::Panicked`], and the finish goes to exactly one
 //! place, the future that awaits it or `on_finish`.
 

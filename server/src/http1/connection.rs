@@ -177,17 +177,17 @@ impl<A: App> Connection<A> {
         let keep_alive =
             head.keep_alive && self.served < serving.requests_max && !serving.is_draining();
         let size = head.size_bytes;
-        if head.framing == Framing::None {
-            if let Some(plain) = serving.app.direct(&head) {
-                let date = serving.date.at(executor::unix_seconds());
-                let (version, head_only) = (head.version, head.method == "HEAD");
-                self.io.answer(&plain, version, head_only, keep_alive, &date);
-                self.io.consume_head(size);
-                if !keep_alive {
-                    self.state = State::Flush;
-                }
-                return Ok(true);
+        if head.framing == Framing::None
+            && let Some(plain) = serving.app.direct(&head)
+        {
+            let date = serving.date.at(executor::unix_seconds());
+            let (version, head_only) = (head.version, head.method == "HEAD");
+            self.io.answer(&plain, version, head_only, keep_alive, &date);
+            self.io.consume_head(size);
+            if !keep_alive {
+                self.state = State::Flush;
             }
+            return Ok(true);
         }
         let started = Started::new(&head, keep_alive, serving.body_size_max)?;
         self.io.consume_head(size);

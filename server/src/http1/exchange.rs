@@ -427,10 +427,11 @@ impl Decoder {
 /// Without a body to read, the peer is watched: a reset ends the exchange, a half-close does not.
 fn watch_peer(io: &mut Io, context: &mut Context<'_>) -> Result<Read, Progress> {
     // Once the next request has arrived it is not read further; the window does the rest.
-    if io.rest().is_empty() && !io.ended {
-        if let Poll::Ready(Err(_)) = io.fill(context) {
-            return Err(Progress::Broken);
-        }
+    if io.rest().is_empty()
+        && !io.ended
+        && let Poll::Ready(Err(_)) = io.fill(context)
+    {
+        return Err(Progress::Broken);
     }
     Ok(Read::Nothing)
 }

@@ -126,10 +126,10 @@ impl<A> Drop for Place<A> {
     fn drop(&mut self) {
         let mut connections = self.serving.connections.borrow_mut();
         connections.remove(self.index);
-        if connections.is_empty() {
-            if let Some(waker) = self.serving.empty.take() {
-                waker.wake();
-            }
+        if connections.is_empty()
+            && let Some(waker) = self.serving.empty.take()
+        {
+            waker.wake();
         }
     }
 }
