@@ -12,8 +12,9 @@ use slab::Slab;
 const LEVELS: usize = 6;
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
-/// Timers further ahead (over two years) wait here and are looked at again then.
-const HORIZON_MS: u64 = (1 << (SLOT_BITS * LEVELS as u32)) - 1;
+/// Timers further ahead (two years) wait here and are looked at again then. One slot of the top
+/// level less than its whole turn, lest a clamped timer fall into the slot that is being emptied.
+const HORIZON_MS: u64 = (SLOTS as u64 - 1) << (SLOT_BITS * (LEVELS as u32 - 1));
 const NONE: u32 = u32::MAX;
 
 /// Names a timer and the life of its entry.

@@ -82,7 +82,9 @@ impl ConfigError {
 fn nearest(name: &str, known: impl Iterator<Item = String>) -> String {
     let best = known.map(|known| (distance(name, &known), known)).min();
     match best {
-        Some((distance, known)) if distance <= known.len() / 3 => format!("did you mean {known}?"),
+        Some((distance, known)) if distance <= 1 + known.len() / 4 => {
+            format!("did you mean {known}?")
+        }
         _ => "tuning.md lists them".to_owned(),
     }
 }
