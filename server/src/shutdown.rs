@@ -40,7 +40,7 @@ impl Shutdown {
     pub(crate) async fn raised(&self) {
         poll_fn(|context| {
             // Registered before the look: a raise after the look finds the waker.
-            self.wakers().push(context.waker().clone());
+            self.keep(context.waker());
             match self.is_raised() {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
@@ -49,7 +49,36 @@ impl Shutdown {
         .await;
     }
 
+    /// Keeps a waker once: an executor polls this with each connection that it accepts.
+    fn keep(&self, waker: &Waker) {
+        let mut wakers = self.wakers();
+        if !wakers.iter().any(|kept| kept.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+    }
+
     fn wakers(&self) -> std::sync::MutexGuard<'_, Vec<Waker>> {
         self.shared.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::Context;
+
+    #[test]
+    fn a_waiter_that_is_polled_often_is_kept_once_and_ends_when_raised() {
+        let shutdown = Shutdown::new();
+        let mut raised = pin!(shutdown.raised());
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..100 {
+            assert!(raised.as_mut().poll(&mut context).is_pending());
+        }
+        assert_eq!(shutdown.wakers().len(), 1);
+        shutdown.raise();
+        assert!(raised.as_mut().poll(&mut context).is_ready());
     }
 }

@@ -2,9 +2,11 @@
 
 mod client;
 mod process;
+mod tasks;
 
 pub use client::{Answer, Client, get};
 pub use process::{Ended, ServerProcess, server_command};
+pub use tasks::{dispatch, wait_for};
 
 /// The 99th percentile of durations.
 pub fn p99(mut durations: Vec<std::time::Duration>) -> std::time::Duration {

@@ -180,6 +180,20 @@ fn what_is_slow_is_cut_off_at_its_time_limit() {
     server.stop();
 }
 
+/// The time between requests is limited, not the life of a connection that is in use.
+#[test]
+fn a_connection_in_use_outlives_its_keep_alive_time() {
+    let server = ServerProcess::start(&[("SIDECORE_KEEP_ALIVE_TIMEOUT_MS", "600")]);
+    for (method, body) in [("GET", ""), ("POST", "hello")] {
+        let mut client = Client::connect(server.address());
+        for _ in 0..8 {
+            assert_eq!(client.request(method, "/", body).status, 200);
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+    server.stop();
+}
+
 #[test]
 fn a_reader_that_never_reads_is_bounded_and_does_not_disturb_others() {
     let server = ServerProcess::start(&[("SIDECORE_WRITE_TIMEOUT_MS", "1000")]);

@@ -1,26 +1,8 @@
 //! The scenario that names the project, in a file of its own so that no other test runs beside it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use sidecore_tests::{Client, ServerProcess, p99};
-
-fn wait_for(client: &mut Client, id: u64, state: &str) -> serde_json::Value {
-    let start = Instant::now();
-    loop {
-        let view = client.request("GET", &format!("/tasks/{id}"), "").json();
-        if view["state"] == state {
-            return view;
-        }
-        assert!(start.elapsed() < Duration::from_secs(10), "task {id} is {view}, not {state}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn dispatch(client: &mut Client, job: &str) -> u64 {
-    let answer = client.request("POST", "/tasks", job);
-    assert_eq!(answer.status, 202, "{answer:?}");
-    answer.json()["task_id"].as_u64().expect("an id")
-}
+use sidecore_tests::{Client, ServerProcess, dispatch, p99, wait_for};
 
 /// The scenario that names the project: with every task worker asleep, and more sleeps queued,
 /// plain requests are as fast as before.

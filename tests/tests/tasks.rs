@@ -2,25 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sidecore_tests::{Client, ServerProcess};
-
-fn wait_for(client: &mut Client, id: u64, state: &str) -> serde_json::Value {
-    let start = Instant::now();
-    loop {
-        let view = client.request("GET", &format!("/tasks/{id}"), "").json();
-        if view["state"] == state {
-            return view;
-        }
-        assert!(start.elapsed() < Duration::from_secs(10), "task {id} is {view}, not {state}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn dispatch(client: &mut Client, job: &str) -> u64 {
-    let answer = client.request("POST", "/tasks", job);
-    assert_eq!(answer.status, 202, "{answer:?}");
-    answer.json()["task_id"].as_u64().expect("an id")
-}
+use sidecore_tests::{Client, ServerProcess, dispatch, wait_for};
 
 #[test]
 fn a_task_goes_from_queued_to_running_to_finished() {

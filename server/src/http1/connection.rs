@@ -58,6 +58,8 @@ pub(super) struct Io {
     scanned: usize,
     /// The peer has sent its last byte.
     pub(super) ended: bool,
+    /// The peer has taken a part of a long answer: its next part has a time limit of its own.
+    pub(super) peer_took: bool,
 }
 
 enum State<A: App> {
@@ -95,7 +97,14 @@ impl<A: App> Connection<A> {
     pub(crate) fn new(stream: TcpStream, place: Place<A>) -> Self {
         Connection {
             state: State::Head,
-            io: Io { stream, input: Vec::new(), consumed: 0, scanned: 0, ended: false },
+            io: Io {
+                stream,
+                input: Vec::new(),
+                consumed: 0,
+                scanned: 0,
+                ended: false,
+                peer_took: false,
+            },
             place,
             served: 0,
             waiting: None,
@@ -117,7 +126,10 @@ impl<A: App> Connection<A> {
         if self.io.stream.unsent() > UNSENT_MAX_BYTES {
             self.io.stream.flush();
             return match self.io.stream.poll_sent(context) {
-                Poll::Ready(Ok(())) => Step::Again,
+                Poll::Ready(Ok(())) => {
+                    self.waiting = None;
+                    Step::Again
+                }
                 Poll::Ready(Err(_)) => Step::Close,
                 Poll::Pending => Step::Wait(Waiting::Write),
             };
@@ -174,6 +186,8 @@ impl<A: App> Connection<A> {
         let parsed = next_head(input, &mut self.io.scanned, &mut slots, &serving.head_limits)?;
         let Parsed::Complete(head) = parsed else { return Ok(false) };
         self.served += 1;
+        // Each request has time limits of its own, however it is answered.
+        self.waiting = None;
         let keep_alive =
             head.keep_alive && self.served < serving.requests_max && !serving.is_draining();
         let size = head.size_bytes;
@@ -194,13 +208,16 @@ impl<A: App> Connection<A> {
         self.io.stream.release();
         let exchange = Exchange::start(started, &mut self.io, serving);
         self.state = State::Exchange(Box::new(exchange));
-        self.waiting = None;
         Ok(true)
     }
 
     fn exchange(&mut self, context: &mut Context<'_>) -> Step {
         let State::Exchange(exchange) = &mut self.state else { return Step::Close };
-        match exchange.poll(&mut self.io, self.place.serving(), context) {
+        let progress = exchange.poll(&mut self.io, self.place.serving(), context);
+        if std::mem::take(&mut self.io.peer_took) {
+            self.waiting = None;
+        }
+        match progress {
             Progress::Waiting(waiting) => Step::Wait(waiting),
             Progress::Progressed => {
                 self.waiting = None;

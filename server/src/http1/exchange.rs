@@ -319,7 +319,7 @@ impl<A: App> Exchange<A> {
             if io.stream.unsent() > UNSENT_MAX_BYTES {
                 io.stream.flush();
                 match io.stream.poll_sent(context) {
-                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Ok(())) => io.peer_took = true,
                     Poll::Ready(Err(_)) => return Progress::Broken,
                     Poll::Pending => return Progress::Waiting(Waiting::Write),
                 }
