@@ -1,1 +1,14 @@
-//! Benches of sidecore; they stand in `benches/`, one file a question.
+//! Benches of sidecore: raw controls, a load client, and servers compared side by side.
+//!
+//! - [`controls`]: raw io_uring and epoll loops, what the kernel alone costs;
+//! - [`load`]: the client, in closed and open loop;
+//! - [`subject`] and [`compare`]: servers and peers in alternating rounds, CPU per request;
+//! - [`budgets`]: the criterion benches of `benches/` against `budgets.toml`;
+//! - [`statistics`]: medians and ratios of pairs.
+
+pub mod budgets;
+pub mod compare;
+pub mod controls;
+pub mod load;
+pub mod statistics;
+pub mod subject;

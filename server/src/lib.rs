@@ -22,13 +22,15 @@
 //!
 //! - [`config`]: defaults, `sidecore.toml`, `SIDECORE_*` variables;
 //! - [`server`](Server): placement, probes, start and end;
-//! - the HTTP/1.1 codec and connection ([`RequestHead`], [`Reject`]), on each executor's own ring;
+//! - the HTTP/1.1 [`codec`] and the connection over it, on each executor's own ring;
 //! - [`App`]: any `tower::Service` over `http` types, and [`Direct`] answers before it;
 //! - [`Tasks`]: dispatch a job, or run one and await its output.
 
 #![forbid(unsafe_code)]
 
 pub mod config;
+
+pub mod codec;
 
 mod body;
 mod error;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
+use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::body::Incoming;
@@ -63,23 +64,25 @@ where
     type Future = Oneshot<S>;
 
     fn call(&self, request: Request<Incoming>) -> Oneshot<S> {
-        Oneshot { state: State::NotReady(self.clone(), Some(request)) }
+        Oneshot { state: State::NotReady { service: self.clone(), request: Some(request) } }
     }
 }
 
-/// Waits until a clone of a service is ready, then for its response.
-pub struct Oneshot<S: Service<Request<Incoming>>> {
-    state: State<S>,
+pin_project! {
+    /// Waits until a clone of a service is ready, then for its response.
+    pub struct Oneshot<S: Service<Request<Incoming>>> {
+        #[pin]
+        state: State<S, S::Future>,
+    }
 }
 
-#[expect(clippy::large_enum_variant, reason = "the connection boxes the whole future")]
-enum State<S: Service<Request<Incoming>>> {
-    NotReady(S, Option<Request<Incoming>>),
-    // Boxed so that the future can be pinned without unsafe projections.
-    Called(Pin<Box<S::Future>>),
+pin_project! {
+    #[project = StateProjected]
+    enum State<S, F> {
+        NotReady { service: S, request: Option<Request<Incoming>> },
+        Called { #[pin] future: F },
+    }
 }
-
-impl<S: Service<Request<Incoming>>> Unpin for Oneshot<S> {}
 
 impl<S, B> Future for Oneshot<S>
 where
@@ -87,17 +90,19 @@ where
 {
     type Output = Result<Response<B>, ServiceFailed>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let failed = |error: S::Error| ServiceFailed(error.to_string());
-        if let State::NotReady(service, request) = &mut self.state {
-            ready!(service.poll_ready(context)).map_err(failed)?;
-            let Some(request) = request.take() else { return Poll::Pending };
-            let called = Box::pin(service.call(request));
-            self.state = State::Called(called);
-        }
-        match &mut self.state {
-            State::Called(future) => future.as_mut().poll(context).map_err(failed),
-            State::NotReady(..) => Poll::Pending,
+        let mut state = self.project().state;
+        loop {
+            let future = match state.as_mut().project() {
+                StateProjected::Called { future } => return future.poll(context).map_err(failed),
+                StateProjected::NotReady { service, request } => {
+                    ready!(service.poll_ready(context)).map_err(failed)?;
+                    let Some(request) = request.take() else { return Poll::Pending };
+                    service.call(request)
+                }
+            };
+            state.set(State::Called { future });
         }
     }
 }

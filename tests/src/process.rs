@@ -66,7 +66,7 @@ impl ServerProcess {
                 panic!("the server did not start: {lines:?}");
             }
             let address = line.split("listening on http://").nth(1).map(|rest| {
-                let end = rest.find(' ').unwrap_or(rest.len());
+                let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
                 rest[..end].parse().expect("the server says its address")
             });
             lines.push(line.trim_end().to_owned());

@@ -94,9 +94,10 @@ impl Core {
     }
 
     /// Reads the clock, once a turn.
-    pub(crate) fn update_clock(&self) {
-        let elapsed = self.started.elapsed();
-        self.now_ms.set(elapsed.as_millis() as u64);
+    pub(crate) fn update_clock(&self) -> Instant {
+        let now = Instant::now();
+        self.now_ms.set(now.saturating_duration_since(self.started).as_millis() as u64);
+        now
     }
 
     /// How long the loop may sleep for its timers; None: for ever.

@@ -4,6 +4,7 @@
 //! ends. Code on the thread uses [`spawn_local`], [`sleep`], [`Deadline`] and the sockets of
 //! [`net`](crate::net); all of it stays on the thread and none of it locks.
 
+mod load;
 mod schedule;
 mod stats;
 mod tasks;

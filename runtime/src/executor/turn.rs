@@ -23,6 +23,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::core::Core;
+use super::load::Load;
 use super::stats::ExecutorSnapshot;
 use super::tasks::drop_quietly;
 use super::waker::{pop_ready, push_ready, ready_len};
@@ -30,6 +31,8 @@ use crate::net::ring::{Completion, Kind};
 
 /// Polls between two looks at completions, finishes and timers: what bounds their delay.
 const POLLS_PER_TURN: usize = 256;
+/// How long a busy executor with tasks in flight sleeps at most: it looks for finishes by itself.
+const BUSY_LOOK: Duration = Duration::from_micros(100);
 /// How long the end of an executor waits for its cancelled operations.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -37,6 +40,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 pub(super) struct Turns {
     core: Rc<Core>,
     spin: Duration,
+    load: Load,
+    busy: bool,
     completions: Vec<Completion>,
     due: Vec<Waker>,
     counts: ExecutorSnapshot,
@@ -47,6 +52,8 @@ impl Turns {
         Turns {
             core,
             spin,
+            load: Load::new(),
+            busy: false,
             completions: Vec::new(),
             due: Vec::new(),
             counts: ExecutorSnapshot::default(),
@@ -66,7 +73,9 @@ impl Turns {
 
     fn turn(&mut self) {
         self.counts.turns += 1;
-        self.core.update_clock();
+        let now = self.core.update_clock();
+        self.busy = self.load.is_busy(now);
+        self.core.ring.borrow_mut().set_busy(self.busy);
         self.take_completions();
         self.deliver_finishes();
         self.core.remote.drain_inbox();
@@ -76,7 +85,12 @@ impl Turns {
 
     /// Submits what the turn queued and, with nothing left to do, sleeps.
     fn wait(&mut self) -> io::Result<()> {
-        let wait = (ready_len() == 0 && self.may_sleep()).then(|| self.core.until_next_timer());
+        let batching = self.busy && self.core.in_flight() > 0;
+        self.core.sources.borrow().iter().for_each(|source| source.wake_workers(batching));
+        let wait = match ready_len() {
+            0 => self.sleep_limit(batching),
+            _ => None,
+        };
         if wait.is_some() {
             self.counts.sleeps += 1;
         }
@@ -86,14 +100,22 @@ impl Turns {
         result
     }
 
+    /// How long the loop may sleep (`Some(None)`: for ever), or that it may not.
+    ///
     /// Arms the bell, then looks at every inbound queue again: a push that the look misses sees
-    /// the armed bell and rings it.
-    fn may_sleep(&mut self) -> bool {
+    /// the armed bell and rings it. A busy executor leaves the bell unarmed and looks again soon:
+    /// its task workers then need no system call to bring their finishes home.
+    fn sleep_limit(&mut self, batching: bool) -> Option<Option<Duration>> {
         if !self.spin.is_zero() && self.spin_for_work() {
-            return false;
+            return None;
+        }
+        let limit = self.core.until_next_timer();
+        if batching {
+            let limit = limit.map_or(BUSY_LOOK, |limit| limit.min(BUSY_LOOK));
+            return (!self.has_inbound()).then_some(Some(limit));
         }
         self.core.remote.bell.arm();
-        !self.has_inbound()
+        (!self.has_inbound()).then_some(limit)
     }
 
     fn has_inbound(&self) -> bool {

@@ -7,6 +7,7 @@
 
 mod buffer_pool;
 mod buffers;
+mod gather;
 mod tcp;
 
 pub(crate) mod listeners;

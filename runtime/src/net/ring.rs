@@ -21,6 +21,7 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 
 use super::buffers::{BUFFER_GROUP, BufferRing};
+use super::gather::{Gather, Wait};
 
 /// What an operation was for: kind, slot and the slot's generation in 64 bits of user data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,12 @@ pub(crate) enum Kind {
     CancelAccept = 6,
     CancelRecv = 7,
     CancelSend = 8,
+    /// A send that does not wait for room: it completes while it is submitted.
+    SendNow = 9,
 }
+
+/// A wait without limit, where the kernel asks for one.
+const LONG: Duration = Duration::from_secs(3600);
 
 pub(crate) const GENERATION_MASK: u32 = (1 << 24) - 1;
 
@@ -66,6 +72,7 @@ impl Token {
             6 => Kind::CancelAccept,
             7 => Kind::CancelRecv,
             8 => Kind::CancelSend,
+            9 => Kind::SendNow,
             _ => return None,
         };
         Some(Token::new(kind, user_data as u32, (user_data >> 32) as u32))
@@ -93,11 +100,19 @@ pub struct RingConfig {
     pub recv_buffers: u16,
     /// Size of each receive buffer, in bytes.
     pub recv_buffer_bytes: u32,
+    /// How long a busy executor may wait for further requests to serve together with one that is
+    /// there; zero for not at all. Without effect before Linux 6.12.
+    pub gather: Duration,
 }
 
 impl Default for RingConfig {
     fn default() -> Self {
-        RingConfig { entries: 1024, recv_buffers: 1024, recv_buffer_bytes: 4096 }
+        RingConfig {
+            entries: 1024,
+            recv_buffers: 1024,
+            recv_buffer_bytes: 4096,
+            gather: Duration::from_micros(10),
+        }
     }
 }
 
@@ -112,6 +127,12 @@ pub(crate) struct Ring {
     in_flight: usize,
     bell_count: Box<u64>,
     enters: u64,
+    gather: Gather,
+    /// [`Kind::SendNow`] whose completion was not read: it is there, or will be once they are
+    /// submitted.
+    sends_now: u32,
+    /// A task waits for one of them: its completion ends a wait like any other.
+    sends_awaited: bool,
 }
 
 impl Ring {
@@ -132,7 +153,11 @@ impl Ring {
             config.recv_buffers,
             config.recv_buffer_bytes,
         )?;
+        let gather = Gather::new(uring.params().is_feature_min_timeout(), config.gather);
         Ok(Ring {
+            gather,
+            sends_now: 0,
+            sends_awaited: false,
             uring,
             buffers: ManuallyDrop::new(buffers),
             backlog: VecDeque::new(),
@@ -153,14 +178,20 @@ impl Ring {
         self.push(opcode::RecvMulti::new(Fd(socket), BUFFER_GROUP).build(), token);
     }
 
-    /// Sends all of `bytes` (`MSG_WAITALL`: the kernel retries a short send itself).
+    /// Sends `bytes`. As [`Kind::Send`] all of them: the kernel waits for room and retries a short
+    /// send itself (`MSG_WAITALL`). As [`Kind::SendNow`] as many as there is room for
+    /// (`MSG_DONTWAIT`), so that it completes while it is submitted and a wait need not be for it
+    /// (`gather.rs`).
     ///
     /// # Safety
     /// `bytes` must stay where they are, unchanged, until the completion of `token` is read.
     pub(crate) unsafe fn send(&mut self, socket: RawFd, bytes: &[u8], token: Token) {
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let now = token.kind == Kind::SendNow;
+        self.sends_now += u32::from(now);
+        let how = if now { libc::MSG_DONTWAIT } else { libc::MSG_WAITALL };
         let entry = opcode::Send::new(Fd(socket), bytes.as_ptr(), len)
-            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .flags(how | libc::MSG_NOSIGNAL)
             .build();
         self.push(entry, token);
     }
@@ -193,27 +224,9 @@ impl Ring {
         self.refill();
         self.buffers.publish();
         let result = match wait {
-            None => {
-                // Without work for the kernel there is no need to enter it at all.
-                let mut queue = self.uring.submission();
-                queue.sync();
-                if queue.is_empty() && !queue.taskrun() && !queue.cq_overflow() {
-                    return Ok(());
-                }
-                drop(queue);
-                self.enters += 1;
-                self.uring.submit()
-            }
-            Some(None) => {
-                self.enters += 1;
-                self.uring.submit_and_wait(1)
-            }
-            Some(Some(limit)) => {
-                self.enters += 1;
-                let timespec = Timespec::from(limit);
-                let args = SubmitArgs::new().timespec(&timespec);
-                self.uring.submitter().submit_with_args(1, &args)
-            }
+            // What found no room in the queue must follow, not wait.
+            Some(limit) if self.backlog.is_empty() => self.submit_and_wait(limit),
+            _ => self.submit(),
         };
         match result {
             Ok(_) => Ok(()),
@@ -225,6 +238,33 @@ impl Ring {
         }
     }
 
+    fn submit(&mut self) -> io::Result<usize> {
+        // Without work for the kernel there is no need to enter it at all.
+        let mut queue = self.uring.submission();
+        queue.sync();
+        if queue.is_empty() && !queue.taskrun() && !queue.cq_overflow() {
+            return Ok(0);
+        }
+        drop(queue);
+        self.enters += 1;
+        self.uring.submit()
+    }
+
+    fn submit_and_wait(&mut self, limit: Option<Duration>) -> io::Result<usize> {
+        self.enters += 1;
+        let unseen = if self.sends_awaited { 0 } else { self.sends_now };
+        let Wait { completions, min_wait_us } = self.gather.next_wait(unseen);
+        // The minimum wait is looked at only beside a limit.
+        let limit = limit.or((min_wait_us > 0).then_some(LONG));
+        match limit.map(Timespec::from) {
+            None => self.uring.submit_and_wait(completions as usize),
+            Some(limit) => {
+                let args = SubmitArgs::new().timespec(&limit).min_wait_usec(min_wait_us);
+                self.uring.submitter().submit_with_args(completions as usize, &args)
+            }
+        }
+    }
+
     /// Whether completions are there, or would be after an enter that does not wait.
     pub(crate) fn has_completions(&mut self) -> bool {
         !self.uring.completion().is_empty() || self.uring.submission().taskrun()
@@ -232,6 +272,7 @@ impl Ring {
 
     /// Moves every completion that is there to `into`.
     pub(crate) fn completions(&mut self, into: &mut Vec<Completion>) {
+        let mut receives = 0;
         for entry in self.uring.completion() {
             let flags = entry.flags();
             let more = cqueue::more(flags);
@@ -240,8 +281,17 @@ impl Ring {
             }
             let Some(token) = Token::decode(entry.user_data()) else { continue };
             let buffer = cqueue::buffer_select(flags);
+            receives += u32::from(token.kind == Kind::Recv);
+            self.sends_now -= u32::from(token.kind == Kind::SendNow);
             into.push(Completion { token, result: entry.result(), buffer, more });
         }
+        self.gather.found(receives);
+        self.sends_awaited = false;
+    }
+
+    /// A task waits for the end of a send, and is not to wait for anything else.
+    pub(crate) fn await_sends(&mut self) {
+        self.sends_awaited = true;
     }
 
     /// The bytes of a receive's completion.
@@ -252,6 +302,11 @@ impl Ring {
     /// Gives a buffer back to the kernel, from the next enter on.
     pub(crate) fn give_back(&mut self, buffer: u16) {
         self.buffers.give_back(buffer);
+    }
+
+    /// Whether the executor is near the end of its CPU: waits then gather several requests.
+    pub(crate) fn set_busy(&mut self, busy: bool) {
+        self.gather.set_busy(busy);
     }
 
     /// Operations whose last completion has not been read.

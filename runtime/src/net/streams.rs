@@ -74,6 +74,8 @@ struct Stream {
     /// The owner wants no more bytes than it has been given.
     held: bool,
     sending: bool,
+    /// The socket had no room for all of `flying`: the rest is sent as room comes.
+    full: bool,
     error: Option<i32>,
     input: Vec<u8>,
     out: Vec<u8>,
@@ -114,6 +116,7 @@ impl Streams {
             starved: false,
             held: false,
             sending: false,
+            full: false,
             error: None,
             input: Vec::new(),
             out: Vec::new(),
@@ -211,7 +214,12 @@ impl Streams {
     }
 
     /// Whether all that was written has left; keeps `waker` for the end of a send otherwise.
-    pub(crate) fn poll_sent(&mut self, key: StreamKey, waker: &Waker) -> io::Result<bool> {
+    pub(crate) fn poll_sent(
+        &mut self,
+        ring: &mut Ring,
+        key: StreamKey,
+        waker: &Waker,
+    ) -> io::Result<bool> {
         let Some(stream) = get(&mut self.slots, key) else { return Ok(true) };
         if let Some(errno) = stream.error {
             return Err(io::Error::from_raw_os_error(errno));
@@ -220,6 +228,7 @@ impl Streams {
             return Ok(true);
         }
         keep(&mut stream.waker, waker);
+        ring.await_sends();
         Ok(false)
     }
 
@@ -287,7 +296,9 @@ impl Streams {
                     self.starved.push(key);
                 }
             }
-            Kind::Send => stream.sent(ring, key, result, &mut self.pool),
+            Kind::Send | Kind::SendNow => {
+                stream.sent(ring, key, token.kind, result, &mut self.pool)
+            }
             Kind::Close => {
                 self.slots.remove(key.index as usize);
                 return None;
@@ -370,17 +381,26 @@ impl Stream {
         }
     }
 
-    fn sent(&mut self, ring: &mut Ring, key: StreamKey, result: i32, pool: &mut BufferPool) {
+    fn sent(
+        &mut self,
+        ring: &mut Ring,
+        key: StreamKey,
+        kind: Kind,
+        result: i32,
+        pool: &mut BufferPool,
+    ) {
         self.sending = false;
         match usize::try_from(result) {
             Ok(count) if count > 0 => self.flown += count,
+            Err(_) if kind == Kind::SendNow && result == -libc::EAGAIN => {}
             _ => {
                 self.error.get_or_insert(if result < 0 { -result } else { libc::EPIPE });
                 self.out.clear();
                 self.flown = self.flying.len();
             }
         }
-        if self.flown == self.flying.len() {
+        self.full = self.flown < self.flying.len();
+        if !self.full {
             self.flown = 0;
             self.flying.clear();
             pool.give_back(&mut self.flying);
@@ -399,11 +419,12 @@ impl Stream {
             }
             std::mem::swap(&mut self.flying, &mut self.out);
         }
+        let kind = if self.full { Kind::Send } else { Kind::SendNow };
         self.sending = true;
         // SAFETY: `flying` is neither touched nor dropped while `sending` is set, which the
         // completion of this token clears; the slot outlives it (`settle`). Moving the slot moves
         // the Vec's header, not its bytes.
-        unsafe { ring.send(socket, &self.flying[self.flown..], key.token(Kind::Send)) };
+        unsafe { ring.send(socket, &self.flying[self.flown..], key.token(kind)) };
     }
 
     fn stop_receive(&mut self, ring: &mut Ring, key: StreamKey) {

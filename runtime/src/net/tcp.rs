@@ -77,7 +77,8 @@ impl TcpStream {
 
     /// Ready when the kernel has taken all that was written. Call [`flush`](Self::flush) first.
     pub fn poll_sent(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.core.streams.borrow_mut().poll_sent(self.key, context.waker()) {
+        let (mut ring, mut streams) = (self.core.ring.borrow_mut(), self.core.streams.borrow_mut());
+        match streams.poll_sent(&mut ring, self.key, context.waker()) {
             Ok(true) => Poll::Ready(Ok(())),
             Ok(false) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::PoolError;
 
 /// How long a worker on a CPU of its own looks for the next job before it sleeps.
-const SPIN_DEFAULT: Duration = Duration::from_micros(50);
+const SPIN_DEFAULT: Duration = Duration::from_micros(10);
 
 /// Where a task worker runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct PoolConfig {
     /// Tasks an executor may have in flight, waiting or running. `None` derives it from the
     /// others, so that one executor alone can fill queue and workers, two can do so together.
     pub credits: Option<usize>,
-    /// How long an idle worker spins before it sleeps. `None`: 50 µs on a CPU of its own, else 0.
+    /// How long an idle worker spins before it sleeps. `None`: 10 µs on a CPU of its own, else 0.
     pub spin: Option<Duration>,
 }
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rtrb::Consumer;
 use slab::Slab;
@@ -16,6 +16,10 @@ use slab::Slab;
 use super::tasks::{self, Tasks};
 use super::{Envelope, Finish, FinishSource, LaneShared, TaskId};
 use crate::executor::drop_quietly;
+
+/// How long a busy executor may leave a job to a sleeping worker, and how many at most.
+const WAKE_DELAY: Duration = Duration::from_micros(200);
+const OWED_MAX: usize = 64;
 
 /// Names a waiter's slot and its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,12 @@ pub(super) struct Installed<J, O> {
     /// Finishes whose future was dropped after they came. At most one a dropped future.
     orphans: RefCell<VecDeque<Finish<O>>>,
     on_finish: Box<dyn Fn(Finish<O>)>,
+    /// The executor is busy: a dispatch leaves waking a worker to a later one, or to the loop.
+    batching: Cell<bool>,
+    /// Tasks since a worker was last woken for one, and when the first of them was dispatched.
+    owed: Cell<usize>,
+    owed_since: Cell<Instant>,
+    owed_max: usize,
 }
 
 struct Waiter<O> {
@@ -74,6 +84,7 @@ impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
     /// that no future awaits go to `on_finish`. Drained by the loop once
     /// [`attach`](super::attach)ed; [`uninstall`](super::Tasks::uninstall) undoes it.
     pub fn install(self, on_finish: impl Fn(Finish<O>) + 'static) -> Rc<dyn FinishSource> {
+        let room = self.credits.min(self.tasks.shared().queue.capacity());
         let installed = Rc::new(Installed {
             tasks: self.tasks.clone(),
             executor: self.executor,
@@ -85,6 +96,10 @@ impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
             next_generation: Cell::new(0),
             orphans: RefCell::new(VecDeque::new()),
             on_finish: Box::new(on_finish),
+            batching: Cell::new(false),
+            owed: Cell::new(0),
+            owed_since: Cell::new(Instant::now()),
+            owed_max: (room / 8).clamp(1, OWED_MAX),
         });
         tasks::install(&self.tasks, installed.clone());
         installed
@@ -106,7 +121,8 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         let executors = shared.lanes.len() as u64;
         let id = self.sequence.get() * executors + self.executor as u64 + 1;
         let executor = self.executor;
-        let envelope = Envelope { job, id, executor, waiter, dispatched: Instant::now() };
+        let now = Instant::now();
+        let envelope = Envelope { job, id, executor, waiter, dispatched: now };
         if let Err(refused) = shared.queue.push(envelope) {
             self.shared().stats.count_refused();
             return Err(refused.job);
@@ -115,8 +131,25 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         self.credits_left.set(self.credits_left.get() - 1);
         self.in_flight.set(self.in_flight.get() + 1);
         self.shared().stats.count_accepted();
-        shared.park.notify();
+        self.owe_wake(now);
+        // Who awaits a task has nothing else to do.
+        if !self.batching.get() || waiter.is_some() || self.owed.get() >= self.owed_max {
+            self.pay_wake();
+        }
         Ok(id)
+    }
+
+    fn owe_wake(&self, now: Instant) {
+        if self.owed.get() == 0 {
+            self.owed_since.set(now);
+        }
+        self.owed.set(self.owed.get() + 1);
+    }
+
+    /// One wake is enough for all: the worker that it wakes wakes the next (`park.rs`).
+    fn pay_wake(&self) {
+        self.owed.set(0);
+        self.tasks.shared().park.notify();
     }
 
     /// Dispatches for a future; the key finds its slot.
@@ -258,6 +291,20 @@ impl<J: Send + 'static, O: Send + 'static> FinishSource for Installed<J, O> {
 
     fn in_flight(&self) -> usize {
         self.in_flight.get() + self.orphans.borrow().len()
+    }
+
+    fn wake_workers(&self, batching: bool) {
+        self.batching.set(batching);
+        if self.owed.get() > 0 && (!batching || self.owed_since.get().elapsed() >= WAKE_DELAY) {
+            self.pay_wake();
+        }
+    }
+}
+
+impl<J, O> Drop for Installed<J, O> {
+    fn drop(&mut self) {
+        // The tasks that are in the queue are run, whether or not somebody is left to be told.
+        self.tasks.shared().park.notify();
     }
 }
 

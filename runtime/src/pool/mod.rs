@@ -83,6 +83,10 @@ pub trait FinishSource {
     fn has_finishes(&self) -> bool;
     /// Tasks dispatched here whose finish has not been delivered.
     fn in_flight(&self) -> usize;
+    /// Wakes a task worker for what was dispatched, where that was put off. With `batching` it is
+    /// put off from now on, for up to `WAKE_DELAY` or some tasks, so that a sleeping worker is
+    /// woken once for several. The executor's loop calls it on each turn.
+    fn wake_workers(&self, batching: bool);
 }
 
 /// A job in the queue.

@@ -62,10 +62,6 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
         LANES.with_borrow_mut(|lanes| lanes.retain(|(installed, _)| *installed != key));
     }
 
-    pub(super) fn shared(&self) -> &Shared<J> {
-        self.shared.as_deref().expect("a lane belongs to a pool with task workers")
-    }
-
     fn on_lane<R>(
         &self,
         job: J,
@@ -85,6 +81,12 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
 
     fn key(&self) -> usize {
         self.shared.as_ref().map_or(0, |shared| Arc::as_ptr(shared) as usize)
+    }
+}
+
+impl<J, O> Tasks<J, O> {
+    pub(super) fn shared(&self) -> &Shared<J> {
+        self.shared.as_deref().expect("a lane belongs to a pool with task workers")
     }
 }
 

@@ -1,6 +1,7 @@
 //! Task workers: pinned threads that take jobs, run them and send their finishes home.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -16,6 +17,10 @@ use crate::sync::spin_loop;
 
 /// Pause hints between two looks at the queue while spinning.
 const PAUSES_PER_LOOK: u32 = 32;
+/// Spins in vain, one after another, from which on spinning is only tried now and then.
+const MISSES_MAX: u32 = 4;
+/// So often.
+const TRY_EVERY: u32 = 16;
 
 /// The consumers of an executor's finish rings, one for each task worker.
 type Finishes<O> = Vec<Consumer<Finish<O>>>;
@@ -93,7 +98,7 @@ where
 {
     fn work(mut self) {
         let shared = self.shared.clone();
-        let queue = Queue { shared: &shared, spin: self.spin };
+        let queue = Queue { shared: &shared, spin: self.spin, misses: Cell::new(0) };
         while let Some(envelope) = shared.park.next(&queue) {
             self.run(envelope);
         }
@@ -126,6 +131,19 @@ where
 struct Queue<'a, J> {
     shared: &'a Shared<J>,
     spin: Duration,
+    /// Spins in vain since one that found a job.
+    misses: Cell<u32>,
+}
+
+impl<J> Queue<'_, J> {
+    /// Spinning pays where jobs come closer together than it lasts. Where they do not it is
+    /// wasted time, so that a worker soon stops, and later tries whether that has changed.
+    fn may_spin(&self) -> bool {
+        let misses = self.misses.get();
+        let pays = misses < MISSES_MAX || misses % TRY_EVERY == 0;
+        self.misses.set(misses.wrapping_add(1));
+        pays && !self.spin.is_zero()
+    }
 }
 
 impl<J> Source for Queue<'_, J> {
@@ -140,7 +158,7 @@ impl<J> Source for Queue<'_, J> {
     }
 
     fn spin(&self) -> Option<Envelope<J>> {
-        if self.spin.is_zero() {
+        if !self.may_spin() {
             return None;
         }
         let start = Instant::now();
@@ -149,6 +167,7 @@ impl<J> Source for Queue<'_, J> {
                 spin_loop();
             }
             if let Some(envelope) = self.shared.queue.pop() {
+                self.misses.set(0);
                 return Some(envelope);
             }
             if start.elapsed() >= self.spin {

@@ -63,7 +63,7 @@ pub fn keys() -> &'static [Key] {
     &KEYS
 }
 
-static KEYS: [Key; 28] = [
+static KEYS: [Key; 29] = [
     top("host", Field::Host, "address to listen on: an IP address or localhost"),
     top("port", Field::Port, "port to listen on; 0 takes a free one"),
     option("worker_num", count!(worker_num, 1, 1024, or auto), "executors; auto from the CPUs"),
@@ -101,6 +101,11 @@ static KEYS: [Key; 28] = [
         "executor_spin_us",
         number!(executor_spin_us, 0, 1_000_000),
         "microseconds an idle executor spins before it sleeps",
+    ),
+    option(
+        "executor_gather_us",
+        number!(executor_gather_us, 0, 10_000),
+        "microseconds a busy executor may wait to serve requests together; 0 for none",
     ),
     option(
         "head_timeout_ms",

@@ -20,8 +20,9 @@ const EXTENSIONS_MAX_BYTES: usize = 4096;
 const TRAILERS_MAX_BYTES: usize = 8192;
 const TRAILERS_MAX: usize = 64;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
+    #[default]
     SizeStart,
     Size,
     Extension,
@@ -38,18 +39,26 @@ enum State {
 
 /// What one call found.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Chunk {
+pub enum Chunk {
     /// `input[start..end]` is data; the first `end` bytes are consumed.
-    Data { start: usize, end: usize },
+    Data {
+        /// Where the data begins.
+        start: usize,
+        /// Where it ends.
+        end: usize,
+    },
     /// All of the input is consumed, and the body is not over.
     Incomplete,
     /// The body is over; `consumed` bytes of the input belong to it.
-    End { consumed: usize },
+    End {
+        /// Bytes of this call's input.
+        consumed: usize,
+    },
 }
 
 /// The state of one body.
-#[derive(Debug)]
-pub(crate) struct ChunkedDecoder {
+#[derive(Debug, Default)]
+pub struct ChunkedDecoder {
     state: State,
     /// Bytes left in the current chunk.
     remaining: u64,
@@ -61,19 +70,13 @@ pub(crate) struct ChunkedDecoder {
 }
 
 impl ChunkedDecoder {
-    pub(crate) fn new() -> Self {
-        ChunkedDecoder {
-            state: State::SizeStart,
-            remaining: 0,
-            digits: 0,
-            extension_bytes: 0,
-            token_open: false,
-            trailer_bytes: Vec::new(),
-        }
+    /// A body's beginning.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Consumes input up to and with the next piece of data.
-    pub(crate) fn decode(&mut self, input: &[u8]) -> Result<Chunk, Reject> {
+    pub fn decode(&mut self, input: &[u8]) -> Result<Chunk, Reject> {
         let mut at = 0;
         while at < input.len() {
             if self.state == State::Data {

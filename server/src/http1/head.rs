@@ -8,16 +8,19 @@ use super::reject::Reject;
 use super::target::{Target, is_host};
 
 /// Field slots on the stack; `header_count_max` cannot be set above it.
-pub(crate) const HEADER_COUNT_CAP: usize = 256;
+pub const HEADER_COUNT_CAP: usize = 256;
 /// Blank lines taken before a request line (§2.2 allows some; old clients send one after a body).
 const BLANK_LINES_MAX: usize = 2;
 
 /// What a head may measure.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct HeadLimits {
-    pub(crate) size_max_bytes: usize,
-    pub(crate) header_count_max: usize,
-    pub(crate) target_length_max_bytes: usize,
+pub struct HeadLimits {
+    /// Bytes from the request line to the blank line; more is refused with 431.
+    pub size_max_bytes: usize,
+    /// Fields; more are refused with 431.
+    pub header_count_max: usize,
+    /// Bytes of the target; more are refused with 414.
+    pub target_length_max_bytes: usize,
 }
 
 /// How the end of a request's body is found (§6.3).
@@ -58,21 +61,24 @@ pub struct RequestHead<'a> {
     /// Whether the client waits for `100 Continue`.
     pub expect_continue: bool,
     /// Bytes of the head, blank lines before it and the blank line after it included.
-    pub(crate) size_bytes: usize,
+    pub size_bytes: usize,
 }
 
 /// A head, or that it is not all there yet.
 #[derive(Debug)]
-pub(crate) enum Parsed<T> {
+pub enum Parsed<T> {
+    /// It is all there.
     Complete(T),
+    /// More bytes are needed.
     Incomplete,
 }
 
-pub(crate) type FieldSlots<'a> = [MaybeUninit<httparse::Header<'a>>];
+/// Room for the fields of a head, [`HEADER_COUNT_CAP`] of them at most.
+pub type FieldSlots<'a> = [MaybeUninit<httparse::Header<'a>>];
 
 /// The next head of `input`, if all of it is there. `scanned` is what earlier calls for the same
 /// head looked at; set it to 0 for the next one.
-pub(crate) fn next_head<'a>(
+pub fn next_head<'a>(
     input: &'a [u8],
     scanned: &mut usize,
     slots: &'a mut FieldSlots<'a>,

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -23,9 +24,14 @@ type Answer = Response<Full<Bytes>>;
 /// Seconds after which a client may try again when the queue was full.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
 
-/// The application of one executor.
+/// The application of one executor, cloned for each request.
 #[derive(Clone)]
 pub(crate) struct App {
+    shared: Rc<Shared>,
+}
+
+/// What an executor's requests share; it never leaves its thread.
+struct Shared {
     tasks: Tasks<Job, Output>,
     worker: usize,
     ledger: Arc<Ledger>,
@@ -33,58 +39,71 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(worker: &Worker<Job, Output>, ledger: Arc<Ledger>) -> Self {
-        App { tasks: worker.tasks(), worker: worker.index(), ledger }
+        let shared = Shared { tasks: worker.tasks(), worker: worker.index(), ledger };
+        App { shared: Rc::new(shared) }
     }
 
     /// Dispatches a job whose state can be asked for.
     pub(crate) fn dispatch(&self, kind: Kind) -> Result<TaskId, DispatchError<Job>> {
         let record = Arc::new(Record::default());
-        let id = self.tasks.dispatch(Job { kind, record: Some(record.clone()) })?;
+        let id = self.shared.tasks.dispatch(Job { kind, record: Some(record.clone()) })?;
         // The finish is delivered on this thread, so not before this.
-        self.ledger.insert(id, record);
+        self.shared.ledger.insert(id, record);
         Ok(id)
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Answer {
-        let path = request.uri().path().to_owned();
-        let allow = match path.as_str() {
+    /// Everything that needs no body is decided here, so that no future carries a whole request.
+    fn route(&self, request: &Request<Incoming>) -> Route {
+        let (method, path) = (request.method(), request.uri().path());
+        let allow = match path {
             "/" => "GET, HEAD, OPTIONS, POST",
             "/tasks" | "/tasks/run" => "POST",
             path if path.starts_with("/tasks/") => "GET, HEAD",
             path if path.starts_with("/audited/") => "GET, HEAD, POST",
-            _ => return error(StatusCode::NOT_FOUND, "there is nothing here"),
+            _ => return Route::Done(error(StatusCode::NOT_FOUND, "there is nothing here")),
         };
-        let method = request.method().clone();
-        let allowed = allow.split(", ").any(|allowed| allowed == method.as_str());
-        match (method, path.as_str()) {
-            (method, _) if !allowed => refuse_method(&method, allow),
-            (Method::POST, "/") => echo(request).await,
-            (Method::POST, "/tasks") => self.post_task(request).await,
-            (Method::POST, "/tasks/run") => self.run_task(request).await,
-            (_, path) => match path.strip_prefix("/tasks/") {
+        if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
+            return Route::Done(refuse_method(method, allow));
+        }
+        match (method, path) {
+            (&Method::POST, "/") => Route::Echo(request.headers().get(CONTENT_TYPE).cloned()),
+            (&Method::POST, "/tasks") => Route::Dispatch,
+            (&Method::POST, "/tasks/run") => Route::Run,
+            (_, path) => Route::Done(match path.strip_prefix("/tasks/") {
                 Some(id) => self.get_task(id),
                 None => text("OK"),
-            },
+            }),
         }
     }
 
-    async fn post_task(self, request: Request<Incoming>) -> Answer {
-        let kind = match read_kind(request).await {
+    async fn answer(self, route: Route, body: Incoming) -> Answer {
+        match route {
+            Route::Done(answer) => answer,
+            Route::Echo(content_type) => echo(content_type, body).await,
+            Route::Dispatch => self.post_task(body).await,
+            Route::Run => self.run_task(body).await,
+        }
+    }
+
+    async fn post_task(self, body: Incoming) -> Answer {
+        let kind = match read_kind(body).await {
             Ok(kind) => kind,
             Err(answer) => return answer,
         };
         match self.dispatch(kind) {
-            Ok(id) => json(StatusCode::ACCEPTED, &json!({ "task_id": id, "worker": self.worker })),
+            Ok(task_id) => {
+                json(StatusCode::ACCEPTED, &Accepted { task_id, worker: self.shared.worker })
+            }
             Err(refused) => refuse_dispatch(&refused),
         }
     }
 
-    async fn run_task(self, request: Request<Incoming>) -> Answer {
-        let kind = match read_kind(request).await {
+    async fn run_task(self, body: Incoming) -> Answer {
+        let kind = match read_kind(body).await {
             Ok(kind) => kind,
             Err(answer) => return answer,
         };
-        match self.tasks.run(Job { kind, record: None }).await {
+        match self.shared.tasks.run(Job { kind, record: None }).await {
             Ok(output) => json(StatusCode::OK, &output),
             Err(RunError::Refused(refused)) => refuse_dispatch(&refused),
             Err(failed) => error(StatusCode::INTERNAL_SERVER_ERROR, &failed.to_string()),
@@ -92,7 +111,7 @@ impl App {
     }
 
     fn get_task(&self, id: &str) -> Answer {
-        match id.parse().ok().and_then(|id| self.ledger.view(id)) {
+        match id.parse().ok().and_then(|id| self.shared.ledger.view(id)) {
             Some(view) => json(StatusCode::OK, &view),
             None => error(StatusCode::NOT_FOUND, "no such task, or it is forgotten"),
         }
@@ -109,27 +128,44 @@ impl Service<Request<Incoming>> for App {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let app = self.clone();
-        Box::pin(async move { Ok(app.answer(request).await) })
+        let (app, route) = (self.clone(), self.route(&request));
+        let body = request.into_body();
+        Box::pin(async move { Ok(app.answer(route, body).await) })
     }
 }
 
-async fn read_kind(request: Request<Incoming>) -> Result<Kind, Answer> {
-    let body = read_body(request).await?;
+/// What is left to do for a request once its head is read.
+enum Route {
+    Done(Answer),
+    /// With the Content-Type of what is echoed.
+    Echo(Option<HeaderValue>),
+    Dispatch,
+    Run,
+}
+
+/// The answer to a job that was accepted.
+#[derive(Serialize)]
+struct Accepted {
+    task_id: TaskId,
+    /// The executor that dispatched it.
+    worker: usize,
+}
+
+async fn read_kind(body: Incoming) -> Result<Kind, Answer> {
+    let body = read_body(body).await?;
     Kind::parse(&body).map_err(|cause| error(StatusCode::BAD_REQUEST, &cause))
 }
 
 /// A body that breaks its framing, or is too large, is answered by the connection.
-async fn read_body(request: Request<Incoming>) -> Result<Bytes, Answer> {
-    match request.into_body().collect().await {
+async fn read_body(body: Incoming) -> Result<Bytes, Answer> {
+    match body.collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(cause) => Err(error(StatusCode::BAD_REQUEST, &cause.to_string())),
     }
 }
 
-async fn echo(request: Request<Incoming>) -> Answer {
-    let content_type = request.headers().get(CONTENT_TYPE).cloned();
-    match read_body(request).await {
+async fn echo(content_type: Option<HeaderValue>, body: Incoming) -> Answer {
+    match read_body(body).await {
         Ok(body) => {
             let mut answer = Response::new(Full::new(body));
             let content_type = content_type.unwrap_or(HeaderValue::from_static("text/plain"));

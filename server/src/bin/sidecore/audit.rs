@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::{HeaderValue, Request, Response};
+use pin_project_lite::pin_project;
 use sidecore::Incoming;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -45,11 +46,10 @@ impl<S> Layer<S> for TriggerAudit {
 impl<S, B> Service<Request<Incoming>> for Audited<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
-    S::Future: 'static,
 {
     type Response = Response<B>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, S::Error>>>>;
+    type Future = Mark<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -57,23 +57,39 @@ where
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let path = request.uri().path();
-        let task = path.starts_with(PREFIX).then(|| {
+        let mark = path.starts_with(PREFIX).then(|| {
             let (method, path) = (request.method().to_string(), path.to_owned());
-            self.app.dispatch(Kind::Audit { method, path })
-        });
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let mut response = answer.await?;
             // The request goes on whether or not there was room; the answer says which.
-            let seen = match task {
-                Some(Ok(id)) => Some(("x-task-id", HeaderValue::from(id))),
-                Some(Err(_)) => Some(("x-task-refused", HeaderValue::from_static("queue full"))),
-                None => None,
-            };
-            if let Some((name, value)) = seen {
-                response.headers_mut().insert(name, value);
+            match self.app.dispatch(Kind::Audit { method, path }) {
+                Ok(id) => ("x-task-id", HeaderValue::from(id)),
+                Err(_) => ("x-task-refused", HeaderValue::from_static("queue full")),
             }
-            Ok(response)
-        })
+        });
+        Mark { inner: self.inner.call(request), mark }
+    }
+}
+
+pin_project! {
+    /// The inner service's future, whose response is marked with the task.
+    pub(crate) struct Mark<F> {
+        #[pin]
+        inner: F,
+        mark: Option<(&'static str, HeaderValue)>,
+    }
+}
+
+impl<F, B, E> Future for Mark<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let mut response = ready!(this.inner.poll(context))?;
+        if let Some((name, value)) = this.mark.take() {
+            response.headers_mut().insert(name, value);
+        }
+        Poll::Ready(Ok(response))
     }
 }

@@ -1,0 +1,119 @@
+//! What a wait in the kernel is for, so that one entry serves more than one event.
+//!
+//! Two things share the minimum wait of `io_uring_enter(2)` (Linux 6.12): for a short time the
+//! kernel waits for several completions, after it any one of them ends the wait.
+//!
+//! **Sends.** A send that does not wait for room completes while it is submitted. Where no task
+//! waits for that, its completion alone is no reason to come back: the same entry that sends an
+//! answer waits for the next request too. It is looked at after `SENDS_UNSEEN_US` at the latest,
+//! because it may say that the socket took a part only.
+//!
+//! **Requests.** Near the end of its CPU an executor wakes for each request that arrives, only to
+//! find the next one right behind it. Like a network card that coalesces its interrupts, it then
+//! waits for as many requests as it found last time. Waiting for what it found settles by itself:
+//! found more, waits for more; the time was over first, waits for fewer.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use rustix::thread::set_current_timer_slack;
+
+/// Requests waited for at most: the first of them waits for its answer until the last is served.
+const TARGET_MAX: u32 = 4;
+/// How long the end of a send may stay unseen.
+const SENDS_UNSEEN_US: u32 = 50;
+
+/// What the next wait is for.
+pub(super) struct Gather {
+    /// The kernel knows a minimum wait.
+    supported: bool,
+    /// Zero: requests are not gathered.
+    limit_us: u32,
+    busy: bool,
+    found: u32,
+}
+
+/// A wait: for so many completions, and the microseconds after which one is enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    pub(super) completions: u32,
+    /// 0: the number stands.
+    pub(super) min_wait_us: u32,
+}
+
+impl Gather {
+    /// Waits for more than one request at most `limit`. Called on the executor's thread.
+    pub(super) fn new(supported: bool, limit: Duration) -> Self {
+        if supported {
+            // Else the kernel may end the wait 50 us late (prctl(2), PR_SET_TIMERSLACK).
+            let _ = set_current_timer_slack(NonZeroU64::new(1));
+        }
+        let limit_us = u32::try_from(limit.as_micros()).unwrap_or(u32::MAX);
+        Gather { supported, limit_us, busy: false, found: 0 }
+    }
+
+    /// Whether the executor is near the end of its CPU; until then it waits for one request.
+    pub(super) fn set_busy(&mut self, busy: bool) {
+        self.busy = busy;
+    }
+
+    /// A wait has ended, and so many receives completed.
+    pub(super) fn found(&mut self, receives: u32) {
+        self.found = receives;
+    }
+
+    /// The next wait, where the completions of `sends` are there or will be at once and no task
+    /// waits for them.
+    pub(super) fn next_wait(&self, sends: u32) -> Wait {
+        let target = if self.busy && self.limit_us > 0 { self.found } else { 1 };
+        match target.clamp(1, TARGET_MAX) {
+            _ if !self.supported => Wait { completions: 1, min_wait_us: 0 },
+            1 if sends == 0 => Wait { completions: 1, min_wait_us: 0 },
+            1 => Wait { completions: sends + 1, min_wait_us: SENDS_UNSEEN_US },
+            target => Wait { completions: sends + target, min_wait_us: self.limit_us },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(gather: &Gather, sends: u32, completions: u32, min_wait_us: u32) {
+        assert_eq!(gather.next_wait(sends), Wait { completions, min_wait_us });
+    }
+
+    #[test]
+    fn a_busy_executor_waits_for_what_it_found_last() {
+        let mut gather = Gather::new(true, Duration::from_micros(10));
+        gather.set_busy(true);
+        for (found, completions, min_wait_us) in [(3, 3, 10), (0, 1, 0), (1, 1, 0), (1000, 4, 10)] {
+            gather.found(found);
+            check(&gather, 0, completions, min_wait_us);
+        }
+        gather.set_busy(false);
+        check(&gather, 0, 1, 0);
+    }
+
+    #[test]
+    fn sends_that_nobody_awaits_are_no_reason_to_come_back_at_once() {
+        let mut gather = Gather::new(true, Duration::from_micros(10));
+        check(&gather, 2, 3, SENDS_UNSEEN_US);
+        gather.set_busy(true);
+        gather.found(4);
+        check(&gather, 2, 6, 10);
+    }
+
+    #[test]
+    fn without_a_limit_no_requests_are_gathered_and_without_the_kernel_nothing_is() {
+        let mut gather = Gather::new(true, Duration::ZERO);
+        gather.set_busy(true);
+        gather.found(9);
+        check(&gather, 0, 1, 0);
+        check(&gather, 1, 2, SENDS_UNSEEN_US);
+        let mut gather = Gather::new(false, Duration::from_micros(10));
+        gather.set_busy(true);
+        gather.found(9);
+        check(&gather, 5, 1, 0);
+    }
+}

@@ -1,0 +1,23 @@
+//! The HTTP/1.1 codec without I/O: bytes in; a message, `Incomplete` or a [`Reject`] out.
+//!
+//! The server's connections use it; it stands open for benches, fuzzing and other transports.
+//!
+//! ```
+//! use std::mem::MaybeUninit;
+//! use sidecore::codec::{HeadLimits, Parsed, next_head};
+//!
+//! let limits =
+//!     HeadLimits { size_max_bytes: 32768, header_count_max: 100, target_length_max_bytes: 8192 };
+//! let mut slots = [MaybeUninit::uninit(); 100];
+//! let parsed = next_head(b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n", &mut 0, &mut slots, &limits)?;
+//! let Parsed::Complete(head) = parsed else { panic!("it is all there") };
+//! assert_eq!((head.method, head.target.path()), ("GET", "/a"));
+//! # Ok::<(), sidecore::Reject>(())
+//! ```
+
+pub use crate::http1::chunked::{Chunk, ChunkedDecoder};
+pub use crate::http1::head::{
+    FieldSlots, Framing, HEADER_COUNT_CAP, HeadLimits, Parsed, RequestHead, Version, next_head,
+};
+pub use crate::http1::reject::Reject;
+pub use crate::http1::target::Target;
