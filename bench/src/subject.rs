@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 
-use sidecore_tests::{ServerProcess, server_command};
+use sidecore_tests::{ServerProcess, server_command, server_command_of};
 
 /// A server, a request and the server's environment, written `server`, `server:request` or
 /// `server:request@KEY=VALUE,KEY=VALUE`.
@@ -79,16 +79,27 @@ impl Subject {
         let mut command = match self.server {
             Server::Uring => control_command("uring", cpus),
             Server::Epoll => control_command("epoll", cpus),
-            Server::Sidecore => server_command(&[
-                ("SIDECORE_WORKER_CPUS", &cpus.server.to_string()),
-                ("SIDECORE_TASK_WORKER_CPUS", &cpus.task_worker.to_string()),
-            ]),
+            Server::Sidecore => self.sidecore_command(cpus),
             Server::Hyper => hyper_command(cpus),
         };
         command.envs(self.variables.iter().map(|(key, value)| (key, value)));
         ServerProcess::spawn(command)
     }
+
+    fn sidecore_command(&self, cpus: Cpus) -> Command {
+        let variables = [
+            ("SIDECORE_WORKER_CPUS", &*cpus.server.to_string()),
+            ("SIDECORE_TASK_WORKER_CPUS", &*cpus.task_worker.to_string()),
+        ];
+        match self.variables.iter().find(|(key, _)| key == BINARY) {
+            Some((_, path)) => server_command_of(path.as_ref(), &variables),
+            None => server_command(&variables),
+        }
+    }
 }
+
+/// The variable that names another build of the server, to compare before with after.
+const BINARY: &str = "SIDECORE_BENCH_BINARY";
 
 /// This program's own subcommand, which ends by itself.
 fn control_command(name: &str, cpus: Cpus) -> Command {

@@ -7,5 +7,5 @@ mod tasks;
 pub mod seed_scenario;
 
 pub use client::{Answer, Client, get};
-pub use process::{Ended, ServerProcess, server_command};
+pub use process::{Ended, ServerProcess, server_command, server_command_of};
 pub use tasks::{dispatch, wait_for};

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
@@ -41,7 +41,12 @@ impl Ended {
 
 /// The command that starts the server on a free port, without a configuration file.
 pub fn server_command(variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(binary());
+    server_command_of(binary(), variables)
+}
+
+/// The same for another build of the server.
+pub fn server_command_of(binary: &Path, variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(binary);
     command.env("SIDECORE_PORT", "0").current_dir(std::env::temp_dir()).stdin(Stdio::null());
     command.envs(variables.iter().copied());
     command.stdout(Stdio::null()).stderr(Stdio::piped());

@@ -1,17 +1,15 @@
 //! What a wait in the kernel is for, so that one entry serves more than one event.
 //!
-//! Two things share the minimum wait of `io_uring_enter(2)` (Linux 6.12): for a short time the
-//! kernel waits for several completions, after it any one of them ends the wait.
-//!
-//! **Sends.** A send that does not wait for room completes while it is submitted. Where no task
-//! waits for that, its completion alone is no reason to come back: the same entry that sends an
-//! answer waits for the next request too. It is looked at after `SENDS_UNSEEN_US` at the latest,
-//! because it may say that the socket took a part only.
+//! **Sends.** A small send that does not wait for room completes while it is submitted. Where no
+//! task waits for that, its completion alone is no reason to come back: the same entry that sends
+//! an answer waits for the next request too. It is looked at after `SENDS_UNSEEN_MAX` at the
+//! latest, because it may say that the socket took a part only.
 //!
 //! **Requests.** Near the end of its CPU an executor wakes for each request that arrives, only to
 //! find the next one right behind it. Like a network card that coalesces its interrupts, it then
-//! waits for as many requests as it found last time. Waiting for what it found settles by itself:
-//! found more, waits for more; the time was over first, waits for fewer.
+//! waits for as many requests as it found last time, for a bounded time (the minimum wait of
+//! `io_uring_enter(2)`, Linux 6.12). Waiting for what it found settles by itself: found more,
+//! waits for more; the time was over first, waits for fewer.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -20,36 +18,39 @@ use rustix::thread::set_current_timer_slack;
 
 /// Requests waited for at most: the first of them waits for its answer until the last is served.
 const TARGET_MAX: u32 = 4;
-/// How long the end of a send may stay unseen.
-const SENDS_UNSEEN_US: u32 = 50;
+/// How long the end of a send may stay unseen: longer than a tick of the kernel's timer, so that
+/// the limit costs no programming of the clock.
+const SENDS_UNSEEN_MAX: Duration = Duration::from_millis(5);
+/// A wait without limit, where the kernel asks for one.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// What the next wait is for.
 pub(super) struct Gather {
-    /// The kernel knows a minimum wait.
-    supported: bool,
     /// Zero: requests are not gathered.
     limit_us: u32,
     busy: bool,
     found: u32,
 }
 
-/// A wait: for so many completions, and the microseconds after which one is enough.
+/// A wait: for so many completions, and when fewer are enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wait {
     pub(super) completions: u32,
-    /// 0: the number stands.
+    /// After this one is enough; 0: the number stands.
     pub(super) min_wait_us: u32,
+    /// After this none is needed; None: never.
+    pub(super) limit: Option<Duration>,
 }
 
 impl Gather {
     /// Waits for more than one request at most `limit`. Called on the executor's thread.
-    pub(super) fn new(supported: bool, limit: Duration) -> Self {
-        if supported {
+    pub(super) fn new(limit: Duration) -> Self {
+        if !limit.is_zero() {
             // Else the kernel may end the wait 50 us late (prctl(2), PR_SET_TIMERSLACK).
             let _ = set_current_timer_slack(NonZeroU64::new(1));
         }
         let limit_us = u32::try_from(limit.as_micros()).unwrap_or(u32::MAX);
-        Gather { supported, limit_us, busy: false, found: 0 }
+        Gather { limit_us, busy: false, found: 0 }
     }
 
     /// Whether the executor is near the end of its CPU; until then it waits for one request.
@@ -62,15 +63,22 @@ impl Gather {
         self.found = receives;
     }
 
-    /// The next wait, where the completions of `sends` are there or will be at once and no task
-    /// waits for them.
-    pub(super) fn next_wait(&self, sends: u32) -> Wait {
+    /// The next wait, of `limit` at most, where the completions of `sends` are there or will be at
+    /// once and no task waits for them.
+    pub(super) fn next_wait(&self, sends: u32, limit: Option<Duration>) -> Wait {
+        let limit = match sends {
+            0 => limit,
+            _ => Some(limit.map_or(SENDS_UNSEEN_MAX, |limit| limit.min(SENDS_UNSEEN_MAX))),
+        };
         let target = if self.busy && self.limit_us > 0 { self.found } else { 1 };
         match target.clamp(1, TARGET_MAX) {
-            _ if !self.supported => Wait { completions: 1, min_wait_us: 0 },
-            1 if sends == 0 => Wait { completions: 1, min_wait_us: 0 },
-            1 => Wait { completions: sends + 1, min_wait_us: SENDS_UNSEEN_US },
-            target => Wait { completions: sends + target, min_wait_us: self.limit_us },
+            1 => Wait { completions: sends + 1, min_wait_us: 0, limit },
+            // The kernel looks at the minimum wait only beside a limit.
+            target => Wait {
+                completions: sends + target,
+                min_wait_us: self.limit_us,
+                limit: limit.or(Some(LONG)),
+            },
         }
     }
 }
@@ -80,12 +88,13 @@ mod tests {
     use super::*;
 
     fn check(gather: &Gather, sends: u32, completions: u32, min_wait_us: u32) {
-        assert_eq!(gather.next_wait(sends), Wait { completions, min_wait_us });
+        let wait = gather.next_wait(sends, None);
+        assert_eq!((wait.completions, wait.min_wait_us), (completions, min_wait_us));
     }
 
     #[test]
     fn a_busy_executor_waits_for_what_it_found_last() {
-        let mut gather = Gather::new(true, Duration::from_micros(10));
+        let mut gather = Gather::new(Duration::from_micros(10));
         gather.set_busy(true);
         for (found, completions, min_wait_us) in [(3, 3, 10), (0, 1, 0), (1, 1, 0), (1000, 4, 10)] {
             gather.found(found);
@@ -96,24 +105,26 @@ mod tests {
     }
 
     #[test]
-    fn sends_that_nobody_awaits_are_no_reason_to_come_back_at_once() {
-        let mut gather = Gather::new(true, Duration::from_micros(10));
-        check(&gather, 2, 3, SENDS_UNSEEN_US);
-        gather.set_busy(true);
-        gather.found(4);
-        check(&gather, 2, 6, 10);
-    }
-
-    #[test]
-    fn without_a_limit_no_requests_are_gathered_and_without_the_kernel_nothing_is() {
-        let mut gather = Gather::new(true, Duration::ZERO);
+    fn without_a_time_for_it_no_requests_are_gathered() {
+        let mut gather = Gather::new(Duration::ZERO);
         gather.set_busy(true);
         gather.found(9);
         check(&gather, 0, 1, 0);
-        check(&gather, 1, 2, SENDS_UNSEEN_US);
-        let mut gather = Gather::new(false, Duration::from_micros(10));
+        check(&gather, 1, 2, 0);
+    }
+
+    #[test]
+    fn the_end_of_a_send_is_no_reason_to_come_back_but_is_not_left_unseen() {
+        let mut gather = Gather::new(Duration::from_micros(10));
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(gather.next_wait(0, None).limit, None);
+        assert_eq!(gather.next_wait(0, second).limit, second);
+        assert_eq!(gather.next_wait(2, second).limit, Some(SENDS_UNSEEN_MAX));
+        assert_eq!(gather.next_wait(2, None).limit, Some(SENDS_UNSEEN_MAX));
+        assert_eq!(gather.next_wait(2, Some(Duration::ZERO)).limit, Some(Duration::ZERO));
+        check(&gather, 2, 3, 0);
         gather.set_busy(true);
-        gather.found(9);
-        check(&gather, 5, 1, 0);
+        gather.found(4);
+        check(&gather, 2, 6, 10);
     }
 }

@@ -48,9 +48,6 @@ pub(crate) enum Kind {
     SendNow = 9,
 }
 
-/// A wait without limit, where the kernel asks for one.
-const LONG: Duration = Duration::from_secs(3600);
-
 pub(crate) const GENERATION_MASK: u32 = (1 << 24) - 1;
 
 impl Token {
@@ -153,7 +150,8 @@ impl Ring {
             config.recv_buffers,
             config.recv_buffer_bytes,
         )?;
-        let gather = Gather::new(uring.params().is_feature_min_timeout(), config.gather);
+        let can_gather = uring.params().is_feature_min_timeout();
+        let gather = Gather::new(if can_gather { config.gather } else { Duration::ZERO });
         Ok(Ring {
             gather,
             sends_now: 0,
@@ -253,9 +251,7 @@ impl Ring {
     fn submit_and_wait(&mut self, limit: Option<Duration>) -> io::Result<usize> {
         self.enters += 1;
         let unseen = if self.sends_awaited { 0 } else { self.sends_now };
-        let Wait { completions, min_wait_us } = self.gather.next_wait(unseen);
-        // The minimum wait is looked at only beside a limit.
-        let limit = limit.or((min_wait_us > 0).then_some(LONG));
+        let Wait { completions, min_wait_us, limit } = self.gather.next_wait(unseen, limit);
         match limit.map(Timespec::from) {
             None => self.uring.submit_and_wait(completions as usize),
             Some(limit) => {

@@ -27,6 +27,9 @@ use super::ring::{Completion, GENERATION_MASK, Kind, Ring, Token};
 /// the kernel's multishot loop delivers (32 buffers) may come on top, once.
 pub const READ_AHEAD_MAX_BYTES: usize = 64 * 1024;
 
+/// A send of up to so many bytes is tried without waiting for room, which it nearly always finds.
+const SEND_NOW_MAX_BYTES: usize = 16 * 1024;
+
 /// Names a slot and the life it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StreamKey {
@@ -419,7 +422,9 @@ impl Stream {
             }
             std::mem::swap(&mut self.flying, &mut self.out);
         }
-        let kind = if self.full { Kind::Send } else { Kind::SendNow };
+        // A large one may find no room for all of it: then the rest is to follow at once.
+        let small = self.flying.len() <= SEND_NOW_MAX_BYTES;
+        let kind = if small && !self.full { Kind::SendNow } else { Kind::Send };
         self.sending = true;
         // SAFETY: `flying` is neither touched nor dropped while `sending` is set, which the
         // completion of this token clears; the slot outlives it (`settle`). Moving the slot moves
