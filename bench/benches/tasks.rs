@@ -147,7 +147,7 @@ fn pool_benches(criterion: &mut Criterion) {
         spin: Some(Duration::from_millis(1)),
     };
     let bells = [Arc::new(Bell::new().expect("an eventfd"))];
-    let (pool, mut lanes) = Pool::start(&config, &bells, |_, job: u64| job).expect("a pool");
+    let (pool, mut lanes) = Pool::start(&config, &bells, |_, job: u64| Ok(job)).expect("a pool");
     let tasks = pool.tasks();
     let seen = Rc::new(Seen::default());
     let counted = seen.clone();

@@ -10,7 +10,7 @@ use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{Executor, ExecutorConfig, ExecutorSnapshot};
 use sidecore_runtime::net::{RingConfig, bind_shared};
 use sidecore_runtime::placement::{Placement, PlacementRequest, place};
-use sidecore_runtime::pool::{Lane, Pool, PoolConfig, PoolSnapshot, Seat};
+use sidecore_runtime::pool::{Lane, Outcomes, Pool, PoolConfig, PoolSnapshot, Seat};
 use sidecore_runtime::probe;
 use sidecore_runtime::topology::Topology;
 
@@ -19,8 +19,10 @@ use crate::error::{Error, Result};
 use crate::service::App;
 use crate::shutdown::Shutdown;
 use crate::signals;
-use crate::tasks::{Callbacks, FinishContext, OnFinish, OnTask, TaskContext, TaskResult, Tasks};
-use crate::worker::{Assignment, Worker};
+use crate::tasks::{
+    Callbacks, Failure, FinishContext, OnFinish, OnTask, TaskContext, TaskResult, Tasks,
+};
+use crate::worker::{Assignment, ServerStats, Worker, deliver_to};
 
 /// Descriptors that are no connections and no executor's: standard streams, signals, files.
 const DESCRIPTORS_KEPT: u64 = 64;
@@ -47,6 +49,18 @@ impl<T, F> Server<T, F> {
     pub fn on_task<J, O>(
         self,
         on_task: impl Fn(&TaskContext, J) -> O + Send + Sync + 'static,
+    ) -> Server<OnTask<J, O>, F> {
+        self.try_on_task(move |task, job| Ok(on_task(task, job)))
+    }
+
+    /// Runs jobs that may fail, and may then be tried again ([`Dispatch::retry`]). What they fail
+    /// with reaches `on_finish` as [`TaskError::Failed`].
+    ///
+    /// [`Dispatch::retry`]: crate::Dispatch::retry
+    /// [`TaskError::Failed`]: crate::TaskError::Failed
+    pub fn try_on_task<J, O>(
+        self,
+        on_task: impl Fn(&TaskContext, J) -> std::result::Result<O, Failure> + Send + Sync + 'static,
     ) -> Server<OnTask<J, O>, F> {
         let Server { config, on_finish, .. } = self;
         Server { config, on_task: OnTask(Arc::new(on_task)), on_finish }
@@ -119,13 +133,14 @@ where
         };
         let tasks = pool.as_ref().map_or_else(Tasks::none, Pool::tasks);
 
+        let stats = ServerStats::default();
         let (ready, started) = mpsc::channel();
         let make_app = Arc::new(make_app);
         let mut executors = Vec::new();
         for (index, (socket, lane)) in sockets.into_iter().zip(lanes).enumerate() {
             let cpu = placement.executors[index].0;
             let assignment = Assignment {
-                worker: Worker { index, cpu, tasks: tasks.clone() },
+                worker: Worker { index, cpu, tasks: tasks.clone(), stats: stats.clone() },
                 lane,
                 socket,
                 options: options.clone(),
@@ -147,6 +162,8 @@ where
             }
         }
         drop(ready);
+        let counters = executors.iter().map(|(_, executor)| executor.stats().clone()).collect();
+        let _ = stats.executors.set(counters);
         let running = Running { address, topology, placement, shutdown, executors, pool };
         running.await_start(&started)
     }
@@ -212,7 +229,7 @@ impl<J: Send + 'static, O: Send + 'static> Running<J, O> {
         let tasks = self.pool.map(|pool| pool.close(Instant::now() + Duration::from_millis(100)));
         match failed {
             Some(error) => Err(error.into()),
-            None => Ok(Report::new(tasks.unwrap_or_default())),
+            None => Ok(Report::new(&tasks.unwrap_or_default())),
         }
     }
 
@@ -232,35 +249,48 @@ impl<J: Send + 'static, O: Send + 'static> Running<J, O> {
     }
 }
 
-/// What became of the tasks of a server that has ended.
+/// What became of the tasks of a server that has ended. The parts add up to `accepted`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Tasks that were accepted.
     pub accepted: u64,
     /// Tasks whose output was delivered.
     pub finished: u64,
-    /// Tasks that panicked, which was delivered.
+    /// Tasks whose job failed, at its last attempt.
+    pub failed: u64,
+    /// Tasks that panicked.
     pub panicked: u64,
+    /// Tasks whose deadline passed.
+    pub timed_out: u64,
+    /// Tasks that were cancelled.
+    pub cancelled: u64,
     /// Tasks that were accepted and not delivered when the drain's time was over.
     pub lost: u64,
 }
 
 impl Report {
-    fn new(tasks: PoolSnapshot) -> Self {
-        let panicked = tasks.panicked().min(tasks.delivered);
+    fn new(tasks: &PoolSnapshot) -> Self {
+        let Outcomes { finished, failed, panicked, timed_out, cancelled, lost } = tasks.outcomes;
         Report {
             accepted: tasks.accepted,
-            finished: tasks.delivered - panicked,
+            finished,
+            failed,
             panicked,
-            lost: tasks.outstanding(),
+            timed_out,
+            cancelled,
+            lost: lost + tasks.outstanding(),
         }
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { accepted, finished, panicked, lost } = self;
-        write!(f, "accepted={accepted} finished={finished} panicked={panicked} lost={lost}")
+        let Report { accepted, finished, failed, panicked, timed_out, cancelled, lost } = self;
+        write!(
+            f,
+            "accepted={accepted} finished={finished} failed={failed} panicked={panicked} \
+             timed_out={timed_out} cancelled={cancelled} lost={lost}"
+        )
     }
 }
 
@@ -293,6 +323,7 @@ fn start_pool<J: Send + 'static, O: Send + 'static>(
     };
     let (pool, lanes) = Pool::start(&config, bells, move |context, job| (on_task.0)(context, job))?;
     let on_finish = Arc::new(on_finish);
+    pool.on_foreign_finish(deliver_to(on_finish.clone(), None));
     let lanes = lanes.into_iter().map(|lane| Some((lane, on_finish.clone()))).collect();
     Ok((Some(pool), lanes))
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use sidecore_runtime::pool::{
-    DispatchError, Run, RunError, TaskContext, TaskError, TaskId, Tasks,
+    Cancelled, DeadLetter, Dispatch, DispatchError, Failure, Outcomes, Overlap, Percentiles,
+    Periodic, PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run, RunError, SendJob, TaskContext,
+    TaskError, TaskHandle, TaskId, TaskState, TaskWorkerSnapshot, Tasks,
 };
 
 /// How a task ended, as `on_finish` receives it: what `on_task` returned, or why it did not.
@@ -16,18 +18,23 @@ pub type TaskResult<O> = Result<O, TaskError>;
 pub struct FinishContext {
     /// The task's id, as `dispatch` returned it.
     pub id: TaskId,
-    /// This executor, which dispatched it.
-    pub executor: usize,
-    /// The task worker that ran it.
-    pub task_worker: usize,
+    /// This executor, which dispatched it; None: this is a task worker, and the task was dispatched
+    /// by a thread that is no executor.
+    pub executor: Option<usize>,
+    /// The task worker that ran it; None where it was never run.
+    pub task_worker: Option<usize>,
     /// From dispatch to the start of its run.
     pub waited: Duration,
     /// From the start to the end of its run.
     pub ran: Duration,
+    /// Attempts that were made.
+    pub attempts: u32,
 }
 
 /// A server's `on_task` callback.
-pub struct OnTask<J, O>(pub(crate) Arc<dyn Fn(&TaskContext, J) -> O + Send + Sync>);
+pub struct OnTask<J, O>(
+    pub(crate) Arc<dyn Fn(&TaskContext, J) -> std::result::Result<O, Failure> + Send + Sync>,
+);
 
 /// A server's `on_finish` callback.
 pub struct OnFinish<O>(pub(crate) Arc<dyn Fn(&FinishContext, TaskResult<O>) + Send + Sync>);

@@ -5,12 +5,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::executor::{sleep, spawn_local, tasks_quiet};
+use sidecore_runtime::executor::{
+    ExecutorSnapshot, ExecutorStats, sleep, spawn_local, tasks_quiet,
+};
 use sidecore_runtime::net::{TcpListener, TcpStream};
 use sidecore_runtime::pool::{self, Finish, Lane};
 
@@ -31,6 +33,21 @@ pub struct Worker<J, O> {
     pub(crate) index: usize,
     pub(crate) cpu: usize,
     pub(crate) tasks: Tasks<J, O>,
+    pub(crate) stats: ServerStats,
+}
+
+/// The counters of all executors, readable from any of them.
+#[derive(Clone, Default)]
+pub struct ServerStats {
+    pub(crate) executors: Arc<OnceLock<Vec<Arc<ExecutorStats>>>>,
+}
+
+impl ServerStats {
+    /// Of each executor; empty until all have started.
+    pub fn executors(&self) -> Vec<ExecutorSnapshot> {
+        let executors = self.executors.get().map_or(&[][..], Vec::as_slice);
+        executors.iter().map(|stats| stats.snapshot()).collect()
+    }
 }
 
 impl<J: Send + 'static, O: Send + 'static> Worker<J, O> {
@@ -47,6 +64,11 @@ impl<J: Send + 'static, O: Send + 'static> Worker<J, O> {
     /// The handle that dispatches tasks from this executor's handlers.
     pub fn tasks(&self) -> Tasks<J, O> {
         self.tasks.clone()
+    }
+
+    /// The counters of the server.
+    pub fn stats(&self) -> ServerStats {
+        self.stats.clone()
     }
 }
 
@@ -76,7 +98,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
         let Assignment { worker, lane, socket, options, shutdown, ready } = self;
         let _ended = RaiseOnDrop(shutdown.clone());
         if let Some((lane, on_finish)) = lane {
-            pool::attach(lane.install(deliver_to(on_finish, worker.index)));
+            pool::attach(lane.install(deliver_to(on_finish, Some(worker.index))));
         }
         let serving = Serving::new(make_app(&worker), &options);
         let listener = TcpListener::from_socket(socket);
@@ -95,10 +117,14 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
     }
 }
 
-fn deliver_to<O>(on_finish: Arc<OnFinish<O>>, executor: usize) -> impl Fn(Finish<O>) {
+/// The callback, as the pool calls it.
+pub(crate) fn deliver_to<O>(
+    on_finish: Arc<OnFinish<O>>,
+    executor: Option<usize>,
+) -> impl Fn(Finish<O>) {
     move |finish| {
-        let Finish { id, outcome, task_worker, waited, ran, .. } = finish;
-        (on_finish.0)(&FinishContext { id, executor, task_worker, waited, ran }, outcome);
+        let Finish { id, outcome, task_worker, waited, ran, attempts } = finish;
+        (on_finish.0)(&FinishContext { id, executor, task_worker, waited, ran, attempts }, outcome);
     }
 }
 

@@ -22,7 +22,7 @@ fn square(job: u64) -> u64 {
 fn stress(executors: usize, task_workers: usize, jobs_each: u64, config: &PoolConfig) {
     std::panic::set_hook(Box::new(|_| {}));
     let bells: Vec<_> = (0..executors).map(|_| Arc::new(Bell::new().unwrap())).collect();
-    let (pool, lanes) = Pool::start(config, &bells, |_, job: u64| square(job)).unwrap();
+    let (pool, lanes) = Pool::start(config, &bells, |_, job: u64| Ok(square(job))).unwrap();
     let tasks = pool.tasks();
     let threads: Vec<_> = lanes
         .into_iter()
@@ -34,7 +34,7 @@ fn stress(executors: usize, task_workers: usize, jobs_each: u64, config: &PoolCo
     let ids: Vec<Vec<u64>> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     let end = pool.close(Instant::now() + Duration::from_secs(10));
     let all = jobs_each * executors as u64;
-    assert_eq!((end.accepted, end.delivered, end.outstanding()), (all, all, 0));
+    assert_eq!((end.accepted, end.outcomes.total(), end.outstanding()), (all, all, 0));
     assert_eq!(end.workers.iter().map(|worker| worker.ran).sum::<u64>(), all);
     assert_eq!(end.workers.len(), task_workers);
     let mut ids: Vec<u64> = ids.into_iter().flatten().collect();
@@ -58,7 +58,7 @@ fn drive(
             match finish.outcome {
                 Ok(output) => assert_eq!(output, job * job),
                 Err(TaskError::Panicked(message)) => assert_eq!(message, "asked to panic"),
-                Err(TaskError::Lost) => panic!("task {} was lost", finish.id),
+                Err(other) => panic!("task {}: {other}", finish.id),
             }
             finished.set(finished.get() + 1);
         })
@@ -106,7 +106,7 @@ fn with_more_credits_than_room_the_queue_refuses_and_nothing_is_lost() {
 #[test]
 fn a_worker_that_overruns_is_left_behind_and_counted() {
     let bell = Arc::new(Bell::new().unwrap());
-    let run = |_: &_, ms: u64| std::thread::sleep(Duration::from_millis(ms));
+    let run = |_: &_, ms: u64| Ok(std::thread::sleep(Duration::from_millis(ms)));
     let (pool, mut lanes) = Pool::start(&config(1, 8, None), &[bell], run).unwrap();
     let tasks = pool.tasks();
     let source = lanes.remove(0).install(|_| {});
@@ -118,6 +118,6 @@ fn a_worker_that_overruns_is_left_behind_and_counted() {
     let start = Instant::now();
     let end = pool.close(Instant::now() + Duration::from_millis(50));
     assert!(start.elapsed() < Duration::from_secs(1));
-    assert_eq!((end.accepted, end.delivered, end.outstanding()), (3, 1, 2));
+    assert_eq!((end.accepted, end.outcomes.total(), end.outstanding()), (3, 1, 2));
     tasks.uninstall();
 }

@@ -166,19 +166,27 @@ fn without_task_workers_a_dispatch_says_so() {
 }
 
 #[test]
-fn a_dispatch_from_a_foreign_thread_gives_the_job_back() {
+fn a_dispatch_from_any_thread_is_run_and_after_the_end_gives_the_job_back() {
     let (sent, received) = std::sync::mpsc::channel();
+    let (told, finished) = std::sync::mpsc::channel();
     let running = Server::new(config(1))
-        .on_task(|_, job: u8| job)
-        .on_finish(|_, _| {})
+        .on_task(|task, job: u8| (task.executor, job + 1))
+        .on_finish(move |finish, output| {
+            told.send((finish.id, finish.executor, output.unwrap())).unwrap();
+        })
         .start(move |worker| {
             sent.send(worker.tasks()).unwrap();
             tower::service_fn(hello)
         })
         .unwrap();
     let tasks = received.recv().unwrap();
-    let refused = tasks.dispatch(9).unwrap_err();
-    assert!(refused.to_string().contains("executor's thread"), "{refused}");
+    let id = tasks.dispatch(9).unwrap();
+    assert_eq!(finished.recv().unwrap(), (id, None, (None, 10)));
+    let ran = tasks.run(1).wait(std::time::Duration::from_secs(10)).unwrap();
+    assert_eq!(ran.unwrap(), (None, 2));
     running.shutdown().raise();
-    assert_eq!(running.wait().unwrap().accepted, 0);
+    assert_eq!(running.wait().unwrap().finished, 2);
+    let refused = tasks.dispatch(9).unwrap_err();
+    assert!(refused.to_string().contains("closed"), "{refused}");
+    assert_eq!(refused.into_job(), 9);
 }

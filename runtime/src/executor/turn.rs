@@ -109,13 +109,21 @@ impl Turns {
         if !self.spin.is_zero() && self.spin_for_work() {
             return None;
         }
-        let limit = self.core.until_next_timer();
+        let limit = self.until_next_due();
         if batching {
             let limit = limit.map_or(BUSY_LOOK, |limit| limit.min(BUSY_LOOK));
             return (!self.has_inbound()).then_some(Some(limit));
         }
         self.core.remote.bell.arm();
         (!self.has_inbound()).then_some(limit)
+    }
+
+    /// How long there is nothing to do by the clock, of timers and of tasks; None: for ever.
+    fn until_next_due(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let until = |at: Instant| at.saturating_duration_since(now);
+        let tasks = self.core.sources.borrow().iter().filter_map(|s| s.next_due()).min();
+        self.core.until_next_timer().into_iter().chain(tasks.map(until)).min()
     }
 
     fn has_inbound(&self) -> bool {
@@ -129,7 +137,7 @@ impl Turns {
             return true;
         }
         let start = Instant::now();
-        let limit = self.core.until_next_timer().map_or(self.spin, |next| next.min(self.spin));
+        let limit = self.until_next_due().map_or(self.spin, |next| next.min(self.spin));
         while start.elapsed() < limit {
             if self.has_inbound() || self.core.ring.borrow_mut().has_completions() {
                 return true;

@@ -33,15 +33,39 @@ pub enum DispatchError<J> {
     Full(J),
     /// The server runs without task workers.
     NoTaskWorkers(J),
-    /// Called on a thread that is not an executor's of this pool.
+    /// There is no task worker of that number.
+    NoSuchTaskWorker(J),
+    /// A delayed or retried task belongs to an executor's clock, and this thread is no executor.
     NotOnExecutor(J),
+    /// The pool has been closed.
+    Closed(J),
+}
+
+/// Why a job that ran did not bring an output, as the job itself says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    reason: String,
+    kind: FailureKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FailureKind {
+    Passing,
+    Permanent,
+    Cancelled,
 }
 
 /// A task that was accepted did not bring an output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskError {
+    /// The job failed, at its last attempt.
+    Failed(Failure),
     /// The job panicked, with this message. The task worker lives on.
     Panicked(String),
+    /// Its deadline passed. If it was running then, what it still returns is thrown away.
+    TimedOut,
+    /// It was cancelled.
+    Cancelled,
     /// The task ended without an outcome, which only a fault in this crate can cause.
     Lost,
 }
@@ -57,19 +81,78 @@ pub enum RunError<J> {
     WrongThread,
 }
 
+impl Failure {
+    /// A failure that another attempt may not meet.
+    pub fn new(reason: impl fmt::Display) -> Self {
+        Failure { reason: reason.to_string(), kind: FailureKind::Passing }
+    }
+
+    /// A failure that every further attempt would meet too: no retry is made.
+    pub fn permanent(reason: impl fmt::Display) -> Self {
+        Failure { reason: reason.to_string(), kind: FailureKind::Permanent }
+    }
+
+    /// The job saw that it was cancelled and stopped: the outcome is [`TaskError::Cancelled`].
+    pub fn cancelled() -> Self {
+        Failure { reason: String::new(), kind: FailureKind::Cancelled }
+    }
+
+    /// The reason, as the job gave it.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Whether another attempt is of no use.
+    pub fn is_permanent(&self) -> bool {
+        self.kind == FailureKind::Permanent
+    }
+}
+
+impl From<Failure> for TaskError {
+    fn from(failure: Failure) -> Self {
+        match failure.kind {
+            FailureKind::Cancelled => TaskError::Cancelled,
+            FailureKind::Passing | FailureKind::Permanent => TaskError::Failed(failure),
+        }
+    }
+}
+
+impl TaskError {
+    /// Whether another attempt may end better.
+    pub(super) fn may_be_retried(&self) -> bool {
+        match self {
+            TaskError::Failed(failure) => !failure.is_permanent(),
+            TaskError::Panicked(_) => true,
+            TaskError::TimedOut | TaskError::Cancelled | TaskError::Lost => false,
+        }
+    }
+}
+
 impl<J> DispatchError<J> {
     /// The job that was not accepted.
     pub fn into_job(self) -> J {
         match self {
             DispatchError::Full(job)
             | DispatchError::NoTaskWorkers(job)
-            | DispatchError::NotOnExecutor(job) => job,
+            | DispatchError::NoSuchTaskWorker(job)
+            | DispatchError::NotOnExecutor(job)
+            | DispatchError::Closed(job) => job,
         }
     }
 
     /// Whether the job may be accepted later.
     pub fn is_full(&self) -> bool {
         matches!(self, DispatchError::Full(_))
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            DispatchError::Full(_) => "Full",
+            DispatchError::NoTaskWorkers(_) => "NoTaskWorkers",
+            DispatchError::NoSuchTaskWorker(_) => "NoSuchTaskWorker",
+            DispatchError::NotOnExecutor(_) => "NotOnExecutor",
+            DispatchError::Closed(_) => "Closed",
+        }
     }
 
     fn advice(&self) -> &'static str {
@@ -81,20 +164,21 @@ impl<J> DispatchError<J> {
             DispatchError::NoTaskWorkers(_) => {
                 "the server runs without task workers: set task_worker_num above 0"
             }
-            DispatchError::NotOnExecutor(_) => {
-                "tasks are dispatched on an executor's thread: call it from a handler"
+            DispatchError::NoSuchTaskWorker(_) => {
+                "there is no task worker of that number: they count from 0 to task_worker_num - 1"
             }
+            DispatchError::NotOnExecutor(_) => {
+                "a task with a delay, a deadline or retries is dispatched on an executor's thread: \
+                 call it from a handler"
+            }
+            DispatchError::Closed(_) => "the pool has been closed: the server shuts down",
         }
     }
 }
 
 impl<J> fmt::Debug for DispatchError<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            DispatchError::Full(_) => "Full",
-            DispatchError::NoTaskWorkers(_) => "NoTaskWorkers",
-            DispatchError::NotOnExecutor(_) => "NotOnExecutor",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -130,10 +214,24 @@ impl<J> fmt::Display for RunError<J> {
 
 impl<J> std::error::Error for RunError<J> {}
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            FailureKind::Cancelled => f.write_str("the job stopped when it was cancelled"),
+            FailureKind::Passing | FailureKind::Permanent => f.write_str(&self.reason),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            TaskError::Failed(failure) => write!(f, "the task failed: {failure}"),
             TaskError::Panicked(message) => write!(f, "the task panicked: {message}"),
+            TaskError::TimedOut => f.write_str("the task's deadline passed"),
+            TaskError::Cancelled => f.write_str("the task was cancelled"),
             TaskError::Lost => f.write_str("the task ended without an outcome"),
         }
     }

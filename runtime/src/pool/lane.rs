@@ -1,73 +1,91 @@
-//! An executor's end of a pool: its credits, its ids, its finish rings, its waiters.
+//! An executor's end of a pool: its credits, its ids, its slots. How outcomes come home stands in
+//! `home.rs`.
 //!
 //! Everything here is touched by the executor's thread only. Callbacks run with nothing borrowed,
 //! so `on_finish` may dispatch, and the future that is woken may too.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use rtrb::Consumer;
-use slab::Slab;
 
+use super::agenda::{Agenda, Due};
+use super::control::Control;
+use super::options::{Options, Priority};
+use super::slots::{Sink, Slot, SlotKey, Slots};
 use super::tasks::{self, Tasks};
-use super::{Envelope, Finish, FinishSource, LaneShared, TaskId};
-use crate::executor::drop_quietly;
+use super::{Envelope, Finish, FinishSource, Homecoming, LaneShared, Origin, TaskError, TaskId};
 
-/// How long a busy executor may leave a job to a sleeping worker, and how many at most.
-const WAKE_DELAY: Duration = Duration::from_micros(200);
+/// How many jobs a busy executor may leave to a sleeping worker at most.
 const OWED_MAX: usize = 64;
+/// After which a queue that other executors have filled is tried again.
+pub(super) const FULL_PAUSE: Duration = Duration::from_millis(1);
 
-/// Names a waiter's slot and its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WaiterKey {
-    index: u32,
-    generation: u32,
+/// A job whose last attempt has failed, as the pool's dead-letter callback receives it.
+#[derive(Debug)]
+pub struct DeadLetter<J> {
+    /// The task's id.
+    pub id: TaskId,
+    /// The job.
+    pub job: J,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// How the last one ended.
+    pub error: TaskError,
 }
+
+type OnDead<J> = Box<dyn Fn(DeadLetter<J>)>;
 
 /// An executor's end of a pool, before its executor runs.
 pub struct Lane<J, O> {
     tasks: Tasks<J, O>,
     executor: usize,
     credits: usize,
-    finishes: Vec<Consumer<Finish<O>>>,
+    finishes: Vec<Consumer<Homecoming<J, O>>>,
+    on_dead: Option<Box<dyn Fn(DeadLetter<J>) + Send>>,
 }
 
 /// A lane on its executor's thread.
 pub(super) struct Installed<J, O> {
-    tasks: Tasks<J, O>,
+    pub(super) tasks: Tasks<J, O>,
     pub(super) executor: usize,
-    /// Tasks that may still be dispatched: taken at dispatch, given back when a finish is popped.
-    credits_left: Cell<usize>,
-    in_flight: Cell<usize>,
+    /// Tasks that may still be dispatched: taken at dispatch, given back when the last finish of
+    /// the task is popped.
+    pub(super) credits_left: Cell<usize>,
+    pub(super) credits: usize,
+    /// Tasks whose outcome was not delivered.
+    pub(super) in_flight: Cell<usize>,
     sequence: Cell<u64>,
-    rings: RefCell<Vec<Consumer<Finish<O>>>>,
-    waiters: RefCell<Slab<Waiter<O>>>,
-    next_generation: Cell<u32>,
+    pub(super) rings: RefCell<Vec<Consumer<Homecoming<J, O>>>>,
+    pub(super) slots: RefCell<Slots<J, O>>,
+    pub(super) agenda: RefCell<Agenda>,
     /// Finishes whose future was dropped after they came. At most one a dropped future.
-    orphans: RefCell<VecDeque<Finish<O>>>,
-    on_finish: Box<dyn Fn(Finish<O>)>,
+    pub(super) orphans: RefCell<VecDeque<Finish<O>>>,
+    /// Those that wait for a credit, first come first served, with their tickets.
+    senders: RefCell<VecDeque<(u64, Option<Waker>)>>,
+    next_sender: Cell<u64>,
+    pub(super) on_finish: Box<dyn Fn(Finish<O>)>,
+    pub(super) on_dead: Option<OnDead<J>>,
     /// The executor is busy: a dispatch leaves waking a worker to a later one, or to the loop.
-    batching: Cell<bool>,
+    pub(super) batching: Cell<bool>,
     /// Tasks since a worker was last woken for one, and when the first of them was dispatched.
-    owed: Cell<usize>,
-    owed_since: Cell<Instant>,
+    pub(super) owed: Cell<usize>,
+    pub(super) owed_since: Cell<Instant>,
     owed_max: usize,
 }
 
-struct Waiter<O> {
-    generation: u32,
-    state: WaiterState<O>,
-}
-
-enum WaiterState<O> {
-    Waiting(Option<Waker>),
-    Done(Finish<O>),
-    /// The future is gone: the finish goes to `on_finish`.
-    Detached,
+/// A job with all that its dispatch says of it.
+pub(super) struct Order<J, O> {
+    pub(super) job: J,
+    pub(super) options: Options,
+    pub(super) sink: Sink<O>,
+    pub(super) again: Option<fn(&J) -> J>,
+    /// Whether a handle may cancel it.
+    pub(super) controlled: bool,
 }
 
 impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
@@ -75,27 +93,38 @@ impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
         tasks: Tasks<J, O>,
         executor: usize,
         credits: usize,
-        finishes: Vec<Consumer<Finish<O>>>,
+        finishes: Vec<Consumer<Homecoming<J, O>>>,
     ) -> Self {
-        Lane { tasks, executor, credits, finishes }
+        Lane { tasks, executor, credits, finishes, on_dead: None }
+    }
+
+    /// Receives the jobs whose last attempt has failed, on this executor, before their outcome is
+    /// delivered.
+    pub fn on_dead_letter(mut self, on_dead: impl Fn(DeadLetter<J>) + Send + 'static) -> Self {
+        self.on_dead = Some(Box::new(on_dead));
+        self
     }
 
     /// Installs the lane on the thread of its executor, so that [`Tasks`] work there. Finishes
     /// that no future awaits go to `on_finish`. Drained by the loop once
     /// [`attach`](super::attach)ed; [`uninstall`](super::Tasks::uninstall) undoes it.
     pub fn install(self, on_finish: impl Fn(Finish<O>) + 'static) -> Rc<dyn FinishSource> {
-        let room = self.credits.min(self.tasks.shared().queue.capacity());
+        let room = self.credits.min(self.tasks.shared().queues.depth());
         let installed = Rc::new(Installed {
             tasks: self.tasks.clone(),
             executor: self.executor,
             credits_left: Cell::new(self.credits),
+            credits: self.credits,
             in_flight: Cell::new(0),
             sequence: Cell::new(0),
             rings: RefCell::new(self.finishes),
-            waiters: RefCell::new(Slab::new()),
-            next_generation: Cell::new(0),
-            orphans: RefCell::new(VecDeque::new()),
+            slots: RefCell::new(Slots::new()),
+            agenda: RefCell::default(),
+            orphans: RefCell::default(),
+            senders: RefCell::default(),
+            next_sender: Cell::new(0),
             on_finish: Box::new(on_finish),
+            on_dead: self.on_dead.map(|on_dead| -> OnDead<J> { on_dead }),
             batching: Cell::new(false),
             owed: Cell::new(0),
             owed_since: Cell::new(Instant::now()),
@@ -107,36 +136,162 @@ impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
 }
 
 impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
-    fn shared(&self) -> &LaneShared {
+    pub(super) fn shared(&self) -> &Arc<LaneShared> {
         &self.tasks.shared().lanes[self.executor]
     }
 
     /// Dispatches for `on_finish`; gives the job back without a credit or room.
-    pub(super) fn dispatch(&self, job: J, waiter: Option<WaiterKey>) -> Result<TaskId, J> {
-        let shared = self.tasks.shared();
-        if self.credits_left.get() == 0 {
-            self.shared().stats.count_refused();
+    pub(super) fn dispatch(&self, job: J) -> Result<TaskId, J> {
+        if !self.senders.borrow().is_empty() {
+            // Who waits for a credit comes first.
+            self.shared().stats.refused.add(1);
             return Err(job);
         }
-        let executors = shared.lanes.len() as u64;
-        let id = self.sequence.get() * executors + self.executor as u64 + 1;
-        let executor = self.executor;
+        self.dispatch_first(job)
+    }
+
+    fn dispatch_first(&self, job: J) -> Result<TaskId, J> {
+        let envelope = self.envelope(job, self.next_id(), None);
+        self.with_credit(envelope, |envelope| self.push(envelope, &Options::default(), false))
+            .map_err(|envelope| envelope.job)
+    }
+
+    /// Dispatches a job with a slot; gives it back without a credit or room.
+    pub(super) fn dispatch_order(
+        &self,
+        order: Order<J, O>,
+    ) -> Result<(TaskId, SlotKey, Option<Arc<Control>>), J> {
+        let Order { job, options, sink, again, controlled } = order;
+        let id = self.next_id();
+        let control = controlled.then(|| Arc::new(Control::new()));
+        let awaited = matches!(sink, Sink::Waiting(_));
+        let slot = Slot { id, options, again, control: control.clone(), ..Slot::plain(sink) };
+        let key = self.slots.borrow_mut().insert(slot);
         let now = Instant::now();
-        let envelope = Envelope { job, id, executor, waiter, dispatched: now };
-        if let Err(refused) = shared.queue.push(envelope) {
-            self.shared().stats.count_refused();
-            return Err(refused.job);
+        let deadline = options.deadline.map(|after| now + after);
+        let accepted = match options.delay {
+            Some(delay) => self.with_credit(job, |job| {
+                self.keep(key, job);
+                self.add_due(now + delay, Due::Start(key));
+                Ok(())
+            }),
+            None => {
+                let mut envelope = self.envelope(job, id, Some(key));
+                envelope.control = control.clone();
+                envelope.deadline = deadline;
+                envelope.again = again;
+                self.with_credit(envelope, |envelope| self.push(envelope, &options, awaited))
+                    .map_err(|envelope| envelope.job)
+            }
+        };
+        if let Err(job) = accepted {
+            self.slots.borrow_mut().remove(key);
+            return Err(job);
         }
+        if let Some(deadline) = deadline {
+            if let Some(slot) = self.slots.borrow_mut().get(key) {
+                slot.deadline = Some(deadline);
+            }
+            self.add_due(deadline, Due::Expire(key));
+        }
+        Ok((id, key, control))
+    }
+
+    /// Puts a job that was delayed, or is to be tried again, into the queue.
+    pub(super) fn start(&self, key: SlotKey) {
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get(key) else { return };
+        let Some(job) = slot.job.take() else { return };
+        let mut envelope = self.envelope(job, slot.id, Some(key));
+        envelope.attempt = slot.attempt;
+        envelope.control = slot.control.clone();
+        envelope.deadline = slot.deadline;
+        envelope.again = slot.again;
+        let options = slot.options;
+        slot.away = true;
+        drop(slots);
+        if let Err(envelope) = self.push(envelope, &options, false) {
+            self.keep(key, envelope.job);
+            self.add_due(Instant::now() + FULL_PAUSE, Due::Start(key));
+        }
+    }
+
+    /// The slot keeps its job: no task worker has it.
+    pub(super) fn keep(&self, key: SlotKey, job: J) {
+        if let Some(slot) = self.slots.borrow_mut().get(key) {
+            slot.job = Some(job);
+            slot.away = false;
+        }
+    }
+
+    pub(super) fn add_due(&self, at: Instant, due: Due) {
+        let slots = self.slots.borrow();
+        let is_live = |due| match due {
+            Due::Start(key) | Due::Expire(key) => slots.contains(key),
+            Due::Senders => true,
+        };
+        self.agenda.borrow_mut().add(at, due, slots.len(), is_live);
+    }
+
+    fn next_id(&self) -> TaskId {
+        let executors = self.tasks.shared().lanes.len() as u64;
+        self.sequence.get() * executors + self.executor as u64 + 1
+    }
+
+    fn envelope(&self, job: J, id: TaskId, slot: Option<SlotKey>) -> Envelope<J, O> {
+        Envelope {
+            job,
+            id,
+            attempt: 1,
+            dispatched: Instant::now(),
+            deadline: None,
+            origin: Origin::Lane { executor: self.executor, slot },
+            control: None,
+            again: None,
+        }
+    }
+
+    /// Accepts a task by `accept`, if there is a credit for it.
+    fn with_credit<T>(
+        &self,
+        value: T,
+        accept: impl FnOnce(T) -> Result<(), T>,
+    ) -> Result<TaskId, T> {
+        let stats = &self.shared().stats;
+        if self.credits_left.get() == 0 {
+            stats.refused.add(1);
+            return Err(value);
+        }
+        let id = self.next_id();
+        accept(value).inspect_err(|_| stats.refused.add(1))?;
         self.sequence.set(self.sequence.get() + 1);
         self.credits_left.set(self.credits_left.get() - 1);
         self.in_flight.set(self.in_flight.get() + 1);
-        self.shared().stats.count_accepted();
+        stats.accepted.add(1);
+        Ok(id)
+    }
+
+    fn push(
+        &self,
+        envelope: Envelope<J, O>,
+        options: &Options,
+        awaited: bool,
+    ) -> Result<(), Envelope<J, O>> {
+        let shared = self.tasks.shared();
+        if let Some(worker) = options.task_worker {
+            shared.queues.push_to(worker, envelope)?;
+            shared.park.post();
+            return Ok(());
+        }
+        let now = envelope.dispatched;
+        shared.queues.push(options.priority, envelope)?;
         self.owe_wake(now);
-        // Who awaits a task has nothing else to do.
-        if !self.batching.get() || waiter.is_some() || self.owed.get() >= self.owed_max {
+        // Who awaits a task has nothing else to do, and a high priority is not for waiting.
+        let at_once = awaited || options.priority == Priority::High;
+        if at_once || !self.batching.get() || self.owed.get() >= self.owed_max {
             self.pay_wake();
         }
-        Ok(id)
+        Ok(())
     }
 
     fn owe_wake(&self, now: Instant) {
@@ -147,157 +302,63 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 
     /// One wake is enough for all: the worker that it wakes wakes the next (`park.rs`).
-    fn pay_wake(&self) {
+    pub(super) fn pay_wake(&self) {
         self.owed.set(0);
         self.tasks.shared().park.notify();
     }
 
-    /// Dispatches for a future; the key finds its slot.
-    pub(super) fn dispatch_waiting(&self, job: J) -> Result<WaiterKey, J> {
-        let generation = self.next_generation.get();
-        self.next_generation.set(generation.wrapping_add(1));
-        let waiter = Waiter { generation, state: WaiterState::Waiting(None) };
-        let index = self.waiters.borrow_mut().insert(waiter);
-        let key = WaiterKey { index: index as u32, generation };
-        self.dispatch(job, Some(key)).map(|_| key).inspect_err(|_| {
-            self.waiters.borrow_mut().remove(index);
-        })
-    }
-
-    pub(super) fn poll_waiter(
-        &self,
-        key: WaiterKey,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Finish<O>>> {
-        let mut waiters = self.waiters.borrow_mut();
-        let Some(waiter) = get(&mut waiters, key) else { return Poll::Ready(None) };
-        if let WaiterState::Waiting(kept) = &mut waiter.state {
-            match kept {
-                Some(kept) => kept.clone_from(context.waker()),
-                None => *kept = Some(context.waker().clone()),
-            }
-            return Poll::Pending;
-        }
-        match waiters.remove(key.index as usize).state {
-            WaiterState::Done(finish) => Poll::Ready(Some(finish)),
-            WaiterState::Detached | WaiterState::Waiting(_) => Poll::Ready(None),
-        }
-    }
-
-    /// The future is gone: its finish, come or coming, goes to `on_finish`.
-    pub(super) fn detach(&self, key: WaiterKey) {
-        let mut waiters = self.waiters.borrow_mut();
-        let Some(waiter) = get(&mut waiters, key) else { return };
-        match std::mem::replace(&mut waiter.state, WaiterState::Detached) {
-            WaiterState::Done(finish) => {
-                waiters.remove(key.index as usize);
-                self.orphans.borrow_mut().push_back(finish);
-            }
-            WaiterState::Waiting(_) | WaiterState::Detached => {}
-        }
-    }
-
-    /// Pops a finish of ring `at` and gives its credit back.
-    fn pop(&self, at: usize) -> Option<Finish<O>> {
-        let finish = self.rings.borrow_mut()[at].pop().ok()?;
+    /// Gives a credit back, to who waits for one first.
+    pub(super) fn release_credit(&self) {
         self.credits_left.set(self.credits_left.get() + 1);
-        Some(finish)
+        self.wake_first_sender();
     }
 
-    /// To the future that awaits it, else to `on_finish`.
-    fn deliver(&self, finish: Finish<O>) {
-        let finish = match finish.waiter {
-            None => finish,
-            Some(key) => match self.hand_over(key, finish) {
-                Ok(waker) => {
-                    self.count_delivered();
-                    if let Some(waker) = waker {
-                        waker.wake();
-                    }
-                    return;
+    pub(super) fn wake_first_sender(&self) {
+        let waker = self.senders.borrow_mut().front_mut().and_then(|(_, waker)| waker.take());
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Dispatches in the order of the tickets; without room the job comes back with its ticket.
+    pub(super) fn dispatch_in_turn(
+        &self,
+        job: J,
+        ticket: Option<u64>,
+        waker: &Waker,
+    ) -> Result<TaskId, (J, u64)> {
+        let ticket = ticket.unwrap_or_else(|| {
+            let ticket = self.next_sender.get();
+            self.next_sender.set(ticket + 1);
+            self.senders.borrow_mut().push_back((ticket, None));
+            ticket
+        });
+        let is_first = self.senders.borrow().front().is_some_and(|(first, _)| *first == ticket);
+        let job = match is_first {
+            true => match self.dispatch_first(job) {
+                Ok(id) => {
+                    self.leave_senders(ticket);
+                    return Ok(id);
                 }
-                Err(finish) => finish,
+                Err(job) => job,
             },
+            false => job,
         };
-        self.count_delivered();
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.on_finish)(finish))) {
-            self.shared().stats.count_callback_panic();
-            drop_quietly(payload);
+        if is_first && self.credits_left.get() > 0 {
+            // Others have filled the queue: no credit of ours will tell when there is room.
+            self.add_due(Instant::now() + FULL_PAUSE, Due::Senders);
         }
-    }
-
-    /// Puts a finish into its waiter's slot; gives it back where the future is gone.
-    fn hand_over(&self, key: WaiterKey, finish: Finish<O>) -> Result<Option<Waker>, Finish<O>> {
-        let mut waiters = self.waiters.borrow_mut();
-        let Some(waiter) = get(&mut waiters, key) else { return Err(finish) };
-        match &mut waiter.state {
-            WaiterState::Waiting(waker) => {
-                let waker = waker.take();
-                waiter.state = WaiterState::Done(finish);
-                Ok(waker)
-            }
-            WaiterState::Detached | WaiterState::Done(_) => {
-                waiters.remove(key.index as usize);
-                Err(finish)
-            }
+        let mut senders = self.senders.borrow_mut();
+        if let Some((_, kept)) = senders.iter_mut().find(|(waiting, _)| *waiting == ticket) {
+            *kept = Some(waker.clone());
         }
+        Err((job, ticket))
     }
 
-    fn count_delivered(&self) {
-        self.in_flight.set(self.in_flight.get() - 1);
-        self.shared().stats.count_delivered();
-    }
-
-    /// Finishes that were handed to a future which was dropped before it took them.
-    fn deliver_orphans(&self) {
-        while let Some(finish) = self.next_orphan() {
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.on_finish)(finish))) {
-                self.shared().stats.count_callback_panic();
-                drop_quietly(payload);
-            }
-        }
-    }
-
-    fn next_orphan(&self) -> Option<Finish<O>> {
-        self.orphans.borrow_mut().pop_front()
-    }
-}
-
-impl<J: Send + 'static, O: Send + 'static> FinishSource for Installed<J, O> {
-    fn drain(&self) -> usize {
-        while let Some(key) = self.shared().detached.pop() {
-            self.detach(key);
-        }
-        self.deliver_orphans();
-        let mut delivered = 0;
-        // No more than are in flight now: a callback that dispatches cannot keep the loop here.
-        let limit = self.in_flight.get();
-        let rings = self.rings.borrow().len();
-        for at in 0..rings {
-            while delivered < limit {
-                let Some(finish) = self.pop(at) else { break };
-                self.deliver(finish);
-                delivered += 1;
-            }
-        }
-        delivered
-    }
-
-    fn has_finishes(&self) -> bool {
-        !self.orphans.borrow().is_empty()
-            || !self.shared().detached.is_empty()
-            || self.rings.borrow().iter().any(|ring| !ring.is_empty())
-    }
-
-    fn in_flight(&self) -> usize {
-        self.in_flight.get() + self.orphans.borrow().len()
-    }
-
-    fn wake_workers(&self, batching: bool) {
-        self.batching.set(batching);
-        if self.owed.get() > 0 && (!batching || self.owed_since.get().elapsed() >= WAKE_DELAY) {
-            self.pay_wake();
-        }
+    /// Whoever waited for a credit has one, or is gone: the next is first.
+    pub(super) fn leave_senders(&self, ticket: u64) {
+        self.senders.borrow_mut().retain(|(waiting, _)| *waiting != ticket);
+        self.wake_first_sender();
     }
 }
 
@@ -306,8 +367,4 @@ impl<J, O> Drop for Installed<J, O> {
         // The tasks that are in the queue are run, whether or not somebody is left to be told.
         self.tasks.shared().park.notify();
     }
-}
-
-fn get<O>(waiters: &mut Slab<Waiter<O>>, key: WaiterKey) -> Option<&mut Waiter<O>> {
-    waiters.get_mut(key.index as usize).filter(|waiter| waiter.generation == key.generation)
 }

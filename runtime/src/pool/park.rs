@@ -26,6 +26,10 @@
 //!   there is more (the chain wake): a producer may have left the second job to this searcher.
 //! - Tokens are anonymous: each CAS from sleeping to searching is followed by one token, and
 //!   each worker that was moved consumes one. Whoever takes it is the searcher that was counted.
+//! - A job for one worker alone (`post`) cannot go by tokens, since another may take them. It
+//!   raises the epoch in the upper half of `tokens` and wakes all sleepers: each looks into its
+//!   own mailbox between reading the word and sleeping on it, so that either it sees the job, or
+//!   the word has changed and it does not sleep. Who has mail takes itself back by CAS as above.
 //! - `closing` is set, then all sleepers are moved. A worker leaves only when it sees `closing`
 //!   and, after that, an empty queue; the last push happens before `close`.
 
@@ -33,12 +37,15 @@ use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence, futex};
 
 const SLEEPING: u64 = 1;
 const SEARCHING: u64 = 1 << 32;
+/// One of the epoch of mail; below it are tokens.
+const EPOCH: u32 = 1 << 16;
 
 /// The parking lot of one pool.
 pub(crate) struct Park {
     /// Sleeping workers in the low half, searching ones in the high half. Written by all.
     state: AtomicU64,
-    /// Wake-ups granted and not consumed. Incremented by who moves a sleeper, decremented by it.
+    /// Low half: wake-ups granted and not consumed, incremented by who moves a sleeper, decremented
+    /// by it. High half: the epoch of mail, raised by who posts to one worker.
     tokens: AtomicU32,
     /// Set once, by `close`.
     closing: AtomicBool,
@@ -52,6 +59,8 @@ pub(crate) trait Source {
     fn pop(&self) -> Option<Self::Item>;
     /// Whether there is one to take.
     fn is_empty(&self) -> bool;
+    /// Whether there is one that only this worker may take.
+    fn has_mail(&self) -> bool;
     /// Waits a little for an item, without sleeping; None when the worker should sleep.
     fn spin(&self) -> Option<Self::Item>;
 }
@@ -75,6 +84,20 @@ impl Park {
                 Ok(()) => return,
                 Err(current) => state = current,
             }
+        }
+    }
+
+    /// After a push that is for one worker alone: wakes every sleeper, so that it looks.
+    pub(crate) fn post(&self) {
+        // Pairs with the fence of `sleep`: a worker that is not counted as a sleeper yet sees the
+        // job when it looks again.
+        fence(Ordering::SeqCst);
+        let sleepers = self.state.load(Ordering::Relaxed) % SEARCHING;
+        if sleepers != 0 {
+            // Release pairs with the Acquire of `consume_token`.
+            self.tokens.fetch_add(EPOCH, Ordering::Release);
+            // Those whose token is on its way wait on the same word, and may be woken first.
+            futex::wake(&self.tokens, u32::MAX >> 1);
         }
     }
 
@@ -126,7 +149,7 @@ impl Park {
         if awake && self.take_back() {
             return;
         }
-        self.consume_token();
+        self.consume_token(source);
     }
 
     /// A sleeper makes itself a searcher again; false if somebody has moved it already.
@@ -142,16 +165,20 @@ impl Park {
         false
     }
 
-    fn consume_token(&self) {
+    /// Waits for a token, or until there is mail.
+    fn consume_token<S: Source>(&self, source: &S) {
         loop {
-            let tokens = self.tokens.load(Ordering::Relaxed);
-            if tokens == 0 {
-                futex::wait(&self.tokens, 0);
+            let word = self.tokens.load(Ordering::Acquire);
+            if word % EPOCH == 0 {
+                if source.has_mail() && self.take_back() {
+                    return;
+                }
+                futex::wait(&self.tokens, word);
                 continue;
             }
             let taken = self.tokens.compare_exchange(
-                tokens,
-                tokens - 1,
+                word,
+                word - 1,
                 // Acquire pairs with the Release of `move_sleepers`.
                 Ordering::Acquire,
                 Ordering::Relaxed,

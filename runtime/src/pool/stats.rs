@@ -1,14 +1,19 @@
 //! Counters of a pool: each has one writer, so that an update is a plain load and store.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::histogram::Histogram;
+use super::{Percentiles, Shared, TaskError};
 
 /// A counter with one writer.
 #[derive(Debug, Default)]
-struct Counter(AtomicU64);
+pub(super) struct Counter(AtomicU64);
 
 impl Counter {
     /// By the one writer.
-    fn add(&self, count: u64) {
+    pub(super) fn add(&self, count: u64) {
         self.0.store(self.0.load(Ordering::Relaxed) + count, Ordering::Relaxed);
     }
 
@@ -17,24 +22,106 @@ impl Counter {
     }
 }
 
+/// How tasks ended, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// With an output.
+    pub finished: u64,
+    /// Their job said so.
+    pub failed: u64,
+    /// By a panic.
+    pub panicked: u64,
+    /// Their deadline passed.
+    pub timed_out: u64,
+    /// They were cancelled.
+    pub cancelled: u64,
+    /// Without an outcome, which only a fault can cause.
+    pub lost: u64,
+}
+
+const OUTCOMES: usize = 6;
+
+fn kind<O>(outcome: &Result<O, TaskError>) -> usize {
+    match outcome {
+        Ok(_) => 0,
+        Err(TaskError::Failed(_)) => 1,
+        Err(TaskError::Panicked(_)) => 2,
+        Err(TaskError::TimedOut) => 3,
+        Err(TaskError::Cancelled) => 4,
+        Err(TaskError::Lost) => 5,
+    }
+}
+
+impl Outcomes {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        let Outcomes { finished, failed, panicked, timed_out, cancelled, lost } = self;
+        finished + failed + panicked + timed_out + cancelled + lost
+    }
+
+    fn add(&mut self, counts: [u64; OUTCOMES]) {
+        let [finished, failed, panicked, timed_out, cancelled, lost] = counts;
+        self.finished += finished;
+        self.failed += failed;
+        self.panicked += panicked;
+        self.timed_out += timed_out;
+        self.cancelled += cancelled;
+        self.lost += lost;
+    }
+}
+
 /// Written by the lane's executor.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct LaneStats {
-    accepted: Counter,
-    refused: Counter,
-    delivered: Counter,
-    callback_panics: Counter,
+    pub(super) accepted: Counter,
+    pub(super) refused: Counter,
+    pub(super) retried: Counter,
+    pub(super) callback_panics: Counter,
+    outcomes: [Counter; OUTCOMES],
+}
+
+impl LaneStats {
+    pub(super) fn count_outcome<O>(&self, outcome: &Result<O, TaskError>) {
+        self.outcomes[kind(outcome)].add(1);
+    }
+}
+
+/// Written by any thread that is no executor.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct ForeignStats {
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    outcomes: [AtomicU64; OUTCOMES],
+}
+
+impl ForeignStats {
+    pub(super) fn count_accepted(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_outcome<O>(&self, outcome: &Result<O, TaskError>) {
+        self.outcomes[kind(outcome)].fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Written by the task worker.
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[repr(align(128))]
 pub(crate) struct TaskWorkerStats {
     ran: Counter,
     panicked: Counter,
     /// The id of the task that runs, 0 for none.
     running: AtomicU64,
+    /// Microseconds from `epoch` to when it began.
+    since_us: AtomicU64,
+    waited: Histogram,
+    run_time: Histogram,
 }
 
 /// The counters of one task worker at one moment.
@@ -44,8 +131,8 @@ pub struct TaskWorkerSnapshot {
     pub ran: u64,
     /// Those that panicked.
     pub panicked: u64,
-    /// The task that runs now, if one does.
-    pub running: Option<u64>,
+    /// The task that runs now, if one does, and for how long.
+    pub running: Option<(u64, Duration)>,
 }
 
 /// The counters of a pool at one moment.
@@ -55,76 +142,87 @@ pub struct PoolSnapshot {
     pub accepted: u64,
     /// Jobs given back.
     pub refused: u64,
-    /// Finishes delivered to `on_finish` or an awaiting future.
-    pub delivered: u64,
-    /// `on_finish` callbacks that panicked.
+    /// Further attempts that were made.
+    pub retried: u64,
+    /// Outcomes delivered to `on_finish`, a callback or an awaiting future.
+    pub outcomes: Outcomes,
+    /// Callbacks that panicked.
     pub callback_panics: u64,
-    /// Jobs in the queue.
+    /// Jobs in the queues.
     pub queued: usize,
     /// Task workers asleep.
     pub sleeping: u32,
+    /// From a job's dispatch to its run.
+    pub waited: Percentiles,
+    /// Of the jobs' runs.
+    pub run_time: Percentiles,
     /// Each task worker.
     pub workers: Vec<TaskWorkerSnapshot>,
 }
 
 impl PoolSnapshot {
-    /// Tasks that panicked.
-    pub fn panicked(&self) -> u64 {
-        self.workers.iter().map(|worker| worker.panicked).sum()
-    }
-
-    /// Accepted tasks whose finish was not delivered. Above 0 after a pool has closed: lost.
+    /// Accepted tasks whose outcome was not delivered. Above 0 after a pool has closed: lost.
     pub fn outstanding(&self) -> u64 {
-        self.accepted.saturating_sub(self.delivered)
-    }
-}
-
-impl LaneStats {
-    pub(crate) fn count_accepted(&self) {
-        self.accepted.add(1);
-    }
-    pub(crate) fn count_refused(&self) {
-        self.refused.add(1);
-    }
-    pub(crate) fn count_delivered(&self) {
-        self.delivered.add(1);
-    }
-    pub(crate) fn count_callback_panic(&self) {
-        self.callback_panics.add(1);
-    }
-    pub(crate) fn accepted(&self) -> u64 {
-        self.accepted.get()
-    }
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused.get()
-    }
-    pub(crate) fn delivered(&self) -> u64 {
-        self.delivered.get()
-    }
-    pub(crate) fn callback_panics(&self) -> u64 {
-        self.callback_panics.get()
+        self.accepted.saturating_sub(self.outcomes.total())
     }
 }
 
 impl TaskWorkerStats {
-    pub(crate) fn begin(&self, id: u64) {
+    pub(super) fn begin(&self, id: u64, start: Instant, waited: Duration) {
+        let since = start.saturating_duration_since(epoch());
+        self.since_us.store(since.as_micros() as u64, Ordering::Relaxed);
         self.running.store(id, Ordering::Relaxed);
+        self.waited.record(waited);
     }
 
-    pub(crate) fn end(&self, panicked: bool) {
+    pub(super) fn end(&self, ran: Duration, panicked: bool) {
         self.ran.add(1);
         if panicked {
             self.panicked.add(1);
         }
+        self.run_time.record(ran);
         self.running.store(0, Ordering::Relaxed);
     }
 
-    pub(crate) fn snapshot(&self) -> TaskWorkerSnapshot {
+    fn snapshot(&self) -> TaskWorkerSnapshot {
         let running = self.running.load(Ordering::Relaxed);
+        let since = Duration::from_micros(self.since_us.load(Ordering::Relaxed));
         TaskWorkerSnapshot {
             ran: self.ran.get(),
             panicked: self.panicked.get(),
-            running: (running != 0).then_some(running),
+            running: (running != 0).then(|| (running, epoch().elapsed().saturating_sub(since))),
+        }
+    }
+}
+
+/// What `since_us` counts from.
+fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(Instant::now)
+}
+
+impl<J, O> Shared<J, O> {
+    pub(super) fn snapshot(&self) -> PoolSnapshot {
+        let lanes = || self.lanes.iter().map(|lane| &lane.stats);
+        let foreign = &self.foreign.stats;
+        let foreign_count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut outcomes = Outcomes::default();
+        // Before what was accepted: a task that ends meanwhile is outstanding, not one too many.
+        lanes().for_each(|lane| outcomes.add(lane.outcomes.each_ref().map(Counter::get)));
+        outcomes.add(foreign.outcomes.each_ref().map(foreign_count));
+        PoolSnapshot {
+            outcomes,
+            accepted: lanes().map(|lane| lane.accepted.get()).sum::<u64>()
+                + foreign_count(&foreign.accepted),
+            refused: lanes().map(|lane| lane.refused.get()).sum::<u64>()
+                + foreign_count(&foreign.refused),
+            retried: lanes().map(|lane| lane.retried.get()).sum(),
+            callback_panics: lanes().map(|lane| lane.callback_panics.get()).sum(),
+            queued: self.queues.len(),
+            sleeping: self.park.sleeping(),
+            waited: Histogram::percentiles(self.workers.iter().map(|worker| &worker.waited)),
+            run_time: Histogram::percentiles(self.workers.iter().map(|worker| &worker.run_time)),
+            workers: self.workers.iter().map(TaskWorkerStats::snapshot).collect(),
         }
     }
 }

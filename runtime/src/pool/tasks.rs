@@ -9,23 +9,33 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use super::lane::{Installed, WaiterKey};
-use super::{DispatchError, RunError, Shared, TaskId};
+use super::dispatch::Dispatch;
+use super::lane::{Installed, Order};
+use super::options::Options;
+use super::run::{Run, State};
+use super::slots::Sink;
+use super::{DispatchError, PoolSnapshot, RunError, Shared, TaskId};
 
 thread_local! {
     /// The lanes installed on this thread, by the address of their pool's shared part.
     static LANES: RefCell<Vec<(usize, Rc<dyn Any>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Dispatches jobs to a pool, from the threads of its executors. Cheap to clone; `Send`, `Sync`.
+/// Dispatches jobs to a pool. Cheap to clone; `Send`, `Sync`.
+///
+/// On the pool's executors each job takes one of the executor's credits, and its outcome comes
+/// home to it. From any other thread, such as a task worker of another pool or another runtime's
+/// thread, jobs share credits of their own; see [`Run`] and [`Dispatch::dispatch_then`] for where
+/// their outcomes go.
 pub struct Tasks<J, O> {
-    shared: Option<Arc<Shared<J>>>,
+    shared: Option<Arc<Shared<J, O>>>,
     output: PhantomData<fn() -> O>,
 }
 
 impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
-    pub(super) fn new(shared: Arc<Shared<J>>) -> Self {
+    pub(super) fn new(shared: Arc<Shared<J, O>>) -> Self {
         Tasks { shared: Some(shared), output: PhantomData }
     }
 
@@ -34,26 +44,80 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
         Tasks { shared: None, output: PhantomData }
     }
 
-    /// Puts a job into the queue and returns at once with its id; its output goes to `on_finish`
-    /// on this executor. A job that is not accepted is given back.
+    /// Puts a job into the queue and returns at once with its id; its output goes to `on_finish`.
+    /// A job that is not accepted is given back. Replaces Swoole's `task`.
     ///
     /// Costs no system call while a task worker is awake.
     pub fn dispatch(&self, job: J) -> Result<TaskId, DispatchError<J>> {
-        self.on_lane(job, |lane, job| lane.dispatch(job, None))
+        let mut job = Some(job);
+        let sent = self.on_lane(|lane| Some(lane.dispatch(job.take()?)));
+        match (sent, job) {
+            (Some(sent), _) => sent.map_err(DispatchError::Full),
+            (None, Some(job)) => Dispatch::new(self.clone(), job).dispatch().map(|task| task.id()),
+            (None, None) => unreachable!("the job is taken only to be dispatched"),
+        }
     }
 
-    /// Puts a job into the queue, now, and returns a future of its output.
-    ///
-    /// Dropping the future cancels nothing: the task runs, and its output goes to `on_finish`. So
-    /// each accepted task is delivered exactly once. Await it on the executor that called this.
+    /// Says more of a job before it is dispatched: priority, times, retries, task worker.
+    pub fn job(&self, job: J) -> Dispatch<J, O> {
+        Dispatch::new(self.clone(), job)
+    }
+
+    /// Puts a job into the queue, now, and returns a future of its output. Replaces Swoole's
+    /// `taskwait` and `taskCo`; [`Dispatch::deadline`] adds their time.
     pub fn run(&self, job: J) -> Run<J, O> {
-        let state = match self
-            .on_lane(job, |lane, job| lane.dispatch_waiting(job).map(|key| (lane.executor, key)))
-        {
-            Ok((executor, key)) => RunState::Waiting { executor, key },
-            Err(refused) => RunState::Refused(refused),
+        let mut job = Some(job);
+        let sent = self.on_lane(|lane| {
+            let order = Order {
+                job: job.take()?,
+                options: Options::default(),
+                sink: Sink::Waiting(None),
+                again: None,
+                controlled: false,
+            };
+            Some(lane.dispatch_order(order).map(|(_, key, _)| (lane.executor, key)))
+        });
+        let state = match (sent, job) {
+            (Some(Ok((executor, key))), _) => State::Lane { executor, key },
+            (Some(Err(job)), _) => State::Refused(DispatchError::Full(job)),
+            (None, Some(job)) => return Dispatch::new(self.clone(), job).run(),
+            (None, None) => unreachable!("the job is taken only to be dispatched"),
         };
-        Run { tasks: self.clone(), state }
+        Run::new(self.clone(), state, None)
+    }
+
+    /// Runs jobs side by side and returns their outcomes by position; those that are not over
+    /// `within` so long are [`TimedOut`](super::TaskError::TimedOut). Replaces Swoole's
+    /// `taskWaitMulti` and Octane's `concurrently`, without their bound of 1,024.
+    pub async fn run_all(
+        &self,
+        jobs: impl IntoIterator<Item = J>,
+        within: Duration,
+    ) -> Vec<Result<O, RunError<J>>>
+    where
+        J: Unpin,
+    {
+        let runs: Vec<_> =
+            jobs.into_iter().map(|job| self.job(job).deadline(within).run()).collect();
+        let mut outcomes = Vec::with_capacity(runs.len());
+        // All have been dispatched, and each ends by the deadline: the order costs no time.
+        for run in runs {
+            outcomes.push(run.await);
+        }
+        outcomes
+    }
+
+    /// Dispatches a job as soon as there is room, in the order of the calls: others that wait go
+    /// before later ones that do not. Dropping the future before it is ready drops the job.
+    ///
+    /// On an executor of the pool; elsewhere it is refused as by `dispatch`.
+    pub fn send(&self, job: J) -> SendJob<J, O> {
+        SendJob { tasks: self.clone(), job: Some(job), ticket: None }
+    }
+
+    /// The counters of the pool, if there is one.
+    pub fn snapshot(&self) -> Option<PoolSnapshot> {
+        self.shared.as_ref().map(|shared| shared.snapshot())
     }
 
     /// Removes this pool's lane from this thread, at the end of its executor.
@@ -62,31 +126,24 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
         LANES.with_borrow_mut(|lanes| lanes.retain(|(installed, _)| *installed != key));
     }
 
-    fn on_lane<R>(
-        &self,
-        job: J,
-        call: impl FnOnce(&Installed<J, O>, J) -> Result<R, J>,
-    ) -> Result<R, DispatchError<J>> {
-        if self.shared.is_none() {
-            return Err(DispatchError::NoTaskWorkers(job));
-        }
-        let mut job = Some(job);
-        let called = with_lane(self.key(), |lane| job.take().map(|job| call(lane, job)));
-        match (called.flatten(), job) {
-            (Some(result), _) => result.map_err(DispatchError::Full),
-            (None, Some(job)) => Err(DispatchError::NotOnExecutor(job)),
-            (None, None) => unreachable!("the job is taken only to be called with"),
-        }
-    }
-
-    fn key(&self) -> usize {
-        self.shared.as_ref().map_or(0, |shared| Arc::as_ptr(shared) as usize)
+    fn on_lane<R>(&self, call: impl FnOnce(&Installed<J, O>) -> Option<R>) -> Option<R> {
+        self.shared.as_ref()?;
+        with_lane(self.key(), call).flatten()
     }
 }
 
 impl<J, O> Tasks<J, O> {
-    pub(super) fn shared(&self) -> &Shared<J> {
+    pub(super) fn shared(&self) -> &Shared<J, O> {
         self.shared.as_deref().expect("a lane belongs to a pool with task workers")
+    }
+
+    pub(super) fn shared_if_any(&self) -> Option<&Shared<J, O>> {
+        self.shared.as_deref()
+    }
+
+    /// Names the pool among those of this process.
+    pub(super) fn key(&self) -> usize {
+        self.shared.as_ref().map_or(0, |shared| Arc::as_ptr(shared) as usize)
     }
 }
 
@@ -98,7 +155,7 @@ where
     LANES.with_borrow_mut(|lanes| lanes.push((tasks.key(), lane)));
 }
 
-fn with_lane<J, O, R>(key: usize, call: impl FnOnce(&Installed<J, O>) -> R) -> Option<R>
+pub(super) fn with_lane<J, O, R>(key: usize, call: impl FnOnce(&Installed<J, O>) -> R) -> Option<R>
 where
     J: Send + 'static,
     O: Send + 'static,
@@ -114,74 +171,46 @@ where
         .flatten()
 }
 
-/// The future of [`Tasks::run`]. It is `Send`, so that a handler that must be may await it.
-#[must_use = "a future does nothing unless awaited; `dispatch` sends a job without waiting"]
-pub struct Run<J: Send + 'static, O: Send + 'static> {
+/// The future of [`Tasks::send`].
+#[must_use = "a future does nothing unless awaited"]
+pub struct SendJob<J: Send + 'static, O: Send + 'static> {
     tasks: Tasks<J, O>,
-    state: RunState<J>,
+    job: Option<J>,
+    ticket: Option<u64>,
 }
 
-enum RunState<J> {
-    Refused(DispatchError<J>),
-    Waiting { executor: usize, key: WaiterKey },
-    Done,
-}
-
-impl<J: Send + Unpin + 'static, O: Send + 'static> Future for Run<J, O> {
-    type Output = Result<O, RunError<J>>;
+impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendJob<J, O> {
+    type Output = Result<TaskId, DispatchError<J>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let (executor, key) = match std::mem::replace(&mut self.state, RunState::Done) {
-            RunState::Refused(refused) => return Poll::Ready(Err(RunError::Refused(refused))),
-            RunState::Done => return Poll::Ready(Err(RunError::WrongThread)),
-            RunState::Waiting { executor, key } => (executor, key),
-        };
-        let polled = with_lane(self.tasks.key(), |lane: &Installed<J, O>| {
-            (lane.executor == executor).then(|| lane.poll_waiter(key, context))
+        let this = &mut *self;
+        let sent = this.tasks.on_lane(|lane| {
+            Some(lane.dispatch_in_turn(this.job.take()?, this.ticket, context.waker()))
         });
-        match polled.flatten() {
-            Some(Poll::Pending) => {
-                self.state = RunState::Waiting { executor, key };
+        match (sent, this.job.take()) {
+            (Some(Ok(id)), _) => {
+                this.ticket = None;
+                Poll::Ready(Ok(id))
+            }
+            (Some(Err((job, ticket))), _) => {
+                (this.job, this.ticket) = (Some(job), Some(ticket));
                 Poll::Pending
             }
-            Some(Poll::Ready(Some(finish))) => {
-                Poll::Ready(finish.outcome.map_err(RunError::Failed))
-            }
-            Some(Poll::Ready(None)) => Poll::Ready(Err(RunError::WrongThread)),
-            None => {
-                self.state = RunState::Waiting { executor, key };
-                self.detach();
-                Poll::Ready(Err(RunError::WrongThread))
-            }
+            (None, Some(job)) => Poll::Ready(this.tasks.dispatch(job)),
+            // Polled after it was ready.
+            (None, None) => Poll::Pending,
         }
     }
 }
 
-impl<J: Send + 'static, O: Send + 'static> Run<J, O> {
-    fn detach(&mut self) {
-        let RunState::Waiting { executor, key } =
-            std::mem::replace(&mut self.state, RunState::Done)
-        else {
-            return;
-        };
-        let here = with_lane(self.tasks.key(), |lane: &Installed<J, O>| {
-            let here = lane.executor == executor;
-            if here {
-                lane.detach(key);
-            }
-            here
-        });
-        if here != Some(true) {
-            let lane = &self.tasks.shared().lanes[executor];
-            lane.detached.push(key);
-            lane.bell.ring();
-        }
-    }
-}
-
-impl<J: Send + 'static, O: Send + 'static> Drop for Run<J, O> {
+impl<J: Send + 'static, O: Send + 'static> Drop for SendJob<J, O> {
     fn drop(&mut self) {
-        self.detach();
+        if let Some(ticket) = self.ticket {
+            self.tasks.on_lane(|lane| {
+                lane.leave_senders(ticket);
+                Some(())
+            });
+        }
     }
 }
 

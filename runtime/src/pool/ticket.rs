@@ -1,60 +1,89 @@
 //! A task's right to finish, once: consumed by its finish, and by nothing else.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rtrb::Producer;
 
-use super::lane::WaiterKey;
-use super::{Finish, TaskError, TaskId};
+use super::foreign::{Foreign, Receiver};
+use super::slots::SlotKey;
+use super::{Finish, Homecoming, TaskError, TaskId};
 use crate::bell::Bell;
+use crate::executor::drop_quietly;
 
 /// The way home to one executor, held by one task worker.
-pub(super) struct Home<O> {
-    pub(super) ring: Producer<Finish<O>>,
+pub(super) struct Home<J, O> {
+    pub(super) ring: Producer<Homecoming<J, O>>,
     pub(super) bell: Arc<Bell>,
+}
+
+/// Where a finish goes.
+pub(super) enum Way<'a, J, O> {
+    /// Through the ring of the executor that dispatched the task.
+    Home { home: &'a mut Home<J, O>, slot: Option<SlotKey> },
+    /// To a receiver, here.
+    Foreign { foreign: &'a Foreign<O>, receiver: Receiver<O> },
+    /// It has been sent.
+    Sent,
 }
 
 /// The finish that a running task owes. Dropping it without [`finish`](Self::finish) still
 /// delivers one, as [`TaskError::Lost`].
-pub(super) struct Ticket<'a, O> {
-    pub(super) home: &'a mut Home<O>,
+pub(super) struct Ticket<'a, J, O> {
+    pub(super) way: Way<'a, J, O>,
     pub(super) id: TaskId,
-    pub(super) waiter: Option<WaiterKey>,
     pub(super) task_worker: usize,
     pub(super) waited: Duration,
-    pub(super) finished: bool,
+    pub(super) attempts: u32,
 }
 
-impl<O> Ticket<'_, O> {
-    /// Sends the outcome home and wakes the executor if it sleeps.
-    pub(super) fn finish(mut self, outcome: Result<O, TaskError>, ran: Duration) {
-        self.send(outcome, ran);
+impl<J, O> Ticket<'_, J, O> {
+    /// Sends the outcome home and wakes the executor if it sleeps. With a job that may be tried
+    /// again.
+    pub(super) fn finish(
+        mut self,
+        outcome: Result<O, TaskError>,
+        ran: Option<Duration>,
+        job: Option<Box<J>>,
+    ) {
+        self.send(outcome, ran, job);
     }
 
-    fn send(&mut self, outcome: Result<O, TaskError>, ran: Duration) {
-        self.finished = true;
+    fn send(&mut self, outcome: Result<O, TaskError>, ran: Option<Duration>, job: Option<Box<J>>) {
         let finish = Finish {
             id: self.id,
             outcome,
-            task_worker: self.task_worker,
+            task_worker: ran.is_some().then_some(self.task_worker),
             waited: self.waited,
-            ran,
-            waiter: self.waiter,
+            ran: ran.unwrap_or_default(),
+            attempts: self.attempts,
         };
-        // The ring holds as many as the executor has credits, and this task holds one of them
-        // until its finish is popped: there is room (the credits model checks it). rtrb's push
-        // publishes with Release, its pop reads with Acquire.
-        let pushed = self.home.ring.push(finish);
-        debug_assert!(pushed.is_ok(), "credits bound the finish ring");
-        self.home.bell.ring();
+        match std::mem::replace(&mut self.way, Way::Sent) {
+            Way::Home { home, slot } => {
+                // The ring holds as many as the executor has credits, and this task holds one of
+                // them until its finish is popped: there is room (the credits model checks it).
+                // rtrb's push publishes with Release, its pop reads with Acquire.
+                let pushed = home.ring.push(Homecoming { finish, slot, job });
+                debug_assert!(pushed.is_ok(), "credits bound the finish ring");
+                home.bell.ring();
+            }
+            Way::Foreign { foreign, receiver } => {
+                // A receiver's panic is its own; the task worker lives on.
+                let deliver = AssertUnwindSafe(|| foreign.deliver(receiver, finish));
+                if let Err(payload) = catch_unwind(deliver) {
+                    drop_quietly(payload);
+                }
+            }
+            Way::Sent => {}
+        }
     }
 }
 
-impl<O> Drop for Ticket<'_, O> {
+impl<J, O> Drop for Ticket<'_, J, O> {
     fn drop(&mut self) {
-        if !self.finished {
-            self.send(Err(TaskError::Lost), Duration::ZERO);
+        if !matches!(self.way, Way::Sent) {
+            self.send(Err(TaskError::Lost), None, None);
         }
     }
 }

@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 use rtrb::{Consumer, RingBuffer};
 
 use super::park::Source;
-use super::ticket::{Home, Ticket};
-use super::{Envelope, Finish, PoolConfig, PoolError, Seat, Shared, TaskContext, TaskError};
+use super::ticket::{Home, Ticket, Way};
+use super::{
+    Envelope, Failure, Homecoming, Origin, PoolConfig, PoolError, Seat, Shared, TaskContext,
+    TaskError,
+};
 use crate::sync::spin_loop;
 
 /// Pause hints between two looks at the queue while spinning.
@@ -23,13 +26,13 @@ const MISSES_MAX: u32 = 4;
 const TRY_EVERY: u32 = 16;
 
 /// The consumers of an executor's finish rings, one for each task worker.
-type Finishes<O> = Vec<Consumer<Finish<O>>>;
+type Finishes<J, O> = Vec<Consumer<Homecoming<J, O>>>;
 
 struct TaskWorker<J, O, F> {
     index: usize,
-    shared: Arc<Shared<J>>,
+    shared: Arc<Shared<J, O>>,
     run: Arc<F>,
-    homes: Vec<Home<O>>,
+    homes: Vec<Home<J, O>>,
     spin: Duration,
 }
 
@@ -37,15 +40,15 @@ struct TaskWorker<J, O, F> {
 pub(super) fn start_all<J, O, F>(
     config: &PoolConfig,
     credits: usize,
-    shared: &Arc<Shared<J>>,
+    shared: &Arc<Shared<J, O>>,
     run: Arc<F>,
-) -> Result<(Vec<JoinHandle<()>>, Vec<Finishes<O>>), PoolError>
+) -> Result<(Vec<JoinHandle<()>>, Vec<Finishes<J, O>>), PoolError>
 where
     J: Send + 'static,
     O: Send + 'static,
-    F: Fn(&TaskContext, J) -> O + Send + Sync + 'static,
+    F: Fn(&TaskContext, J) -> Result<O, Failure> + Send + Sync + 'static,
 {
-    let mut finishes: Vec<Finishes<O>> = shared.lanes.iter().map(|_| Vec::new()).collect();
+    let mut finishes: Vec<Finishes<J, O>> = shared.lanes.iter().map(|_| Vec::new()).collect();
     let mut threads = Vec::new();
     for (index, &seat) in config.seats.iter().enumerate() {
         let mut homes = Vec::new();
@@ -71,7 +74,7 @@ fn start<J, O, F>(worker: TaskWorker<J, O, F>, seat: Seat) -> Result<JoinHandle<
 where
     J: Send + 'static,
     O: Send + 'static,
-    F: Fn(&TaskContext, J) -> O + Send + Sync + 'static,
+    F: Fn(&TaskContext, J) -> Result<O, Failure> + Send + Sync + 'static,
 {
     let task_worker = worker.index;
     let (pinned_tx, pinned) = mpsc::channel();
@@ -94,48 +97,82 @@ where
 
 impl<J, O, F> TaskWorker<J, O, F>
 where
-    F: Fn(&TaskContext, J) -> O,
+    F: Fn(&TaskContext, J) -> Result<O, Failure>,
 {
     fn work(mut self) {
         let shared = self.shared.clone();
-        let queue = Queue { shared: &shared, spin: self.spin, misses: Cell::new(0) };
+        let (index, spin) = (self.index, self.spin);
+        let queue =
+            Queue { shared: &shared, index, spin, turn: Cell::new(0), misses: Cell::new(0) };
         while let Some(envelope) = shared.park.next(&queue) {
-            self.run(envelope);
+            self.take(envelope);
         }
     }
 
-    fn run(&mut self, envelope: Envelope<J>) {
-        let Envelope { job, id, executor, waiter, dispatched } = envelope;
-        let stats = &self.shared.workers[self.index];
+    /// Runs a job, unless it was withdrawn or comes too late; it owes one finish either way.
+    fn take(&mut self, envelope: Envelope<J, O>) {
+        let Envelope { job, id, attempt, dispatched, deadline, origin, control, again } = envelope;
         let start = Instant::now();
         let waited = start.saturating_duration_since(dispatched);
-        let context = TaskContext { id, executor, task_worker: self.index, waited };
-        let ticket = Ticket {
-            home: &mut self.homes[executor],
-            id,
-            waiter,
-            task_worker: self.index,
-            waited,
-            finished: false,
+        let (executor, way) = match origin {
+            Origin::Lane { executor, slot } => {
+                (Some(executor), Way::Home { home: &mut self.homes[executor], slot })
+            }
+            Origin::Foreign(receiver) => {
+                (None, Way::Foreign { foreign: &self.shared.foreign, receiver })
+            }
         };
-        stats.begin(id);
-        let run = &*self.run;
-        let outcome = catch_unwind(AssertUnwindSafe(|| run(&context, job)))
-            .map_err(|payload| TaskError::Panicked(panic_message(payload)));
-        stats.end(outcome.is_err());
-        ticket.finish(outcome, start.elapsed());
+        let task_worker = self.index;
+        let ticket = Ticket { way, id, task_worker, waited, attempts: attempt };
+        if control.as_ref().is_some_and(|control| !control.begin()) {
+            return ticket.finish(Err(TaskError::Cancelled), None, None);
+        }
+        if deadline.is_some_and(|deadline| deadline <= start) {
+            control.inspect(|control| control.end());
+            return ticket.finish(Err(TaskError::TimedOut), None, None);
+        }
+        let context = TaskContext { id, executor, task_worker, waited, attempt, control, deadline };
+        let stats = &self.shared.workers[task_worker];
+        stats.begin(id, start, waited);
+        let (outcome, kept) = call(&*self.run, &context, job, again);
+        let ran = start.elapsed();
+        stats.end(ran, matches!(outcome, Err(TaskError::Panicked(_))));
+        context.control.inspect(|control| control.end());
+        ticket.finish(outcome, Some(ran), kept);
     }
 }
 
-/// The queue as a worker sees it.
-struct Queue<'a, J> {
-    shared: &'a Shared<J>,
+/// Calls the job; a copy of it comes back where it failed and was to be kept.
+fn call<J, O>(
+    run: &impl Fn(&TaskContext, J) -> Result<O, Failure>,
+    context: &TaskContext,
+    job: J,
+    again: Option<fn(&J) -> J>,
+) -> (Result<O, TaskError>, Option<Box<J>>) {
+    let mut kept = None;
+    let called = catch_unwind(AssertUnwindSafe(|| {
+        kept = again.map(|clone| Box::new(clone(&job)));
+        run(context, job)
+    }));
+    match called {
+        Ok(Ok(output)) => (Ok(output), None),
+        Ok(Err(failure)) => (Err(failure.into()), kept),
+        Err(payload) => (Err(TaskError::Panicked(panic_message(payload))), kept),
+    }
+}
+
+/// The queues as a worker sees them.
+struct Queue<'a, J, O> {
+    shared: &'a Shared<J, O>,
+    index: usize,
     spin: Duration,
+    /// Jobs taken.
+    turn: Cell<u32>,
     /// Spins in vain since one that found a job.
     misses: Cell<u32>,
 }
 
-impl<J> Queue<'_, J> {
+impl<J, O> Queue<'_, J, O> {
     /// Spinning pays where jobs come closer together than it lasts. Where they do not it is
     /// wasted time, so that a worker soon stops, and later tries whether that has changed.
     fn may_spin(&self) -> bool {
@@ -146,18 +183,22 @@ impl<J> Queue<'_, J> {
     }
 }
 
-impl<J> Source for Queue<'_, J> {
-    type Item = Envelope<J>;
+impl<J, O> Source for Queue<'_, J, O> {
+    type Item = Envelope<J, O>;
 
-    fn pop(&self) -> Option<Envelope<J>> {
-        self.shared.queue.pop()
+    fn pop(&self) -> Option<Envelope<J, O>> {
+        self.shared.queues.pop(self.index, &self.turn)
     }
 
     fn is_empty(&self) -> bool {
-        self.shared.queue.is_empty()
+        self.shared.queues.is_empty_for(self.index)
     }
 
-    fn spin(&self) -> Option<Envelope<J>> {
+    fn has_mail(&self) -> bool {
+        self.shared.queues.has_mail(self.index)
+    }
+
+    fn spin(&self) -> Option<Envelope<J, O>> {
         if !self.may_spin() {
             return None;
         }
@@ -166,7 +207,7 @@ impl<J> Source for Queue<'_, J> {
             for _ in 0..PAUSES_PER_LOOK {
                 spin_loop();
             }
-            if let Some(envelope) = self.shared.queue.pop() {
+            if let Some(envelope) = self.pop() {
                 self.misses.set(0);
                 return Some(envelope);
             }

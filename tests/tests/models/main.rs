@@ -6,6 +6,7 @@
 //! nothing or is torn. The model must find each of them, or it proves nothing.
 
 mod armed;
+mod control;
 mod credits;
 mod park;
 mod schedule;
@@ -14,6 +15,9 @@ mod sync;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/armed.rs"]
 mod armed_protocol;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../runtime/src/pool/control.rs"]
+mod control_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/park.rs"]
 mod park_protocol;

@@ -29,29 +29,34 @@ impl Queue {
         jobs.push_back(job);
         self.length.fetch_add(1, Relaxed);
     }
+
+    fn take(&self) -> Option<u8> {
+        // As an `ArrayQueue` does, it may miss a push that no fence has ordered before.
+        if self.is_empty() {
+            return None;
+        }
+        let mut jobs = self.jobs.lock().unwrap();
+        let job = jobs.pop_front()?;
+        self.length.fetch_sub(1, Relaxed);
+        Some(job)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.length.load(Relaxed) == 0
+    }
 }
 
-/// The queue as one worker sees it.
+/// The queue as one worker sees it, with its mailbox if it has one.
 struct View {
     queue: Arc<Queue>,
+    mail: Option<Arc<Queue>>,
     /// Whether its last `pop` found a job: then `is_empty` is asked for the chain wake.
     found: Cell<bool>,
 }
 
 impl View {
     fn of(queue: &Arc<Queue>) -> Self {
-        View { queue: queue.clone(), found: Cell::new(false) }
-    }
-
-    fn take(&self) -> Option<u8> {
-        // As an `ArrayQueue` does, it may miss a push that no fence has ordered before.
-        if self.queue.length.load(Relaxed) == 0 {
-            return None;
-        }
-        let mut jobs = self.queue.jobs.lock().unwrap();
-        let job = jobs.pop_front()?;
-        self.queue.length.fetch_sub(1, Relaxed);
-        Some(job)
+        View { queue: queue.clone(), mail: None, found: Cell::new(false) }
     }
 }
 
@@ -59,13 +64,18 @@ impl Source for View {
     type Item = u8;
 
     fn pop(&self) -> Option<u8> {
-        let job = self.take();
+        let mail = self.mail.as_ref().and_then(|mail| mail.take());
+        let job = mail.or_else(|| self.queue.take());
         self.found.set(job.is_some());
         job
     }
 
     fn is_empty(&self) -> bool {
-        self.queue.length.load(Relaxed) == 0 || commits(Fault::NoChain) && self.found.get()
+        !self.has_mail() && self.queue.is_empty() || commits(Fault::NoChain) && self.found.get()
+    }
+
+    fn has_mail(&self) -> bool {
+        self.mail.as_ref().is_some_and(|mail| !mail.is_empty())
     }
 
     fn spin(&self) -> Option<u8> {
@@ -130,6 +140,50 @@ fn chained() {
         park.notify();
     }
     workers.into_iter().for_each(|worker| worker.join().unwrap());
+}
+
+/// A job for the first worker alone, and one for whoever comes: the second worker may take the
+/// token that the first was moved for, and the first must find its mail all the same.
+fn posted() {
+    let park = Arc::new(Park::new());
+    let (queue, mail) = (Arc::new(Queue::new()), Arc::new(Queue::new()));
+    let done = Arc::new((Mutex::new(0), loom::sync::Condvar::new()));
+    let workers: Vec<_> = (0..2)
+        .map(|worker| {
+            let (park, queue, done) = (park.clone(), queue.clone(), done.clone());
+            let mail = (worker == 0).then(|| mail.clone());
+            thread::spawn(move || {
+                let view = View { queue, mail, found: Cell::new(false) };
+                while park.next(&view).is_some() {
+                    *done.0.lock().unwrap() += 1;
+                    done.1.notify_one();
+                }
+            })
+        })
+        .collect();
+    mail.push(0);
+    if commits(Fault::MailByToken) {
+        park.notify();
+    } else {
+        park.post();
+    }
+    let mut count = done.0.lock().unwrap();
+    while *count < 1 {
+        count = done.1.wait(count).unwrap();
+    }
+    drop(count);
+    park.close();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+}
+
+#[test]
+fn mail_for_one_worker_reaches_it() {
+    holds(2, posted);
+}
+
+#[test]
+fn mail_that_goes_by_an_anonymous_token_is_left() {
+    finds(Fault::MailByToken, 2, posted);
 }
 
 #[test]

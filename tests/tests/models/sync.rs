@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
 
 /// A fault that a protocol must be seen to need the absence of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub(crate) enum Fault {
     SkippedSwap,
     /// A futex wait sleeps without looking at the word.
     BlindWait,
+    /// A compare-exchange is a load and then a store.
+    TornExchange,
+    /// A job for one worker alone is announced by a token that any may take (see `park.rs`).
+    MailByToken,
     /// The chain wake finds nothing to wake for (see `park.rs`).
     NoChain,
     /// A credit is given back before its finish is popped (see `credits.rs`).
@@ -77,13 +81,52 @@ impl AtomicBool {
     }
 }
 
+#[derive(Debug)]
+pub(crate) struct AtomicU32(loom::sync::atomic::AtomicU32);
+
+impl AtomicU32 {
+    pub(crate) fn new(value: u32) -> Self {
+        AtomicU32(loom::sync::atomic::AtomicU32::new(value))
+    }
+
+    pub(crate) fn load(&self, ordering: Ordering) -> u32 {
+        self.0.load(ordering)
+    }
+
+    pub(crate) fn store(&self, value: u32, ordering: Ordering) {
+        self.0.store(value, ordering);
+    }
+
+    pub(crate) fn fetch_add(&self, value: u32, ordering: Ordering) -> u32 {
+        self.0.fetch_add(value, ordering)
+    }
+
+    pub(crate) fn compare_exchange(
+        &self,
+        current: u32,
+        new: u32,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u32, u32> {
+        if commits(Fault::TornExchange) {
+            let found = self.0.load(Ordering::Acquire);
+            if found != current {
+                return Err(found);
+            }
+            self.0.store(new, Ordering::Release);
+            return Ok(found);
+        }
+        self.0.compare_exchange(current, new, success, failure)
+    }
+}
+
 /// A futex of loom's parts: the look at the word and the sleep are one step under a lock, as the
 /// kernel's are under its own.
 pub(crate) mod futex {
-    use loom::sync::atomic::{AtomicU32, Ordering};
+    use loom::sync::atomic::Ordering;
     use loom::sync::{Condvar, Mutex};
 
-    use super::{Fault, commits};
+    use super::{AtomicU32, Fault, commits};
 
     loom::lazy_static! {
         static ref QUEUE: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
@@ -98,7 +141,8 @@ pub(crate) mod futex {
 
     pub(crate) fn wake(_: &AtomicU32, count: u32) {
         let _guard = QUEUE.0.lock().unwrap();
-        for _ in 0..count {
+        // No model has more threads than this.
+        for _ in 0..count.min(4) {
             QUEUE.1.notify_one();
         }
     }

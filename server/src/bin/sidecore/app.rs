@@ -8,21 +8,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
 use serde::Serialize;
 use serde_json::json;
-use sidecore::{DispatchError, Incoming, RunError, TaskId, Tasks, Worker};
+use sidecore::{Cancelled, DispatchError, Incoming, RunError, ServerStats, TaskId, Tasks, Worker};
 use tower_service::Service;
 
-use crate::job::{Job, Kind, Output};
-use crate::ledger::{Ledger, Record};
-
-type Answer = Response<Full<Bytes>>;
-
-/// Seconds after which a client may try again when the queue was full.
-const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+use crate::answer::{Answer, error, json, refuse_dispatch, refuse_method, text, with_type};
+use crate::job::{Job, Output};
+use crate::ledger::{Ledger, View};
+use crate::order::Order;
+use crate::stats;
 
 /// The application of one executor, cloned for each request.
 #[derive(Clone)]
@@ -34,21 +32,54 @@ pub(crate) struct App {
 struct Shared {
     tasks: Tasks<Job, Output>,
     worker: usize,
+    stats: ServerStats,
     ledger: Arc<Ledger>,
+    may_append: bool,
+}
+
+/// What is left to do for a request once its head is read.
+enum Route {
+    Done(Answer),
+    /// With the Content-Type of what is echoed.
+    Echo(Option<HeaderValue>),
+    Dispatch,
+    Run,
+    Wait,
+}
+
+/// The answer to a job that was accepted.
+#[derive(Serialize)]
+struct Accepted {
+    task_id: TaskId,
+    /// The executor that dispatched it.
+    worker: usize,
 }
 
 impl App {
-    pub(crate) fn new(worker: &Worker<Job, Output>, ledger: Arc<Ledger>) -> Self {
-        let shared = Shared { tasks: worker.tasks(), worker: worker.index(), ledger };
+    pub(crate) fn new(worker: &Worker<Job, Output>, ledger: Arc<Ledger>, may_append: bool) -> Self {
+        let shared = Shared {
+            tasks: worker.tasks(),
+            worker: worker.index(),
+            stats: worker.stats(),
+            ledger,
+            may_append,
+        };
         App { shared: Rc::new(shared) }
     }
 
-    /// Dispatches a job whose state can be asked for.
-    pub(crate) fn dispatch(&self, kind: Kind) -> Result<TaskId, DispatchError<Job>> {
-        let record = Arc::new(Record::default());
-        let id = self.shared.tasks.dispatch(Job { kind, record: Some(record.clone()) })?;
+    /// Dispatches a job of this server's own, whose state can be asked for.
+    pub(crate) fn dispatch(&self, job: Job) -> Result<TaskId, DispatchError<Job>> {
+        self.remember(self.shared.tasks.job(job))
+    }
+
+    fn remember(
+        &self,
+        dispatch: sidecore::Dispatch<Job, Output>,
+    ) -> Result<TaskId, DispatchError<Job>> {
+        let handle = dispatch.dispatch()?;
+        let id = handle.id();
         // The finish is delivered on this thread, so not before this.
-        self.shared.ledger.insert(id, record);
+        self.shared.ledger.insert(handle);
         Ok(id)
     }
 
@@ -57,8 +88,9 @@ impl App {
         let (method, path) = (request.method(), request.uri().path());
         let allow = match path {
             "/" => "GET, HEAD, OPTIONS, POST",
-            "/tasks" | "/tasks/run" => "POST",
-            path if path.starts_with("/tasks/") => "GET, HEAD",
+            "/stats" => "GET, HEAD",
+            "/tasks" | "/tasks/run" | "/tasks/wait" => "POST",
+            path if path.starts_with("/tasks/") => "GET, HEAD, DELETE",
             path if path.starts_with("/audited/") => "GET, HEAD, POST",
             _ => return Route::Done(error(StatusCode::NOT_FOUND, "there is nothing here")),
         };
@@ -69,7 +101,10 @@ impl App {
             (&Method::POST, "/") => Route::Echo(request.headers().get(CONTENT_TYPE).cloned()),
             (&Method::POST, "/tasks") => Route::Dispatch,
             (&Method::POST, "/tasks/run") => Route::Run,
-            (_, path) => Route::Done(match path.strip_prefix("/tasks/") {
+            (&Method::POST, "/tasks/wait") => Route::Wait,
+            (_, "/stats") => Route::Done(self.stats()),
+            (method, path) => Route::Done(match path.strip_prefix("/tasks/") {
+                Some(id) if method == Method::DELETE => self.cancel(id),
                 Some(id) => self.get_task(id),
                 None => text("OK"),
             }),
@@ -77,45 +112,94 @@ impl App {
     }
 
     async fn answer(self, route: Route, body: Incoming) -> Answer {
+        if let Route::Done(answer) = route {
+            return answer;
+        }
+        // A body that breaks its framing, or is too large, is answered by the connection.
+        let body = match body.collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(cause) => return error(StatusCode::BAD_REQUEST, &cause.to_string()),
+        };
         match route {
             Route::Done(answer) => answer,
-            Route::Echo(content_type) => echo(content_type, body).await,
-            Route::Dispatch => self.post_task(body).await,
-            Route::Run => self.run_task(body).await,
+            Route::Echo(content_type) => {
+                with_type(body, content_type.unwrap_or(HeaderValue::from_static("text/plain")))
+            }
+            Route::Dispatch => self.post_task(&body),
+            Route::Run => self.run_task(&body).await,
+            Route::Wait => self.wait_for_tasks(&body).await,
         }
     }
 
-    async fn post_task(self, body: Incoming) -> Answer {
-        let kind = match read_kind(body).await {
-            Ok(kind) => kind,
-            Err(answer) => return answer,
+    fn post_task(&self, body: &Bytes) -> Answer {
+        let Shared { tasks, worker, may_append, .. } = &*self.shared;
+        let order = match Order::parse(body, *may_append) {
+            Ok(order) => order,
+            Err(cause) => return error(StatusCode::BAD_REQUEST, &cause),
         };
-        match self.dispatch(kind) {
-            Ok(task_id) => {
-                json(StatusCode::ACCEPTED, &Accepted { task_id, worker: self.shared.worker })
-            }
+        match self.remember(order.prepare(tasks)) {
+            Ok(task_id) => json(StatusCode::ACCEPTED, &Accepted { task_id, worker: *worker }),
             Err(refused) => refuse_dispatch(&refused),
         }
     }
 
-    async fn run_task(self, body: Incoming) -> Answer {
-        let kind = match read_kind(body).await {
-            Ok(kind) => kind,
-            Err(answer) => return answer,
+    async fn run_task(&self, body: &Bytes) -> Answer {
+        let order = match Order::parse(body, self.shared.may_append) {
+            Ok(order) => order,
+            Err(cause) => return error(StatusCode::BAD_REQUEST, &cause),
         };
-        match self.shared.tasks.run(Job { kind, record: None }).await {
+        match order.prepare(&self.shared.tasks).run().await {
             Ok(output) => json(StatusCode::OK, &output),
             Err(RunError::Refused(refused)) => refuse_dispatch(&refused),
             Err(failed) => error(StatusCode::INTERNAL_SERVER_ERROR, &failed.to_string()),
         }
     }
 
+    async fn wait_for_tasks(&self, body: &Bytes) -> Answer {
+        let (limit, orders) = match Order::parse_wait(body, self.shared.may_append) {
+            Ok(wait) => wait,
+            Err(cause) => return error(StatusCode::BAD_REQUEST, &cause),
+        };
+        let tasks = &self.shared.tasks;
+        let runs: Vec<_> =
+            orders.into_iter().map(|order| order.within(limit).prepare(tasks).run()).collect();
+        let mut outcomes = Vec::with_capacity(runs.len());
+        for run in runs {
+            outcomes.push(match run.await {
+                Ok(output) => View::of(Ok(output)),
+                Err(RunError::Failed(error)) => View::of(Err(error)),
+                Err(refused) => View::refused(refused.to_string()),
+            });
+        }
+        json(StatusCode::OK, &outcomes)
+    }
+
     fn get_task(&self, id: &str) -> Answer {
         match id.parse().ok().and_then(|id| self.shared.ledger.view(id)) {
             Some(view) => json(StatusCode::OK, &view),
-            None => error(StatusCode::NOT_FOUND, "no such task, or it is forgotten"),
+            None => unknown_task(),
         }
     }
+
+    fn cancel(&self, id: &str) -> Answer {
+        let Some(handle) = id.parse().ok().and_then(|id| self.shared.ledger.handle(id)) else {
+            return unknown_task();
+        };
+        match handle.map_or(Cancelled::TooLate, |handle| handle.cancel()) {
+            Cancelled::Withdrawn => json(StatusCode::OK, &json!({ "state": "cancelled" })),
+            Cancelled::Asked => json(StatusCode::ACCEPTED, &json!({ "state": "running" })),
+            Cancelled::TooLate => error(StatusCode::CONFLICT, "the task is over"),
+        }
+    }
+
+    fn stats(&self) -> Answer {
+        let pool = self.shared.tasks.snapshot();
+        json(StatusCode::OK, &stats::view(&self.shared.stats.executors(), pool.as_ref()))
+    }
+}
+
+fn unknown_task() -> Answer {
+    error(StatusCode::NOT_FOUND, "no such task, or it is forgotten")
 }
 
 impl Service<Request<Incoming>> for App {
@@ -132,86 +216,4 @@ impl Service<Request<Incoming>> for App {
         let body = request.into_body();
         Box::pin(async move { Ok(app.answer(route, body).await) })
     }
-}
-
-/// What is left to do for a request once its head is read.
-enum Route {
-    Done(Answer),
-    /// With the Content-Type of what is echoed.
-    Echo(Option<HeaderValue>),
-    Dispatch,
-    Run,
-}
-
-/// The answer to a job that was accepted.
-#[derive(Serialize)]
-struct Accepted {
-    task_id: TaskId,
-    /// The executor that dispatched it.
-    worker: usize,
-}
-
-async fn read_kind(body: Incoming) -> Result<Kind, Answer> {
-    let body = read_body(body).await?;
-    Kind::parse(&body).map_err(|cause| error(StatusCode::BAD_REQUEST, &cause))
-}
-
-/// A body that breaks its framing, or is too large, is answered by the connection.
-async fn read_body(body: Incoming) -> Result<Bytes, Answer> {
-    match body.collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(cause) => Err(error(StatusCode::BAD_REQUEST, &cause.to_string())),
-    }
-}
-
-async fn echo(content_type: Option<HeaderValue>, body: Incoming) -> Answer {
-    match read_body(body).await {
-        Ok(body) => {
-            let mut answer = Response::new(Full::new(body));
-            let content_type = content_type.unwrap_or(HeaderValue::from_static("text/plain"));
-            answer.headers_mut().insert(CONTENT_TYPE, content_type);
-            answer
-        }
-        Err(answer) => answer,
-    }
-}
-
-fn text(text: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    answer
-}
-
-fn json(status: StatusCode, value: &impl Serialize) -> Answer {
-    let (status, body) = match serde_json::to_vec(value) {
-        Ok(body) => (status, body),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, b"{}".to_vec()),
-    };
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
-}
-
-fn error(status: StatusCode, cause: &str) -> Answer {
-    json(status, &json!({ "error": cause }))
-}
-
-/// RFC 9110 §15.5.6 and §15.6.2: known methods get 405 with Allow, others 501.
-fn refuse_method(method: &Method, allow: &'static str) -> Answer {
-    let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "CONNECT"];
-    if !known.contains(&method.as_str()) {
-        return error(StatusCode::NOT_IMPLEMENTED, "no such method");
-    }
-    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here");
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-    answer
-}
-
-fn refuse_dispatch(refused: &DispatchError<Job>) -> Answer {
-    let mut answer = error(StatusCode::SERVICE_UNAVAILABLE, &refused.to_string());
-    if refused.is_full() {
-        answer.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S);
-    }
-    answer
 }

@@ -11,7 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::app::App;
-use crate::job::Kind;
+use crate::job::Job;
 
 const PREFIX: &str = "/audited/";
 
@@ -60,7 +60,7 @@ where
         let mark = path.starts_with(PREFIX).then(|| {
             let (method, path) = (request.method().to_string(), path.to_owned());
             // The request goes on whether or not there was room; the answer says which.
-            match self.app.dispatch(Kind::Audit { method, path }) {
+            match self.app.dispatch(Job::Audit { method, path }) {
                 Ok(id) => ("x-task-id", HeaderValue::from(id)),
                 Err(_) => ("x-task-refused", HeaderValue::from_static("queue full")),
             }

@@ -1,56 +1,52 @@
 //! The jobs of this server, and how a task worker runs them.
 
 use std::collections::hash_map::DefaultHasher;
+use std::fs::OpenOptions;
 use std::hash::Hasher;
-use std::sync::Arc;
-use std::time::Duration;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize, Serializer};
-use sidecore::TaskContext;
+use sidecore::{Failure, TaskContext};
 
-use crate::ledger::Record;
-
-/// The longest sleep and the most rounds that are taken.
+/// The longest sleep, the most rounds and the longest line that are taken.
 const SLEEP_MAX_MS: u64 = 600_000;
 const ROUNDS_MAX: u64 = 1_000_000_000;
+const LINE_MAX_BYTES: usize = 4096;
+/// How often a job looks whether it was cancelled.
+const LOOK: Duration = Duration::from_millis(5);
+const ROUNDS_A_LOOK: u64 = 1024;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum Job {
     /// Nothing: what remains is the cost of the task itself.
     Noop,
     /// Sleeps, as a task that waits for something does.
     Sleep { ms: u64 },
     /// Computes: so many rounds of SipHash over its own result.
     Hash { rounds: u64 },
+    /// Fails, at each attempt.
+    Fail,
     /// Panics, to see that the worker lives on.
     Panic,
+    /// Appends a line to a file, so that what ran can be counted from outside.
+    Append { line: String },
     /// Records a request, as the audit middleware asks; not a client's to send.
     Audit { method: String, path: String },
 }
 
-/// A job as a client writes it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    kind: Name,
-    ms: Option<u64>,
-    rounds: Option<u64>,
-}
-
-#[derive(Deserialize)]
+/// A job as a client names it.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-enum Name {
+pub(crate) enum Kind {
     Noop,
     Sleep,
     Hash,
+    Fail,
     Panic,
-}
-
-/// A job in the queue: what to do, and where its progress is seen.
-pub(crate) struct Job {
-    pub(crate) kind: Kind,
-    pub(crate) record: Option<Arc<Record>>,
+    Append,
 }
 
 /// What a job returned.
@@ -60,6 +56,7 @@ pub(crate) enum Output {
     Noop {},
     Sleep { slept_ms: u64 },
     Hash { hash: Hex },
+    Append { appended: usize },
     Audit { audited: Box<str> },
 }
 
@@ -73,90 +70,99 @@ impl Serialize for Hex {
     }
 }
 
-impl Kind {
-    /// Parses and checks a client's job.
-    pub(crate) fn parse(json: &[u8]) -> Result<Kind, String> {
-        let written: Written = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-        match written {
-            Written { kind: Name::Noop, ms: None, rounds: None } => Ok(Kind::Noop),
-            Written { kind: Name::Panic, ms: None, rounds: None } => Ok(Kind::Panic),
-            Written { kind: Name::Sleep, ms: Some(ms), rounds: None } => {
-                at_most("ms", ms, SLEEP_MAX_MS).map(|ms| Kind::Sleep { ms })
+impl Job {
+    /// The job, if the fields are those of its kind and within their bounds.
+    pub(crate) fn check(
+        kind: Kind,
+        ms: Option<u64>,
+        rounds: Option<u64>,
+        line: Option<String>,
+    ) -> Result<Job, String> {
+        match (kind, ms, rounds, line) {
+            (Kind::Noop, None, None, None) => Ok(Job::Noop),
+            (Kind::Fail, None, None, None) => Ok(Job::Fail),
+            (Kind::Panic, None, None, None) => Ok(Job::Panic),
+            (Kind::Sleep, Some(ms), None, None) => {
+                at_most("ms", ms, SLEEP_MAX_MS).map(|ms| Job::Sleep { ms })
             }
-            Written { kind: Name::Hash, ms: None, rounds: Some(rounds) } => {
-                at_most("rounds", rounds, ROUNDS_MAX).map(|rounds| Kind::Hash { rounds })
+            (Kind::Hash, None, Some(rounds), None) => {
+                at_most("rounds", rounds, ROUNDS_MAX).map(|rounds| Job::Hash { rounds })
             }
-            _ => Err("a job of kind sleep takes ms, hash takes rounds, noop and panic neither"
+            (Kind::Append, None, None, Some(line)) => {
+                at_most("the length of line", line.len(), LINE_MAX_BYTES)?;
+                Ok(Job::Append { line })
+            }
+            _ => Err("a job of kind sleep takes ms, hash takes rounds, append takes line, noop, \
+                      fail and panic none of them"
                 .to_owned()),
         }
     }
 }
 
-fn at_most(name: &str, value: u64, max: u64) -> Result<u64, String> {
+fn at_most<T: PartialOrd + std::fmt::Display>(name: &str, value: T, max: T) -> Result<T, String> {
     match value <= max {
         true => Ok(value),
         false => Err(format!("{name} = {value} is out of range: give at most {max}")),
     }
 }
 
-/// Runs a job, on a task worker's thread.
-pub(crate) fn run(task: &TaskContext, job: Job) -> Output {
-    if let Some(record) = &job.record {
-        record.start();
+/// What jobs need of the server.
+pub(crate) struct Runner {
+    /// Where `append` writes.
+    pub(crate) append_file: Option<PathBuf>,
+}
+
+impl Runner {
+    /// Runs a job, on a task worker's thread.
+    pub(crate) fn run(&self, task: &TaskContext, job: Job) -> Result<Output, Failure> {
+        match job {
+            Job::Noop => Ok(Output::Noop {}),
+            Job::Sleep { ms } => sleep(task, ms),
+            Job::Hash { rounds } => hash(task, rounds),
+            Job::Fail => Err(Failure::new(format_args!("task {} was asked to fail", task.id))),
+            Job::Panic => panic!("task {} was asked to panic", task.id),
+            Job::Append { line } => self.append(&line),
+            Job::Audit { method, path } => {
+                Ok(Output::Audit { audited: format!("{method} {path}").into() })
+            }
+        }
     }
-    match job.kind {
-        Kind::Noop => Output::Noop {},
-        Kind::Sleep { ms } => {
-            std::thread::sleep(Duration::from_millis(ms));
-            Output::Sleep { slept_ms: ms }
-        }
-        Kind::Hash { rounds } => Output::Hash { hash: Hex(hash(rounds)) },
-        Kind::Panic => panic!("task {} was asked to panic", task.id),
-        Kind::Audit { method, path } => {
-            Output::Audit { audited: format!("{method} {path}").into() }
-        }
+
+    /// One write a line: appended whole, whatever other task workers write.
+    fn append(&self, line: &str) -> Result<Output, Failure> {
+        let path = self.append_file.as_ref().ok_or_else(|| Failure::permanent("no file"))?;
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let line = format!("{line}\n");
+        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        written.map(|()| Output::Append { appended: line.len() }).map_err(Failure::new)
     }
 }
 
-fn hash(rounds: u64) -> u64 {
-    (0..rounds).fold(0, |state, round| {
+fn sleep(task: &TaskContext, ms: u64) -> Result<Output, Failure> {
+    let start = Instant::now();
+    let whole = Duration::from_millis(ms);
+    loop {
+        let left = whole.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return Ok(Output::Sleep { slept_ms: ms });
+        }
+        if task.is_cancelled() {
+            return Err(Failure::cancelled());
+        }
+        std::thread::sleep(left.min(LOOK));
+    }
+}
+
+fn hash(task: &TaskContext, rounds: u64) -> Result<Output, Failure> {
+    let mut state = 0;
+    for round in 0..rounds {
+        if round % ROUNDS_A_LOOK == 0 && task.is_cancelled() {
+            return Err(Failure::cancelled());
+        }
         let mut hasher = DefaultHasher::new();
         hasher.write_u64(state);
         hasher.write_u64(round);
-        hasher.finish()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn jobs_are_parsed_strictly() {
-        assert_eq!(Kind::parse(br#"{"kind":"sleep","ms":5}"#), Ok(Kind::Sleep { ms: 5 }));
-        assert_eq!(Kind::parse(br#"{"kind":"hash","rounds":1}"#), Ok(Kind::Hash { rounds: 1 }));
-        for bad in [
-            "",
-            "{",
-            "[]",
-            r#"{"kind":"sleep"}"#,
-            r#"{"kind":"sleep","ms":-1}"#,
-            r#"{"kind":"sleep","ms":"5"}"#,
-            r#"{"kind":"sleep","ms":600001}"#,
-            r#"{"kind":"sleep","ms":1,"x":2}"#,
-            r#"{"kind":"sleep","ms":1,"rounds":2}"#,
-            r#"{"kind":"noop","ms":1}"#,
-            r#"{"ms":1}"#,
-            r#"{"kind":"audit","method":"GET","path":"/"}"#,
-            r#"{"kind":"nap"}"#,
-        ] {
-            assert!(Kind::parse(bad.as_bytes()).is_err(), "{bad}");
-        }
+        state = hasher.finish();
     }
-
-    #[test]
-    fn a_hash_depends_on_its_rounds() {
-        assert_eq!(hash(10), hash(10));
-        assert_ne!(hash(10), hash(11));
-    }
+    Ok(Output::Hash { hash: Hex(state) })
 }

@@ -1,16 +1,14 @@
-//! What this server remembers of its tasks, so that clients can ask.
+//! What this server remembers of its tasks, so that clients can ask and cancel.
 //!
-//! A record lives from dispatch until it is finished and `tasks_remembered` others have finished
-//! after it; unfinished ones are bounded by the task queue. The map is touched by executors only;
-//! a task worker marks its record without a lock.
+//! A record lives from dispatch until it is over and `tasks_remembered` others have ended after
+//! it; those that are not over are bounded by the credits. Touched by executors only.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
-use sidecore::{FinishContext, TaskId, TaskResult};
+use sidecore::{FinishContext, TaskError, TaskHandle, TaskId, TaskResult, TaskState};
 
 use crate::job::Output;
 
@@ -22,8 +20,8 @@ pub(crate) struct Ledger {
 
 #[derive(Default)]
 struct State {
-    records: HashMap<TaskId, Arc<Record>, BuildHasherDefault<IdHasher>>,
-    finished: VecDeque<TaskId>,
+    records: HashMap<TaskId, Record, BuildHasherDefault<IdHasher>>,
+    ended: VecDeque<TaskId>,
 }
 
 /// Ids are the server's own numbers, close to each other: spreading their bits is enough.
@@ -45,72 +43,85 @@ impl Hasher for IdHasher {
     }
 }
 
-/// One task's progress.
-#[derive(Default)]
-pub(crate) struct Record {
-    started: AtomicBool,
-    end: OnceLock<End>,
+/// One task.
+enum Record {
+    Open(TaskHandle),
+    Ended(End),
 }
 
-/// Kept small: thousands are remembered, and each dispatch touches one that the caches forgot.
+/// How a task ended. Kept small: thousands are remembered, and each dispatch touches one that the
+/// caches forgot.
 struct End {
-    task_worker: u32,
+    task_worker: Option<u32>,
+    attempts: u32,
     waited_us: u64,
     ran_us: u64,
-    outcome: Result<Output, Box<str>>,
+    outcome: Result<Output, TaskError>,
 }
 
-/// A record as a client sees it.
+/// A task as a client sees it.
 #[derive(Debug, Serialize)]
 pub(crate) struct View {
-    task_id: TaskId,
-    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task_id: Option<TaskId>,
+    pub(crate) state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<Output>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Box<str>>,
+    error: Option<String>,
+    #[serde(flatten)]
+    run: Option<RunView>,
+}
+
+#[derive(Debug, Serialize)]
+struct RunView {
     #[serde(skip_serializing_if = "Option::is_none")]
     task_worker: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    waited_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ran_us: Option<u64>,
+    attempts: u32,
+    waited_us: u64,
+    ran_us: u64,
 }
 
 impl Ledger {
-    /// A ledger that remembers so many finished tasks.
+    /// A ledger that remembers so many ended tasks.
     pub(crate) fn new(remembered: usize) -> Self {
         Ledger { state: Mutex::default(), remembered }
     }
 
     /// Remembers a task that was accepted.
-    pub(crate) fn insert(&self, id: TaskId, record: Arc<Record>) {
-        self.lock().records.insert(id, record);
+    pub(crate) fn insert(&self, handle: TaskHandle) {
+        self.lock().records.insert(handle.id(), Record::Open(handle));
     }
 
     /// Records the end of a task; one that nobody asked to remember is left.
     pub(crate) fn finish(&self, finish: &FinishContext, outcome: TaskResult<Output>) {
         let mut state = self.lock();
-        let Some(record) = state.records.get(&finish.id) else { return };
-        let end = End {
-            task_worker: finish.task_worker as u32,
+        let Some(record) = state.records.get_mut(&finish.id) else { return };
+        *record = Record::Ended(End {
+            task_worker: finish.task_worker.map(|task_worker| task_worker as u32),
+            attempts: finish.attempts,
             waited_us: finish.waited.as_micros() as u64,
             ran_us: finish.ran.as_micros() as u64,
-            outcome: outcome.map_err(|error| error.to_string().into()),
-        };
-        if record.end.set(end).is_ok() {
-            state.finished.push_back(finish.id);
-        }
-        while state.finished.len() > self.remembered {
-            let Some(oldest) = state.finished.pop_front() else { break };
+            outcome,
+        });
+        state.ended.push_back(finish.id);
+        while state.ended.len() > self.remembered {
+            let Some(oldest) = state.ended.pop_front() else { break };
             state.records.remove(&oldest);
         }
     }
 
     /// What is known of a task.
     pub(crate) fn view(&self, id: TaskId) -> Option<View> {
-        let record = self.lock().records.get(&id)?.clone();
-        Some(record.view(id))
+        Some(self.lock().records.get(&id)?.view(id))
+    }
+
+    /// The handle of a task that is not over; None: it is over (Ok) or not known (Err).
+    pub(crate) fn handle(&self, id: TaskId) -> Option<Option<TaskHandle>> {
+        match self.lock().records.get(&id)? {
+            Record::Open(handle) => Some(Some(handle.clone())),
+            Record::Ended(_) => Some(None),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -119,60 +130,51 @@ impl Ledger {
 }
 
 impl Record {
-    /// Marks the task as running, from its task worker.
-    pub(crate) fn start(&self) {
-        self.started.store(true, Ordering::Relaxed);
-    }
-
-    fn view(&self, task_id: TaskId) -> View {
-        let Some(end) = self.end.get() else {
-            let running = self.started.load(Ordering::Relaxed);
-            let state = if running { "running" } else { "queued" };
-            let (output, error) = (None, None);
-            return View {
-                task_id,
-                state,
-                output,
-                error,
-                task_worker: None,
-                waited_us: None,
-                ran_us: None,
-            };
-        };
-        View {
-            task_id,
-            state: if end.outcome.is_ok() { "finished" } else { "panicked" },
-            output: end.outcome.as_ref().ok().cloned(),
-            error: end.outcome.as_ref().err().cloned(),
-            task_worker: Some(end.task_worker),
-            waited_us: Some(end.waited_us),
-            ran_us: Some(end.ran_us),
+    fn view(&self, id: TaskId) -> View {
+        match self {
+            Record::Open(handle) => {
+                let state = match handle.state() {
+                    TaskState::Queued => "queued",
+                    // Its finish is on its way home.
+                    TaskState::Running | TaskState::Ended => "running",
+                    TaskState::Withdrawn => "cancelled",
+                };
+                View { task_id: Some(id), state, output: None, error: None, run: None }
+            }
+            Record::Ended(end) => View {
+                task_id: Some(id),
+                run: Some(RunView {
+                    task_worker: end.task_worker,
+                    attempts: end.attempts,
+                    waited_us: end.waited_us,
+                    ran_us: end.ran_us,
+                }),
+                ..View::of(end.outcome.clone())
+            },
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
+impl View {
+    /// Of an outcome alone.
+    pub(crate) fn of(outcome: TaskResult<Output>) -> Self {
+        let state = match &outcome {
+            Ok(_) => "finished",
+            Err(TaskError::Failed(_)) => "failed",
+            Err(TaskError::Panicked(_)) => "panicked",
+            Err(TaskError::TimedOut) => "timed_out",
+            Err(TaskError::Cancelled) => "cancelled",
+            Err(TaskError::Lost) => "lost",
+        };
+        let (output, error) = match outcome {
+            Ok(output) => (Some(output), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        View { task_id: None, state, output, error, run: None }
+    }
 
-    #[test]
-    fn remembers_so_many_finished_tasks_and_every_unfinished_one() {
-        let ledger = Ledger::new(2);
-        for id in 1..=5 {
-            ledger.insert(id, Arc::default());
-        }
-        for id in 1..=4 {
-            let finish = FinishContext {
-                id,
-                executor: 0,
-                task_worker: 0,
-                waited: Duration::ZERO,
-                ran: Duration::from_micros(id),
-            };
-            ledger.finish(&finish, Ok(Output::Noop {}));
-        }
-        let states = (1..=5).map(|id| ledger.view(id).map(|view| view.state)).collect::<Vec<_>>();
-        assert_eq!(states, [None, None, Some("finished"), Some("finished"), Some("queued")]);
+    /// Of one that was not accepted.
+    pub(crate) fn refused(cause: String) -> Self {
+        View { task_id: None, state: "refused", output: None, error: Some(cause), run: None }
     }
 }

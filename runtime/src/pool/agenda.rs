@@ -1,0 +1,88 @@
+//! What a lane has to do at a later time: start a delayed task, end one whose deadline passes.
+//!
+//! Entries whose task has ended in the meantime are left and thrown away when they come up. When
+//! more than half may be such, the agenda is swept, so it holds at most twice the tasks in flight.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+use super::slots::SlotKey;
+
+const SWEEP_FROM: usize = 64;
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    /// Put the slot's job into the queue.
+    Start(SlotKey),
+    /// The deadline of the slot's task.
+    Expire(SlotKey),
+    /// Who waits for room looks again.
+    Senders,
+}
+
+/// A lane's times, earliest first.
+#[derive(Default)]
+pub(super) struct Agenda {
+    entries: BinaryHeap<Reverse<(Instant, Due)>>,
+}
+
+impl Agenda {
+    /// Adds an entry; `is_live` says which of the old ones still matter.
+    pub(super) fn add(
+        &mut self,
+        at: Instant,
+        due: Due,
+        live: usize,
+        is_live: impl Fn(Due) -> bool,
+    ) {
+        if self.entries.len() >= SWEEP_FROM.max(4 * live) {
+            self.entries.retain(|Reverse((_, due))| is_live(*due));
+        }
+        self.entries.push(Reverse((at, due)));
+    }
+
+    /// The earliest time.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        self.entries.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Takes one entry that is due.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Due> {
+        self.next_at().filter(|at| *at <= now)?;
+        self.entries.pop().map(|Reverse((_, due))| due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn entries_come_up_in_their_order_and_not_before_their_time() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let key = |index| SlotKey { index, generation: 0 };
+        let mut agenda = Agenda::default();
+        for ms in [30, 10, 20] {
+            agenda.add(at(ms), Due::Start(key(ms as u32)), 3, |_| true);
+        }
+        assert_eq!(agenda.pop(at(9)), None);
+        assert_eq!(agenda.pop(at(25)), Some(Due::Start(key(10))));
+        assert_eq!(agenda.pop(at(25)), Some(Due::Start(key(20))));
+        assert_eq!(agenda.pop(at(25)), None);
+        assert_eq!(agenda.next_at(), Some(at(30)));
+    }
+
+    #[test]
+    fn entries_of_tasks_that_ended_do_not_pile_up() {
+        let now = Instant::now();
+        let mut agenda = Agenda::default();
+        for index in 0..10_000 {
+            agenda.add(now, Due::Expire(SlotKey { index, generation: 0 }), 8, |_| false);
+        }
+        assert!(agenda.entries.len() <= SWEEP_FROM, "{}", agenda.entries.len());
+    }
+}

@@ -1,0 +1,199 @@
+//! One dispatch with all that may be said of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::control::Control;
+use super::foreign::{Receiver, Refused};
+use super::lane::{Installed, Order};
+use super::options::{Options, Priority, Retry};
+use super::run::{Mailbox, Run, State};
+use super::slots::{Sink, SlotKey};
+use super::tasks::{Tasks, with_lane};
+use super::{DispatchError, Envelope, Finish, Origin, TaskHandle, TaskId};
+
+/// A job that is about to be dispatched: [`Tasks::job`].
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use sidecore_runtime::pool::{Priority, Retry, Tasks};
+/// # fn example(tasks: Tasks<String, u64>) -> Result<(), Box<dyn std::error::Error>> {
+/// let handle = tasks
+///     .job("report".to_owned())
+///     .priority(Priority::Low)
+///     .delay(Duration::from_secs(60))
+///     .deadline(Duration::from_secs(300))
+///     .retry(Retry::times(3))
+///     .dispatch()?;
+/// handle.cancel();
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a job is dispatched by `dispatch`, `dispatch_then` or `run`"]
+pub struct Dispatch<J: Send + 'static, O: Send + 'static> {
+    tasks: Tasks<J, O>,
+    job: J,
+    options: Options,
+    again: Option<fn(&J) -> J>,
+}
+
+impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
+    pub(super) fn new(tasks: Tasks<J, O>, job: J) -> Self {
+        Dispatch { tasks, job, options: Options::default(), again: None }
+    }
+
+    /// Which of the waiting jobs come first.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.options.priority = priority;
+        self
+    }
+
+    /// Runs it on this task worker and no other, behind what that has. Replaces the `dst` of
+    /// Swoole's `task`.
+    pub fn task_worker(mut self, task_worker: usize) -> Self {
+        self.options.task_worker = Some(task_worker);
+        self
+    }
+
+    /// Puts it into the queue after so long, to the millisecond. It takes a credit from now on.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.options.delay = Some(delay);
+        self
+    }
+
+    /// It must be over so long from now. One that is not is told as
+    /// [`TimedOut`](super::TaskError::TimedOut) then: it is not run any more, or, if it runs, what
+    /// it returns is thrown away. Replaces the time of Swoole's `taskwait`, which leaves such a
+    /// task running unseen.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = Some(deadline);
+        self
+    }
+
+    /// Dispatches it, at once, with a handle; its outcome goes to `on_finish`.
+    pub fn dispatch(self) -> Result<TaskHandle, DispatchError<J>> {
+        self.send(Sink::OnFinish, || None).map(|(handle, _)| handle)
+    }
+
+    /// Dispatches it with a callback of its own in the place of `on_finish`; on an executor it is
+    /// called there, on another thread by the task worker. Replaces the callback of Swoole's `task`.
+    pub fn dispatch_then(
+        self,
+        on_finish: impl FnOnce(Finish<O>) + Send + 'static,
+    ) -> Result<TaskHandle, DispatchError<J>> {
+        let on_finish: Box<dyn FnOnce(Finish<O>) + Send> = Box::new(on_finish);
+        match self.is_on_lane() {
+            true => self.send(Sink::Callback(on_finish), || None),
+            false => self.send(Sink::OnFinish, || Some(on_finish)),
+        }
+        .map(|(handle, _)| handle)
+    }
+
+    /// Dispatches it and returns a future of its output.
+    pub fn run(self) -> Run<J, O> {
+        let tasks = self.tasks.clone();
+        let mailbox = Mailbox::new();
+        let for_finish = mailbox.clone();
+        let receiver = || -> Receiver<O> { Some(Box::new(move |finish| for_finish.put(finish))) };
+        match self.send(Sink::Waiting(None), receiver) {
+            Ok((handle, Some((executor, key)))) => {
+                Run::new(tasks, State::Lane { executor, key }, Some(handle))
+            }
+            Ok((handle, None)) => Run::new(tasks, State::Foreign(mailbox), Some(handle)),
+            Err(refused) => Run::new(tasks, State::Refused(refused), None),
+        }
+    }
+
+    fn is_on_lane(&self) -> bool {
+        with_lane(self.tasks.key(), |_: &Installed<J, O>| ()).is_some()
+    }
+
+    /// Through the lane of this thread, or as a foreign one.
+    fn send(
+        self,
+        sink: Sink<O>,
+        receiver: impl FnOnce() -> Receiver<O>,
+    ) -> Result<(TaskHandle, Option<(usize, SlotKey)>), DispatchError<J>> {
+        let Dispatch { tasks, job, options, again } = self;
+        let Some(shared) = tasks.shared_if_any() else {
+            return Err(DispatchError::NoTaskWorkers(job));
+        };
+        if options.task_worker.is_some_and(|worker| worker >= shared.workers.len()) {
+            return Err(DispatchError::NoSuchTaskWorker(job));
+        }
+        let mut order = Some(Order { job, options, sink, again, controlled: true });
+        let sent = with_lane(tasks.key(), |lane: &Installed<J, O>| {
+            let sent = lane.dispatch_order(order.take()?);
+            Some(sent.map(|(id, key, control)| {
+                let control = control.unwrap_or_else(|| Arc::new(Control::new()));
+                let handle = TaskHandle::on_lane(id, control, lane.shared().clone(), key);
+                (handle, Some((lane.executor, key)))
+            }))
+        });
+        match (sent.flatten(), order) {
+            (Some(sent), _) => sent.map_err(DispatchError::Full),
+            (None, Some(order)) => {
+                tasks.send_foreign(order.job, order.options, receiver()).map(|sent| (sent, None))
+            }
+            (None, None) => unreachable!("the order is taken only to be dispatched"),
+        }
+    }
+}
+
+impl<J: Clone + Send + 'static, O: Send + 'static> Dispatch<J, O> {
+    /// Tries it again where its job fails or panics. A copy of the job is kept for that. It keeps
+    /// its credit until its last attempt is over.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.options.retry = Some(retry);
+        self.again = Some(J::clone);
+        self
+    }
+}
+
+impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
+    /// Dispatches from a thread that is no executor of this pool.
+    pub(super) fn send_foreign(
+        &self,
+        job: J,
+        options: Options,
+        receiver: Receiver<O>,
+    ) -> Result<TaskHandle, DispatchError<J>> {
+        let shared = self.shared();
+        if options.delay.is_some() || options.retry.is_some() {
+            return Err(DispatchError::NotOnExecutor(job));
+        }
+        let control = Arc::new(Control::new());
+        let now = Instant::now();
+        let envelope = |id: TaskId, (job, receiver): (J, Receiver<O>)| Envelope {
+            job,
+            id,
+            attempt: 1,
+            dispatched: now,
+            deadline: options.deadline.map(|after| now + after),
+            origin: Origin::Foreign(receiver),
+            control: Some(control.clone()),
+            again: None,
+        };
+        let pushed = shared.foreign.dispatch((job, receiver), |id, value| {
+            let pushed = match options.task_worker {
+                Some(worker) => shared.queues.push_to(worker, envelope(id, value)),
+                None => shared.queues.push(options.priority, envelope(id, value)),
+            };
+            pushed.map_err(|refused| match refused.origin {
+                Origin::Foreign(receiver) => (refused.job, receiver),
+                Origin::Lane { .. } => (refused.job, None),
+            })
+        });
+        match pushed {
+            Ok(id) => {
+                match options.task_worker {
+                    Some(_) => shared.park.post(),
+                    None => shared.park.notify(),
+                }
+                Ok(TaskHandle::foreign(id, control))
+            }
+            Err((Refused::Full, (job, _))) => Err(DispatchError::Full(job)),
+            Err((Refused::Closed, (job, _))) => Err(DispatchError::Closed(job)),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! How outcomes come home: from the finish rings, or decided here by a cancellation or a deadline.
+//!
+//! Each accepted task is delivered once. Where that is before its finish came home, the slot is gone
+//! by then, or [`Sink::Done`] until its future has taken it, and the finish only gives the credit
+//! back.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::agenda::Due;
+use super::lane::{DeadLetter, Installed};
+use super::slots::{Sink, SlotKey};
+use super::{Command, Finish, FinishSource, Homecoming, TaskError, TaskState};
+use crate::executor::drop_quietly;
+
+/// How long a busy executor may leave a job to a sleeping worker.
+const WAKE_DELAY: Duration = Duration::from_micros(200);
+
+impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
+    pub(super) fn poll_slot(
+        &self,
+        key: SlotKey,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Finish<O>>> {
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get(key) else { return Poll::Ready(None) };
+        if let Sink::Waiting(kept) = &mut slot.sink {
+            match kept {
+                Some(kept) => kept.clone_from(context.waker()),
+                None => *kept = Some(context.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        match slots.remove(key).map(|slot| slot.sink) {
+            Some(Sink::Done(finish)) => Poll::Ready(Some(finish)),
+            _ => Poll::Ready(None),
+        }
+    }
+
+    /// The future is gone: its finish, come or coming, goes to `on_finish`.
+    pub(super) fn detach(&self, key: SlotKey) {
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get(key) else { return };
+        if let Sink::Done(finish) = std::mem::replace(&mut slot.sink, Sink::OnFinish) {
+            slots.remove(key);
+            self.orphans.borrow_mut().push_back(finish);
+        }
+    }
+
+    fn pop(&self, at: usize) -> Option<Homecoming<J, O>> {
+        self.rings.borrow_mut()[at].pop().ok()
+    }
+
+    /// Takes in a finish: another attempt, the outcome, or only the credit.
+    fn take_in(&self, homecoming: Homecoming<J, O>) {
+        let Homecoming { finish, slot, job } = homecoming;
+        let Some(key) = slot else {
+            self.release_credit();
+            self.count(&finish);
+            return self.call(|| (self.on_finish)(finish));
+        };
+        if let Some(slot) = self.slots.borrow_mut().get(key) {
+            slot.away = false;
+        }
+        let job = match job {
+            Some(job) => match self.try_again(key, *job, &finish) {
+                Ok(()) => return,
+                Err(job) => Some(job),
+            },
+            None => None,
+        };
+        self.release_credit();
+        if self.is_decided(key) {
+            return;
+        }
+        if let (Some(job), Some(on_dead), Err(error)) = (job, &self.on_dead, &finish.outcome) {
+            let (id, attempts, error) = (finish.id, finish.attempts, error.clone());
+            self.call(|| on_dead(DeadLetter { id, job, attempts, error }));
+        }
+        self.deliver(key, finish);
+    }
+
+    /// Whether the outcome was delivered before.
+    fn is_decided(&self, key: SlotKey) -> bool {
+        let mut slots = self.slots.borrow_mut();
+        slots.get(key).is_none_or(|slot| matches!(slot.sink, Sink::Done(_)))
+    }
+
+    /// Plans another attempt, where one is left and wanted; else gives the job back.
+    fn try_again(&self, key: SlotKey, job: J, finish: &Finish<O>) -> Result<(), J> {
+        let error = finish.outcome.as_ref().err();
+        let pause = error.filter(|error| error.may_be_retried()).and_then(|_| {
+            let mut slots = self.slots.borrow_mut();
+            let slot = slots.get(key)?;
+            let retry = slot.options.retry.filter(|retry| slot.attempt <= retry.retries)?;
+            let control = slot.control.as_ref()?;
+            if matches!(slot.sink, Sink::Done(_)) || control.is_asked_to_stop() {
+                return None;
+            }
+            control.requeue();
+            slot.attempt += 1;
+            Some(retry.pause(slot.attempt - 1, random()))
+        });
+        let Some(pause) = pause else { return Err(job) };
+        self.shared().stats.retried.add(1);
+        self.keep(key, job);
+        self.add_due(Instant::now() + pause, Due::Start(key));
+        Ok(())
+    }
+
+    /// To the slot's future or callback, else to `on_finish`.
+    fn deliver(&self, key: SlotKey, finish: Finish<O>) {
+        self.count(&finish);
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get(key) else { return };
+        if let Sink::Waiting(waker) = &mut slot.sink {
+            let waker = waker.take();
+            slot.sink = Sink::Done(finish);
+            drop(slots);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            return;
+        }
+        let sink = slots.remove(key).map(|slot| slot.sink);
+        drop(slots);
+        match sink {
+            Some(Sink::Callback(callback)) => self.call(|| callback(finish)),
+            _ => self.call(|| (self.on_finish)(finish)),
+        }
+    }
+
+    fn count(&self, finish: &Finish<O>) {
+        self.in_flight.set(self.in_flight.get() - 1);
+        self.shared().stats.count_outcome(&finish.outcome);
+    }
+
+    /// Calls back; a panic ends there.
+    fn call(&self, callback: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(callback)) {
+            self.shared().stats.callback_panics.add(1);
+            drop_quietly(payload);
+        }
+    }
+
+    /// Ends a task here, before its finish comes home or without one. `runs`: on a task worker now.
+    fn end_early(&self, key: SlotKey, error: TaskError, runs: bool) {
+        if self.is_decided(key) {
+            return;
+        }
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get(key) else { return };
+        let (id, attempts) = (slot.id, slot.attempt - u32::from(!runs));
+        let (job, away) = (slot.job.take(), slot.away);
+        drop(slots);
+        drop_quietly(job);
+        if !away {
+            self.release_credit();
+        }
+        let (waited, ran) = (Duration::ZERO, Duration::ZERO);
+        let outcome = Err(error);
+        self.deliver(key, Finish { id, outcome, task_worker: None, waited, ran, attempts });
+    }
+
+    /// The deadline of a task has passed.
+    fn expire(&self, key: SlotKey) {
+        let control = {
+            let mut slots = self.slots.borrow_mut();
+            slots.get(key).and_then(|slot| slot.control.clone())
+        };
+        let Some(control) = control else { return };
+        // One that has ended is on its way home, and counts; one that was withdrawn is cancelled,
+        // which another command says. One that runs is let run, its output thrown away.
+        let withdrawn = control.withdraw();
+        if withdrawn || control.state() == TaskState::Running {
+            control.ask_to_stop();
+            self.end_early(key, TaskError::TimedOut, !withdrawn);
+        }
+    }
+
+    fn obey(&self, command: Command) {
+        match command {
+            Command::Detach(key) => self.detach(key),
+            Command::Withdrawn(key) => self.end_early(key, TaskError::Cancelled, false),
+        }
+    }
+
+    fn do_what_is_due(&self) {
+        if self.agenda.borrow().next_at().is_none() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some(due) = self.next_due_entry(now) {
+            match due {
+                Due::Start(key) => self.start(key),
+                Due::Expire(key) => self.expire(key),
+                Due::Senders => self.wake_first_sender(),
+            }
+        }
+    }
+
+    fn next_due_entry(&self, now: Instant) -> Option<Due> {
+        self.agenda.borrow_mut().pop(now)
+    }
+
+    fn next_orphan(&self) -> Option<Finish<O>> {
+        self.orphans.borrow_mut().pop_front()
+    }
+}
+
+impl<J: Send + 'static, O: Send + 'static> FinishSource for Installed<J, O> {
+    fn drain(&self) -> usize {
+        while let Some(command) = self.shared().commands.pop() {
+            self.obey(command);
+        }
+        while let Some(finish) = self.next_orphan() {
+            self.call(|| (self.on_finish)(finish));
+        }
+        self.do_what_is_due();
+        let mut taken = 0;
+        // No more than are out now: a callback that dispatches cannot keep the loop here.
+        let limit = self.credits - self.credits_left.get();
+        let rings = self.rings.borrow().len();
+        for at in 0..rings {
+            while taken < limit {
+                let Some(homecoming) = self.pop(at) else { break };
+                self.take_in(homecoming);
+                taken += 1;
+            }
+        }
+        taken
+    }
+
+    fn has_finishes(&self) -> bool {
+        !self.orphans.borrow().is_empty()
+            || !self.shared().commands.is_empty()
+            || self.rings.borrow().iter().any(|ring| !ring.is_empty())
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.agenda.borrow().next_at()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight.get() + self.orphans.borrow().len()
+    }
+
+    fn wake_workers(&self, batching: bool) {
+        self.batching.set(batching);
+        if self.owed.get() > 0 && (!batching || self.owed_since.get().elapsed() >= WAKE_DELAY) {
+            self.pay_wake();
+        }
+    }
+}
+
+/// For jitter: the standard library's hasher is seeded anew each time.
+fn random() -> u32 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish() as u32
+}

@@ -1,0 +1,70 @@
+//! How one task is to be treated: its priority, its times, its task worker, its retries.
+
+use std::time::Duration;
+
+/// Which of the waiting jobs a task worker takes first.
+///
+/// The low ones do not starve: of sixteen jobs that a worker takes at least one is low and at
+/// least three are not high, where such ones wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// Before the others.
+    High,
+    /// The usual one.
+    #[default]
+    Normal,
+    /// After the others.
+    Low,
+}
+
+/// What happens to a task whose job failed or panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts after the first.
+    pub retries: u32,
+    /// Before the second attempt; it doubles with each further one.
+    pub backoff: Duration,
+    /// What it doubles up to.
+    pub backoff_max: Duration,
+}
+
+impl Retry {
+    /// So many retries, the first after 100 ms, none more than 30 s after the one before.
+    pub fn times(retries: u32) -> Self {
+        let (backoff, backoff_max) = (Duration::from_millis(100), Duration::from_secs(30));
+        Retry { retries, backoff, backoff_max }
+    }
+
+    /// The pause after attempt `attempt` (from 1), of which `random` takes the upper half away in
+    /// part, so that tasks that failed together do not come back together.
+    pub(super) fn pause(&self, attempt: u32, random: u32) -> Duration {
+        let doubled = self.backoff.saturating_mul(1 << (attempt - 1).min(20));
+        let full = doubled.min(self.backoff_max);
+        full / 2 + (full / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+    }
+}
+
+/// The options of one dispatch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Options {
+    pub(super) priority: Priority,
+    pub(super) delay: Option<Duration>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) task_worker: Option<usize>,
+    pub(super) retry: Option<Retry>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_their_bound_and_lie_in_their_upper_half() {
+        let retry = Retry::times(99);
+        for (attempt, full_ms) in [(1, 100), (2, 200), (5, 1_600), (9, 25_600), (40, 30_000)] {
+            let full = Duration::from_millis(full_ms);
+            assert_eq!(retry.pause(attempt, 0), full / 2);
+            assert_eq!(retry.pause(attempt, u32::MAX), full);
+        }
+    }
+}

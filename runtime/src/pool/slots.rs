@@ -1,0 +1,104 @@
+//! The tasks that a lane keeps something of until they are over: who waits for the outcome, the
+//! job while it is delayed, how often it may still be tried.
+//!
+//! A slot is freed when the task's outcome is delivered. Where that is decided before the task's
+//! finish has come home from its task worker, that finish finds no slot and is thrown away.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use slab::Slab;
+
+use super::control::Control;
+use super::options::Options;
+use super::{Finish, TaskId};
+
+/// Names a slot and its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SlotKey {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+/// Where a task's outcome goes.
+pub(super) enum Sink<O> {
+    /// To the pool's `on_finish`.
+    OnFinish,
+    /// To a callback of its own.
+    Callback(Box<dyn FnOnce(Finish<O>)>),
+    /// To a future, which is polled with this waker.
+    Waiting(Option<Waker>),
+    /// It is there for the future to take.
+    Done(Finish<O>),
+}
+
+/// One task.
+pub(super) struct Slot<J, O> {
+    pub(super) generation: u32,
+    pub(super) id: TaskId,
+    pub(super) sink: Sink<O>,
+    pub(super) control: Option<Arc<Control>>,
+    pub(super) options: Options,
+    /// While it is delayed, and between two attempts.
+    pub(super) job: Option<J>,
+    pub(super) attempt: u32,
+    pub(super) deadline: Option<Instant>,
+    pub(super) again: Option<fn(&J) -> J>,
+    /// The job is in a queue or with a task worker: a finish will come home.
+    pub(super) away: bool,
+}
+
+/// The slots of a lane.
+pub(super) struct Slots<J, O> {
+    slots: Slab<Slot<J, O>>,
+    next_generation: u32,
+}
+
+impl<J, O> Slot<J, O> {
+    /// A task that nothing more is known of than where its outcome goes.
+    pub(super) fn plain(sink: Sink<O>) -> Self {
+        Slot {
+            generation: 0,
+            id: 0,
+            sink,
+            control: None,
+            options: Options::default(),
+            job: None,
+            attempt: 1,
+            deadline: None,
+            again: None,
+            away: true,
+        }
+    }
+}
+
+impl<J, O> Slots<J, O> {
+    pub(super) fn new() -> Self {
+        Slots { slots: Slab::new(), next_generation: 0 }
+    }
+
+    pub(super) fn insert(&mut self, slot: Slot<J, O>) -> SlotKey {
+        let generation = self.next_generation;
+        self.next_generation = generation.wrapping_add(1);
+        let index = self.slots.insert(Slot { generation, ..slot }) as u32;
+        SlotKey { index, generation }
+    }
+
+    pub(super) fn get(&mut self, key: SlotKey) -> Option<&mut Slot<J, O>> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        (slot.generation == key.generation).then_some(slot)
+    }
+
+    pub(super) fn contains(&self, key: SlotKey) -> bool {
+        self.slots.get(key.index as usize).is_some_and(|slot| slot.generation == key.generation)
+    }
+
+    pub(super) fn remove(&mut self, key: SlotKey) -> Option<Slot<J, O>> {
+        self.contains(key).then(|| self.slots.remove(key.index as usize))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+}

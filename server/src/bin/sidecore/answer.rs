@@ -1,0 +1,61 @@
+//! Answers, as this server writes them.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Method, Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+use serde_json::json;
+use sidecore::DispatchError;
+
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// Seconds after which a client may try again when the queue was full.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+
+pub(crate) fn text(text: &'static str) -> Answer {
+    with_type(Bytes::from_static(text.as_bytes()), HeaderValue::from_static("text/plain"))
+}
+
+pub(crate) fn with_type(body: Bytes, content_type: HeaderValue) -> Answer {
+    let mut answer = Response::new(Full::new(body));
+    answer.headers_mut().insert(CONTENT_TYPE, content_type);
+    answer
+}
+
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    let (status, body) = match serde_json::to_vec(value) {
+        Ok(body) => (status, body),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, b"{}".to_vec()),
+    };
+    let mut answer = with_type(body.into(), HeaderValue::from_static("application/json"));
+    *answer.status_mut() = status;
+    answer
+}
+
+pub(crate) fn error(status: StatusCode, cause: &str) -> Answer {
+    json(status, &json!({ "error": cause }))
+}
+
+/// RFC 9110 §15.5.6 and §15.6.2: known methods get 405 with Allow, others 501.
+pub(crate) fn refuse_method(method: &Method, allow: &'static str) -> Answer {
+    let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "CONNECT"];
+    if !known.contains(&method.as_str()) {
+        return error(StatusCode::NOT_IMPLEMENTED, "no such method");
+    }
+    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here");
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    answer
+}
+
+pub(crate) fn refuse_dispatch<J>(refused: &DispatchError<J>) -> Answer {
+    let status = match refused {
+        DispatchError::NoSuchTaskWorker(_) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut answer = error(status, &refused.to_string());
+    if refused.is_full() {
+        answer.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S);
+    }
+    answer
+}
