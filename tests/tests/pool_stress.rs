@@ -106,7 +106,10 @@ fn with_more_credits_than_room_the_queue_refuses_and_nothing_is_lost() {
 #[test]
 fn a_worker_that_overruns_is_left_behind_and_counted() {
     let bell = Arc::new(Bell::new().unwrap());
-    let run = |_: &_, ms: u64| Ok(std::thread::sleep(Duration::from_millis(ms)));
+    let run = |_: &_, ms: u64| {
+        std::thread::sleep(Duration::from_millis(ms));
+        Ok(())
+    };
     let (pool, mut lanes) = Pool::start(&config(1, 8, None), &[bell], run).unwrap();
     let tasks = pool.tasks();
     let source = lanes.remove(0).install(|_| {});

@@ -1,6 +1,5 @@
 //! A task's control: it runs or is withdrawn, never both, and somebody always tells its end.
 
-use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
@@ -9,20 +8,16 @@ use crate::control_protocol::{Control, TaskState};
 use crate::sync::Fault;
 use crate::{finds, holds};
 
-/// A task worker, one that cancels and a deadline, all at once. The job's memory is what the
-/// winner alone may touch.
+/// A task worker, one that cancels and a deadline, all at once.
 fn one_outcome() {
     let control = Arc::new(Control::new());
-    let job = Arc::new(UnsafeCell::new(0));
     let ends = Arc::new(AtomicUsize::new(0));
     let withdrawers: Vec<_> = (0..2)
         .map(|_| {
-            let (control, job, ends) = (control.clone(), job.clone(), ends.clone());
+            let (control, ends) = (control.clone(), ends.clone());
             thread::spawn(move || {
                 control.ask_to_stop();
                 if control.withdraw() {
-                    // SAFETY: who withdraws the task owns its job; loom reports a second owner.
-                    job.with_mut(|job| unsafe { *job += 1 });
                     ends.fetch_add(1, Ordering::Relaxed);
                 }
             })
@@ -30,8 +25,6 @@ fn one_outcome() {
         .collect();
     let runs = control.begin();
     if runs {
-        // SAFETY: who begins the task owns its job; loom reports a second owner.
-        job.with_mut(|job| unsafe { *job += 1 });
         ends.fetch_add(1, Ordering::Relaxed);
         control.end();
     }
