@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 
 use super::reject::Reject;
 use super::target::{Target, is_host};
+use super::unfinished::{self, too_large};
 
 /// Field slots on the stack; `header_count_max` cannot be set above it.
 pub const HEADER_COUNT_CAP: usize = 256;
@@ -105,15 +106,7 @@ fn is_complete(input: &[u8], scanned: &mut usize, limits: &HeadLimits) -> Result
     if input[from..].windows(4).any(|window| window == b"\r\n\r\n") {
         return Ok(true);
     }
-    // §2.2: a bare LF may be taken for a line end; it is refused, since others do not agree. Here
-    // already, or a head with LF alone would wait for its end until the time-out.
-    if input[from..].windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r') {
-        return Err(Reject::bad("lines end with CRLF"));
-    }
-    if input.len() - start > limits.size_max_bytes {
-        return Err(too_large(&input[start..], limits));
-    }
-    check_unfinished_line(&input[start..], limits)?;
+    unfinished::check(&input[start..], from - start, limits)?;
     Ok(false)
 }
 
@@ -123,58 +116,73 @@ fn parse<'a>(
     limits: &HeadLimits,
 ) -> Result<Parsed<RequestHead<'a>>, Reject> {
     let start = blank_lines(input)?;
-    let mut request = httparse::Request::new(&mut []);
-    let count = slots.len().min(limits.header_count_max);
-    let parsed = httparse::ParserConfig::default()
-        .parse_request_with_uninit_headers(&mut request, &input[start..], &mut slots[..count])
-        .map_err(map_error)?;
-    let httparse::Status::Complete(size) = parsed else { return Ok(Parsed::Incomplete) };
-    let (Some(method), Some(target), Some(version)) =
-        (request.method, request.path, request.version)
-    else {
-        return Err(Reject::bad("the request line is incomplete"));
+    let Some(lines) = Lines::read(&input[start..], slots, limits)? else {
+        return Ok(Parsed::Incomplete);
     };
-    refuse_bare_lf(&input[start..start + size])?;
-    if target.len() > limits.target_length_max_bytes {
-        return Err(Reject::target_too_long());
-    }
-    if size > limits.size_max_bytes {
-        return Err(too_large(&input[start..start + size], limits));
-    }
-    check(method, target, version, request.headers, start + size).map(Parsed::Complete)
-}
-
-/// The rules that httparse leaves to its user.
-fn check<'a>(
-    method: &'a str,
-    target: &'a str,
-    version: u8,
-    fields: &'a [httparse::Header<'a>],
-    size_bytes: usize,
-) -> Result<RequestHead<'a>, Reject> {
-    let target = Target::parse(method, target)?;
-    let version = if version == 0 { Version::Http10 } else { Version::Http11 };
-    let mut seen = Seen::default();
-    for field in fields {
-        seen.take(field)?;
-    }
+    let Lines { method, target, version, fields, seen, size_bytes } = lines;
     seen.check_host(version)?;
-    Ok(RequestHead {
+    Ok(Parsed::Complete(RequestHead {
         method,
         target,
         version,
         fields,
-        framing: seen.framing(version)?,
+        framing: seen.framing()?,
         keep_alive: seen.keep_alive(version),
         // RFC 9110 §10.1.1: an expectation of a 1.0 client is ignored.
         expect_continue: seen.expect_continue && version == Version::Http11,
-        size_bytes,
-    })
+        size_bytes: start + size_bytes,
+    }))
+}
+
+/// The lines of a head, each checked: all that can be said before the last one is known.
+pub(super) struct Lines<'a> {
+    method: &'a str,
+    target: Target<'a>,
+    version: Version,
+    fields: &'a [httparse::Header<'a>],
+    seen: Seen<'a>,
+    size_bytes: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// None if the blank line is not there.
+    pub(super) fn read(
+        head: &'a [u8],
+        slots: &'a mut FieldSlots<'a>,
+        limits: &HeadLimits,
+    ) -> Result<Option<Self>, Reject> {
+        let mut request = httparse::Request::new(&mut []);
+        let count = slots.len().min(limits.header_count_max);
+        let parsed = httparse::ParserConfig::default()
+            .parse_request_with_uninit_headers(&mut request, head, &mut slots[..count])
+            .map_err(|error| map_error(error, head))?;
+        let httparse::Status::Complete(size_bytes) = parsed else { return Ok(None) };
+        let (Some(method), Some(target), Some(version)) =
+            (request.method, request.path, request.version)
+        else {
+            return Err(Reject::bad("the request line is incomplete"));
+        };
+        refuse_bare_lf(&head[..size_bytes])?;
+        if target.len() > limits.target_length_max_bytes {
+            return Err(Reject::target_too_long());
+        }
+        if size_bytes > limits.size_max_bytes {
+            return Err(too_large(&head[..size_bytes], limits));
+        }
+        let target = Target::parse(method, target)?;
+        let version = if version == 0 { Version::Http10 } else { Version::Http11 };
+        let (fields, mut seen) = (&*request.headers, Seen::default());
+        for field in fields {
+            seen.take(field)?;
+        }
+        seen.check_conflicts(version)?;
+        Ok(Some(Lines { method, target, version, fields, seen, size_bytes }))
+    }
 }
 
 /// The fields that decide framing and the connection.
 #[derive(Default)]
-struct Seen<'a> {
+pub(super) struct Seen<'a> {
     host: Option<&'a [u8]>,
     length: Option<u64>,
     transfer_encoding: bool,
@@ -200,6 +208,9 @@ impl<'a> Seen<'a> {
             }
             14 if name.eq_ignore_ascii_case("content-length") => self.take_length(value),
             17 if name.eq_ignore_ascii_case("transfer-encoding") => self.take_coding(value),
+            14 | 17 if is_framing_in_disguise(name) => {
+                Err(Reject::bad("a field's name is that of a framing field but for its hyphen"))
+            }
             _ => Ok(()),
         }
     }
@@ -256,7 +267,8 @@ impl<'a> Seen<'a> {
         Ok(())
     }
 
-    fn framing(&self, version: Version) -> Result<Framing, Reject> {
+    /// What no further field can put right.
+    fn check_conflicts(&self, version: Version) -> Result<(), Reject> {
         match (self.transfer_encoding, self.length) {
             // §6.1: a server may refuse both together, and should where smuggling is a risk.
             (true, Some(_)) => {
@@ -266,11 +278,17 @@ impl<'a> Seen<'a> {
             (true, None) if version == Version::Http10 => {
                 Err(Reject::bad("HTTP/1.0 has no Transfer-Encoding"))
             }
+            _ => Ok(()),
+        }
+    }
+
+    fn framing(&self) -> Result<Framing, Reject> {
+        match (self.transfer_encoding, self.length) {
             // §6.3: not chunked at the end: the length cannot be found.
-            (true, None) if !self.chunked_last => {
+            (true, _) if !self.chunked_last => {
                 Err(Reject::bad("the last transfer coding is not chunked"))
             }
-            (true, None) => Ok(Framing::Chunked),
+            (true, _) => Ok(Framing::Chunked),
             (false, Some(0)) | (false, None) => Ok(Framing::None),
             (false, Some(length)) => Ok(Framing::Length(length)),
         }
@@ -310,39 +328,6 @@ fn blank_lines(input: &[u8]) -> Result<usize, Reject> {
     }
 }
 
-/// A first line that cannot become a request line is refused before the head is complete, and a
-/// target that is too long before the head's limit is.
-fn check_unfinished_line(head: &[u8], limits: &HeadLimits) -> Result<(), Reject> {
-    let method_max = 32;
-    let method = head.iter().take(method_max + 1).position(|&byte| byte == b' ');
-    let valid = |byte: &u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(byte);
-    let token = &head[..method.unwrap_or(head.len().min(method_max))];
-    let half_blank_line = head == b"\r";
-    if !half_blank_line && !token.iter().all(valid) {
-        return Err(Reject::bad("the method is no token"));
-    }
-    match method {
-        None if head.len() > method_max => Err(Reject::not_implemented("no such method")),
-        // The target, a space and the version may follow the method.
-        Some(end)
-            if head.len() - end > limits.target_length_max_bytes + 12
-                && !head[..limits.target_length_max_bytes + end + 12].contains(&b'\n') =>
-        {
-            Err(Reject::target_too_long())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// What made a head too large: its target, or its fields.
-fn too_large(head: &[u8], limits: &HeadLimits) -> Reject {
-    let line = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
-    match line > limits.target_length_max_bytes + 40 {
-        true => Reject::target_too_long(),
-        false => Reject::head_too_large("the head is larger than this server takes"),
-    }
-}
-
 /// Every LF has its CR (httparse takes a bare one for a line end, and rejects a bare CR).
 fn refuse_bare_lf(head: &[u8]) -> Result<(), Reject> {
     let mut from = 0;
@@ -356,9 +341,19 @@ fn refuse_bare_lf(head: &[u8]) -> Result<(), Reject> {
     Ok(())
 }
 
-fn map_error(error: httparse::Error) -> Reject {
+/// `Content_Length`: a token like any other, which CGI and its heirs take for the real one, so that
+/// what stands behind this server would see another message than it does.
+fn is_framing_in_disguise(name: &str) -> bool {
+    name.contains('_') && {
+        let name = name.replace('_', "-");
+        name.eq_ignore_ascii_case("content-length")
+            || name.eq_ignore_ascii_case("transfer-encoding")
+    }
+}
+
+fn map_error(error: httparse::Error, head: &[u8]) -> Reject {
     match error {
-        httparse::Error::Version => Reject::version(),
+        httparse::Error::Version => unfinished::version_error(head),
         httparse::Error::TooManyHeaders => {
             Reject::head_too_large("there are more fields than this server takes")
         }

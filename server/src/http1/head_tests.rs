@@ -59,12 +59,16 @@ fn section_2_3_versions() {
     check("GET / HTTP/1.0\r\n\r\n", SHUT);
     check("GET / HTTP/2.0\r\nHost: h\r\n\r\n", Got::Refused(505));
     check("GET / HTTP/1.2\r\nHost: h\r\n\r\n", Got::Refused(505));
+    // No `HTTP/` digit, point, digit: no version of HTTP.
+    for version in ["HTTP/1", "HTTP/01.1", "HTTP/1.10", "http/1.1", "RTSP/1.0", "HTTP/1,1", ""] {
+        check(&format!("GET / {version}\r\nHost: h\r\n\r\n"), Got::Refused(400));
+    }
 }
 
 #[test]
 fn section_3_request_line() {
     check("GET  / HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(400));
-    check("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(505));
+    check("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(400));
     check("GET /\r\nHost: h\r\n\r\n", Got::Refused(400));
     check("G\tT / HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(400));
     check("G!T / HTTP/1.1\r\nHost: h\r\n\r\n", OPEN);
@@ -75,6 +79,7 @@ fn section_3_request_line() {
 fn section_3_2_targets() {
     check("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", OPEN);
     check("GET * HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(400));
+    check("M-SEARCH * HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(501));
     check("GET foo HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(400));
     check("GET http://a/b HTTP/1.1\r\nHost: h\r\n\r\n", OPEN);
     check("GET /# HTTP/1.1\r\nHost: h\r\n\r\n", Got::Refused(400));
@@ -128,6 +133,8 @@ fn section_6_framing() {
         "Transfer-Encoding: chunked, gzip\r\n",
         "Transfer-Encoding: chunked,\r\n",
         "Transfer-Encoding:\r\n",
+        "Content_Length: 5\r\n",
+        "TRANSFER_ENCODING: chunked\r\n",
     ] {
         check(&get(bad), Got::Refused(400));
     }
@@ -149,6 +156,30 @@ fn section_9_connection() {
 fn rfc_9110_10_1_1_expect() {
     check(&get("Expect: 100-Continue\r\n"), OPEN);
     check(&get("Expect: 200-ok\r\n"), Got::Refused(417));
+}
+
+#[test]
+fn what_cannot_become_a_head_is_refused_before_its_end() {
+    let begun = |rest: &str| format!("POST / HTTP/1.1\r\n{rest}");
+    check("GET / HTTP/5.6", Got::Refused(505));
+    check("GET / HTPP", Got::Refused(400));
+    check("GET / HTTP/1.1\rA", Got::Refused(400));
+    check(&begun(" "), Got::Refused(400));
+    check(&begun("Host: h\r\n\t"), Got::Refused(400));
+    check(&begun("Host: h\r\n\rA"), Got::Refused(400));
+    check(&begun("Host: h\r\nHost: h\r\n"), Got::Refused(400));
+    check(&begun("a\r\n"), Got::Refused(400));
+    check(&begun("Content-Length: 1000000000000000000000\r\n"), Got::Refused(400));
+    check(&begun("Content-Length: 1\r\nContent-Length: 2\r\n"), Got::Refused(400));
+    check(&begun("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), Got::Refused(400));
+    check(&begun("Transfer-Encoding: gzip\r\n"), Got::Refused(501));
+    // These still can.
+    for good in ["", "Ho", "Host: h\r", "Host: h\r\n", "Host: h\r\n\r", "a:\r\n"] {
+        check(&begun(good), Got::Incomplete);
+    }
+    for good in ["", "\r", "\r\n", "G", "GET ", "GET /", "GET / ", "GET / HTTP/1.1", "GET / HT"] {
+        check(good, Got::Incomplete);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! HTTP/1.1 (RFC 9112): a codec that knows bytes, a connection that knows time.
 //!
-//! Bytes in: `head` (with `target`), `chunked`; bytes out: `encode`, `date`. None of them does
+//! Bytes in: `head` (with `target` and `unfinished`), `chunked`; bytes out: `encode`, `date`. None of them does
 //! I/O. `connection` is the state machine over a socket, `exchange` one request of it, `serving`
 //! what the connections of an executor share.
 
@@ -13,3 +13,4 @@ pub(crate) mod head;
 pub(crate) mod reject;
 pub(crate) mod serving;
 pub(crate) mod target;
+mod unfinished;

@@ -25,7 +25,11 @@ impl<'a> Target<'a> {
         if bytes == b"*" {
             return match method {
                 "OPTIONS" => Ok(Target::Asterisk),
-                _ => Err(Reject::bad("the target `*` is for OPTIONS only")),
+                "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "CONNECT" | "TRACE" | "PATCH" => {
+                    Err(Reject::bad("the target `*` is for OPTIONS only"))
+                }
+                // Other protocols' methods, such as M-SEARCH, may use it; none is served here.
+                _ => Err(Reject::not_implemented("the target `*` is served for OPTIONS only")),
             };
         }
         if method == "CONNECT" {
@@ -65,7 +69,12 @@ impl<'a> Target<'a> {
     /// The path alone.
     pub fn path(&self) -> &'a str {
         let all = self.path_and_query();
-        all.find('?').map_or(all, |at| &all[..at])
+        match all.find('?') {
+            // §3.2.2: an absolute target with an empty path.
+            Some(0) => "/",
+            Some(at) => &all[..at],
+            None => all,
+        }
     }
 }
 
@@ -79,8 +88,8 @@ fn strip_http_scheme(target: &str) -> Option<&str> {
 /// `pchar`, `/`, `?` (RFC 3986 §3.3, §3.4), and `%` only before two hexadecimal digits.
 ///
 /// Outside are `#` (a fragment is never sent, §3.2), controls, space, `"<>\^`{|}` and bytes above
-/// 127, on which servers and caches disagree. `[` and `]` are let through in a query: browsers
-/// send them there.
+/// 127, on which servers and caches disagree. In a query what the URL Standard of browsers leaves
+/// unencoded is let through. `%00` in a path is refused: it ends a file's name for some.
 fn check_path_and_query(bytes: &[u8]) -> Result<(), Reject> {
     let mut in_query = false;
     let mut at = 0;
@@ -92,9 +101,12 @@ fn check_path_and_query(bytes: &[u8]) -> Result<(), Reject> {
                 if digits.len() != 2 || !digits.iter().all(u8::is_ascii_hexdigit) {
                     return Err(Reject::bad("a `%` in the target is not followed by two digits"));
                 }
+                if digits == b"00" && !in_query {
+                    return Err(Reject::bad("the path has an encoded NUL"));
+                }
                 at += 2;
             }
-            b'[' | b']' if in_query => {}
+            b'[' | b']' | b'{' | b'}' | b'|' | b'\\' | b'^' | b'`' if in_query => {}
             _ if is_pchar_or_slash(byte) => {}
             _ => return Err(Reject::bad("the target has a character that must be encoded")),
         }
@@ -150,12 +162,18 @@ mod tests {
             ("/a/b?c=d?e/", Some("/a/b")),
             ("/%41%7e", Some("/%41%7e")),
             ("/a?x[]=1", Some("/a")),
+            ("/a?b=|{}\\^`", Some("/a")),
+            ("/a?%00", Some("/a")),
             ("http://h", Some("/")),
+            ("http://h?q", Some("/")),
             ("HTTP://h:80/p?q", Some("/p")),
             ("http://[::1]:8080/p", Some("/p")),
             ("/a[b", None),
             ("/a#b", None),
             ("/%4", None),
+            ("/a%00", None),
+            ("/a?b=\"c\"", None),
+            ("/a?b#c", None),
             ("/%zz", None),
             ("/\u{e9}", None),
             ("/<", None),
