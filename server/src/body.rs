@@ -98,6 +98,11 @@ impl BodySender {
         }
     }
 
+    /// Whether the handler has dropped its end.
+    pub(crate) fn is_reader_gone(&self) -> bool {
+        lock(&self.0).reader_gone
+    }
+
     pub(crate) fn push(&self, bytes: Bytes) {
         self.change(|channel| {
             channel.buffered_bytes += bytes.len();

@@ -57,6 +57,8 @@ impl App {
         let (method, path) = (request.method(), request.uri().path());
         let allow = match path {
             "/" => "GET, HEAD, OPTIONS, POST",
+            // RFC 9110 §9.3.7: the server as a whole.
+            "*" => "OPTIONS",
             "/tasks" | "/tasks/run" => "POST",
             path if path.starts_with("/tasks/") => "GET, HEAD",
             path if path.starts_with("/audited/") => "GET, HEAD, POST",
