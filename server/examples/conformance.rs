@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, COOKIE, EXPECT, HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use sidecore::{BodyError, Config, Incoming, Request, Response, Server, StatusCode};
@@ -42,13 +42,21 @@ fn main() -> sidecore::Result<()> {
 
 /// Answers a request, or says which status refuses it.
 async fn answer(request: Request<Incoming>) -> Result<Response<Reply>, StatusCode> {
-    let method = request.method().as_str();
+    let (head, body) = request.into_parts();
+    let (method, path) = (head.method.as_str(), head.uri.path());
+    if (method, path) == ("POST", "/") {
+        return echo_body(body).await.map(Response::new);
+    }
+    // An answer says how a whole message was understood, so the body too has to be well framed.
+    // A client that asks before it sends one is told at once.
+    if !head.headers.contains_key(EXPECT) {
+        skip_body(body).await?;
+    }
     if !is_listed(KNOWN_METHODS, method) {
         return Err(StatusCode::NOT_IMPLEMENTED);
     }
-    match request.uri().path() {
+    match path {
         "/" | "*" if !is_listed(ROOT_METHODS, method) => Err(StatusCode::METHOD_NOT_ALLOWED),
-        "/" if method == "POST" => echo_body(request.into_body()).await.map(Response::new),
         "/" | "*" => {
             let mut response = text("OK".to_owned());
             if method == "OPTIONS" {
@@ -56,9 +64,8 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Reply>, StatusCod
             }
             Ok(response)
         }
-        // A diagnosis of what arrived: the body too has to be well framed.
-        "/echo" => read_all(lines_of_fields(request.headers()), request.into_body()).await,
-        "/cookie" => read_all(lines_of_cookies(request.headers()), request.into_body()).await,
+        "/echo" => Ok(text(lines_of_fields(&head.headers))),
+        "/cookie" => Ok(text(lines_of_cookies(&head.headers))),
         _ => Err(StatusCode::NOT_FOUND),
     }
 }
@@ -98,12 +105,11 @@ fn lines_of_cookies(fields: &HeaderMap) -> String {
     pairs.filter(|pair| pair.contains('=')).map(|pair| format!("{pair}\n")).collect()
 }
 
-/// Throws a body away, then answers with `lines`.
-async fn read_all(lines: String, mut body: Incoming) -> Result<Response<Reply>, StatusCode> {
+async fn skip_body(mut body: Incoming) -> Result<(), StatusCode> {
     while let Some(frame) = body.frame().await {
         frame.map_err(|_| StatusCode::BAD_REQUEST)?;
     }
-    Ok(text(lines))
+    Ok(())
 }
 
 /// A body of any size in constant memory: what is awaited of it, then the rest as it comes.

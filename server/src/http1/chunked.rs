@@ -113,8 +113,8 @@ impl ChunkedDecoder {
         self.remaining
     }
 
-    /// The trailers, once the body is over. Fields that would change framing or routing are
-    /// refused (RFC 9110 §6.5.1).
+    /// The trailers, once the body is over, without those that could not be heeded any more.
+    /// Fields that would change framing or routing are refused (RFC 9110 §6.5.1).
     pub(crate) fn trailers(&self) -> Result<Option<HeaderMap>, Reject> {
         if self.trailer_bytes.len() <= 2 {
             return Ok(None);
@@ -132,8 +132,11 @@ impl ChunkedDecoder {
         };
         let mut trailers = HeaderMap::with_capacity(fields.len());
         for field in fields {
-            if is_forbidden_trailer(field.name) {
+            if is_refused_trailer(field.name) {
                 return Err(Reject::bad("a trailer may not frame or route the message"));
+            }
+            if is_dropped_trailer(field.name) {
+                continue;
             }
             let name = HeaderName::from_bytes(field.name.as_bytes());
             let value = HeaderValue::from_bytes(field.value);
@@ -142,7 +145,7 @@ impl ChunkedDecoder {
             };
             trailers.append(name, value);
         }
-        Ok(Some(trailers))
+        Ok((!trailers.is_empty()).then_some(trailers))
     }
 
     fn step(&mut self, byte: u8) -> Result<State, Reject> {
@@ -240,14 +243,15 @@ fn too_many_trailers() -> Reject {
 
 /// RFC 9110 §6.5.1: fields that frame, route, authorise or describe the message come before it.
 pub(super) fn is_forbidden_trailer(name: &str) -> bool {
-    const FORBIDDEN: [&str; 19] = [
+    is_refused_trailer(name) || is_dropped_trailer(name)
+}
+
+/// A client that sends these after a message wants it understood in two ways.
+fn is_refused_trailer(name: &str) -> bool {
+    const REFUSED: [&str; 14] = [
         "authorization",
-        "cache-control",
         "connection",
-        "content-encoding",
         "content-length",
-        "content-range",
-        "content-type",
         "cookie",
         "expect",
         "host",
@@ -255,13 +259,19 @@ pub(super) fn is_forbidden_trailer(name: &str) -> bool {
         "max-forwards",
         "proxy-authorization",
         "range",
-        "set-cookie",
         "te",
         "trailer",
         "transfer-encoding",
         "upgrade",
     ];
-    FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+    REFUSED.iter().any(|refused| name.eq_ignore_ascii_case(refused))
+}
+
+/// These come too late to describe a message that was read, which is no harm to it.
+fn is_dropped_trailer(name: &str) -> bool {
+    const DROPPED: [&str; 5] =
+        ["cache-control", "content-encoding", "content-range", "content-type", "set-cookie"];
+    DROPPED.iter().any(|dropped| name.eq_ignore_ascii_case(dropped))
 }
 
 #[cfg(test)]
@@ -376,5 +386,8 @@ mod tests {
         assert_eq!(end, Chunk::End { consumed: 25 });
         let trailers = decoder.trailers().unwrap().unwrap();
         assert_eq!(trailers.get_all("x-sum").iter().count(), 2);
+        let mut decoder = ChunkedDecoder::new();
+        decoder.decode(b"0\r\nContent-Type: a/b\r\n\r\n").unwrap();
+        assert_eq!(decoder.trailers().unwrap(), None);
     }
 }

@@ -15,6 +15,7 @@
 
 use std::future::Future;
 use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,7 +25,7 @@ use sidecore_runtime::net::TcpStream;
 
 use super::encode::{self, BodyLength, Content, HeadContext};
 use super::exchange::{Exchange, Progress, Stage};
-use super::head::{Framing, HEADER_COUNT_CAP, Parsed, Version, check_end, next_head};
+use super::head::{Framing, HEADER_COUNT_CAP, Parsed, RequestHead, Version, check_end, next_head};
 use super::reject::Reject;
 use super::serving::Place;
 use super::started::Started;
@@ -191,7 +192,7 @@ impl<A: App> Connection<A> {
             head.keep_alive && self.served < serving.requests_max && !serving.is_draining();
         let size = head.size_bytes;
         if head.framing == Framing::None
-            && let Some(plain) = serving.app.direct(&head)
+            && let Some(plain) = direct(&serving.app, &head)?
         {
             if !encode::is_final(plain.status) {
                 return Err(encode::not_final(plain.status));
@@ -369,6 +370,11 @@ impl<A: App> Future for Connection<A> {
         context.waker().wake_by_ref();
         Poll::Pending
     }
+}
+
+/// Asks for a direct answer; a panic costs this request its answer, no more.
+fn direct<A: App>(app: &A, head: &RequestHead<'_>) -> Result<Option<Plain>, Reject> {
+    catch_unwind(AssertUnwindSafe(|| app.direct(head))).map_err(|_| Reject::handler_failed())
 }
 
 // Nothing in a connection is pinned in place: futures and bodies are boxed.

@@ -12,9 +12,10 @@ use sidecore_runtime::executor;
 
 use super::body_decoder::{BodyDecoder, BodyPart, cut_off};
 use super::connection::{Io, UNSENT_MAX_BYTES, Waiting};
-use super::encode::{self, BodyLength, CHUNK_END, CONTINUE, Content, HeadContext};
+use super::encode::{self, BodyLength, CONTINUE, Content, HeadContext};
 use super::head::{Framing, Version};
 use super::reject::Reject;
+use super::sending::{Next, Sending};
 use super::serving::Serving;
 use super::started::Started;
 use crate::body::{BUFFER_MAX_BYTES, BodySender, Demand, Incoming};
@@ -48,7 +49,9 @@ enum RequestBody {
 /// The response, as far as it has come.
 enum Answer<A: App> {
     Called(Pin<Box<A::Future>>),
-    Body { body: Pin<Box<A::Body>>, length: BodyLength, sent: u64 },
+    /// The application panicked before there was a future.
+    Failed,
+    Body(Sending<A::Body>),
     Sent,
 }
 
@@ -83,20 +86,18 @@ impl<A: App> Exchange<A> {
         let (request_body, incoming) = receive_body(framing, body, expect_continue, io);
         let head_request = request.method() == Method::HEAD;
         let request = request.map(|()| incoming);
-        Exchange {
-            version,
-            head_request,
-            keep_alive,
-            request_body,
-            response: Answer::Called(Box::pin(serving.app.call(request))),
-        }
+        let response = match catch_unwind(AssertUnwindSafe(|| serving.app.call(request))) {
+            Ok(future) => Answer::Called(Box::pin(future)),
+            Err(_) => Answer::Failed,
+        };
+        Exchange { version, head_request, keep_alive, request_body, response }
     }
 
     /// How far the response is.
     pub(super) fn stage(&self) -> Stage {
         match self.response {
-            Answer::Called(_) => Stage::Unanswered,
-            Answer::Body { .. } => Stage::Begun,
+            Answer::Called(_) | Answer::Failed => Stage::Unanswered,
+            Answer::Body(_) => Stage::Begun,
             Answer::Sent => Stage::Answered,
         }
     }
@@ -112,13 +113,19 @@ impl<A: App> Exchange<A> {
         serving: &Serving<A>,
         context: &mut Context<'_>,
     ) -> Progress {
-        let body = match self.read_body(io, context) {
-            Ok(body) => body,
-            Err(progress) => return progress,
+        // All that arrived and has room is decoded before the handler is asked: while it has not
+        // answered, a body that breaks its framing can still be refused.
+        let mut read_some = false;
+        let body = loop {
+            match self.read_body(io, context) {
+                Ok(Read::Some) => read_some = true,
+                Ok(body) => break body,
+                Err(progress) => return progress,
+            }
         };
         let answer = self.answer(io, serving, context);
         match (answer, body) {
-            (Progress::Waiting(_), Read::Some) => Progress::Progressed,
+            (Progress::Waiting(_), _) if read_some => Progress::Progressed,
             // With the handler and the peer both to wait for, the peer's limit counts.
             (Progress::Waiting(Waiting::Handler), Read::Awaited) => {
                 Progress::Waiting(Waiting::Body)
@@ -198,6 +205,9 @@ impl<A: App> Exchange<A> {
 
     /// Polls the handler, then its body, and writes what they give.
     fn answer(&mut self, io: &mut Io, serving: &Serving<A>, context: &mut Context<'_>) -> Progress {
+        if let Answer::Failed = self.response {
+            return Progress::Refused(Reject::handler_failed());
+        }
         if let Answer::Called(future) = &mut self.response {
             let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
             match polled {
@@ -238,7 +248,7 @@ impl<A: App> Exchange<A> {
             || parts.status == StatusCode::NOT_MODIFIED;
         self.response = match bodiless {
             true => Answer::Sent,
-            false => Answer::Body { body: Box::pin(body), length, sent: 0 },
+            false => Answer::Body(Sending::new(body, length)),
         };
     }
 
@@ -287,7 +297,7 @@ impl<A: App> Exchange<A> {
 
     /// Writes the response's body, as far as the peer takes it.
     fn send_body(&mut self, io: &mut Io, context: &mut Context<'_>) -> Progress {
-        while let Answer::Body { body, length, sent } = &mut self.response {
+        while let Answer::Body(sending) = &mut self.response {
             if io.stream.unsent() > UNSENT_MAX_BYTES {
                 io.stream.flush();
                 match io.stream.poll_sent(context) {
@@ -296,45 +306,17 @@ impl<A: App> Exchange<A> {
                     Poll::Pending => return Progress::Waiting(Waiting::Write),
                 }
             }
-            let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll_frame(context)));
-            let frame = match polled {
-                Ok(Poll::Pending) => {
+            match sending.next(context) {
+                Next::Piece(piece) => io.stream.write(|out| sending.encode(out, &piece)),
+                Next::Pending => {
                     io.stream.flush();
                     return Progress::Waiting(Waiting::Handler);
                 }
-                Ok(Poll::Ready(Some(Ok(frame)))) => frame,
-                Ok(Poll::Ready(None)) => {
-                    if matches!(length, BodyLength::Known(length) if *length != *sent) {
-                        eprintln!("sidecore: a response's body is shorter than its length");
-                        return Progress::Broken;
-                    }
-                    if *length == BodyLength::Chunked {
-                        io.stream.write(|out| encode::encode_last_chunk(out, None));
-                    }
+                Next::End(trailers) => {
+                    io.stream.write(|out| sending.encode_end(out, trailers.as_ref()));
                     self.response = Answer::Sent;
-                    break;
                 }
-                Ok(Poll::Ready(Some(Err(error)))) => {
-                    eprintln!("sidecore: a response's body failed: {error}");
-                    return Progress::Broken;
-                }
-                Err(_) => return Progress::Broken,
-            };
-            match frame.into_data() {
-                Ok(data) => {
-                    *sent += data.len() as u64;
-                    if matches!(length, BodyLength::Known(length) if *sent > *length) {
-                        eprintln!("sidecore: a response's body is longer than its length");
-                        return Progress::Broken;
-                    }
-                    write_data(io, *length, &data);
-                }
-                Err(frame) => {
-                    if let (Ok(trailers), BodyLength::Chunked) = (frame.into_trailers(), *length) {
-                        io.stream.write(|out| encode::encode_last_chunk(out, Some(&trailers)));
-                        self.response = Answer::Sent;
-                    }
-                }
+                Next::Broken => return Progress::Broken,
             }
         }
         self.end()
@@ -395,20 +377,4 @@ fn receive_body(
     // A client that sent some of its body already does not wait for `100 Continue`.
     let expects = expects && io.rest().is_empty();
     (RequestBody::Reading { decoder, sender, expects, skipped: 0 }, incoming)
-}
-
-fn write_data(io: &Io, length: BodyLength, data: &Bytes) {
-    if data.is_empty() {
-        // An empty chunk would be the last one.
-        return;
-    }
-    io.stream.write(|out| {
-        if length == BodyLength::Chunked {
-            encode::encode_chunk_size(out, data.len());
-        }
-        out.extend_from_slice(data);
-        if length == BodyLength::Chunked {
-            out.extend_from_slice(CHUNK_END);
-        }
-    });
 }

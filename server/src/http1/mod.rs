@@ -3,7 +3,7 @@
 //! Bytes in: `head` (with `head_scan`, `head_lines` and `target`), `body_decoder` (with `chunked`), and
 //! `request_decoder` over both; bytes out: `encode`, `date`. None of them does I/O. `connection` is
 //! the state machine over a socket, `exchange` one request of it (`started` its head as `http`
-//! types), `serving` what the connections of an executor share.
+//! types, `sending` the body of its response), `serving` what the connections of an executor share.
 
 pub(crate) mod body_decoder;
 pub(crate) mod chunked;
@@ -16,6 +16,7 @@ mod head_lines;
 mod head_scan;
 pub(crate) mod reject;
 pub(crate) mod request_decoder;
+mod sending;
 pub(crate) mod serving;
 mod started;
 pub(crate) mod target;
