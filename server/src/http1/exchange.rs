@@ -72,7 +72,10 @@ pub(super) enum Progress {
     },
     /// To be refused with this status, as no answer has begun.
     Refused(Reject),
-    /// The answer has begun and cannot be ended properly: close at once.
+    /// The answer has begun and cannot be ended: what is written is sent, earlier answers with it,
+    /// and the end of the connection tells that this one is incomplete (RFC 9112 §8).
+    CutOff,
+    /// The connection is lost.
     Broken,
 }
 
@@ -191,7 +194,7 @@ impl<A: App> Exchange<A> {
     fn refuse(&self, reject: Reject) -> Progress {
         match self.stage() {
             Stage::Unanswered => Progress::Refused(reject),
-            Stage::Begun => Progress::Broken,
+            Stage::Begun => Progress::CutOff,
             Stage::Answered => Progress::Done { keep_alive: false },
         }
     }
@@ -306,7 +309,7 @@ impl<A: App> Exchange<A> {
                 Ok(Poll::Ready(None)) => {
                     if matches!(length, BodyLength::Known(length) if *length != *sent) {
                         eprintln!("sidecore: a response's body is shorter than its length");
-                        return Progress::Broken;
+                        return Progress::CutOff;
                     }
                     if *length == BodyLength::Chunked {
                         io.stream.write(|out| encode::encode_last_chunk(out, None));
@@ -316,16 +319,16 @@ impl<A: App> Exchange<A> {
                 }
                 Ok(Poll::Ready(Some(Err(error)))) => {
                     eprintln!("sidecore: a response's body failed: {error}");
-                    return Progress::Broken;
+                    return Progress::CutOff;
                 }
-                Err(_) => return Progress::Broken,
+                Err(_) => return Progress::CutOff,
             };
             match frame.into_data() {
                 Ok(data) => {
                     *sent += data.len() as u64;
                     if matches!(length, BodyLength::Known(length) if *sent > *length) {
                         eprintln!("sidecore: a response's body is longer than its length");
-                        return Progress::Broken;
+                        return Progress::CutOff;
                     }
                     write_data(io, *length, &data);
                 }
