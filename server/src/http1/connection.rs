@@ -232,6 +232,10 @@ impl<A: App> Connection<A> {
                 Step::Again
             }
             Progress::Refused(reject) => self.refuse(reject),
+            Progress::CutOff => {
+                self.state = State::Flush;
+                Step::Again
+            }
             Progress::Broken => Step::Close,
         }
     }

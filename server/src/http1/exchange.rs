@@ -75,7 +75,10 @@ pub(super) enum Progress {
     },
     /// To be refused with this status, as no answer has begun.
     Refused(Reject),
-    /// The answer has begun and cannot be ended properly: close at once.
+    /// The answer has begun and cannot be ended: what is written is sent, earlier answers with it,
+    /// and the end of the connection tells that this one is incomplete (RFC 9112 §8).
+    CutOff,
+    /// The connection is lost.
     Broken,
 }
 
@@ -198,7 +201,7 @@ impl<A: App> Exchange<A> {
     fn refuse(&self, reject: Reject) -> Progress {
         match self.stage() {
             Stage::Unanswered => Progress::Refused(reject),
-            Stage::Begun => Progress::Broken,
+            Stage::Begun => Progress::CutOff,
             Stage::Answered => Progress::Done { keep_alive: false },
         }
     }
@@ -316,7 +319,7 @@ impl<A: App> Exchange<A> {
                     io.stream.write(|out| sending.encode_end(out, trailers.as_ref()));
                     self.response = Answer::Sent;
                 }
-                Next::Broken => return Progress::Broken,
+                Next::Broken => return Progress::CutOff,
             }
         }
         self.end()

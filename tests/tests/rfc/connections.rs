@@ -78,7 +78,9 @@ fn rfc_9112_9_3_2_pipelining() {
     let head = "POST /nowhere HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
     let chunk = format!("{:x}\r\n{inner}\r\n", inner.len());
     table.check(format!("{head}{chunk}{chunk}0\r\n\r\n"), "404 open");
-    table.check(format!("{head}{chunk}x\r\n"), "404 close");
+    // Where nobody reads it, what breaks the framing may come after the answer or before it.
+    let head = head.replace("/nowhere", "/");
+    table.check(format!("{head}{chunk}x\r\n"), "400 close");
     table.run();
 }
 

@@ -7,6 +7,7 @@ mod bodies;
 mod connections;
 mod fields;
 mod request_line;
+mod responses;
 mod semantics;
 
 /// A GET with these fields, each with its CRLF.
