@@ -131,7 +131,8 @@ fn target_path<'a>(method: &[u8], target: &'a [u8]) -> Option<&'a [u8]> {
         bytes.iter().all(allowed) && has_whole_escapes(bytes)
     };
     let both = b"-._~!$&'()*+,;=:@/%";
-    let valid = valid(path, both) && valid(query, b"-._~!$&'()*+,;=:@/%?[]");
+    let valid = valid(path, both) && valid(query, b"-._~!$&'()*+,;=:@/%?[]{}|\\^`");
+    let valid = valid && find(path, b"%00").is_none();
     valid.then_some(if path.is_empty() { b"/" } else { path })
 }
 
@@ -166,7 +167,10 @@ fn read_field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = line.iter().position(|&byte| byte == b':')?;
     let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
     let control = |byte: &u8| (*byte < 32 && *byte != b'\t') || *byte == 127;
-    let valid = !name.is_empty() && name.iter().all(|&byte| is_tchar(byte));
+    let disguised = [&b"content_length"[..], b"transfer_encoding"];
+    let valid = !name.is_empty()
+        && name.iter().all(|&byte| is_tchar(byte))
+        && !disguised.iter().any(|disguised| name.eq_ignore_ascii_case(disguised));
     (valid && !value.iter().any(control)).then_some((name, value))
 }
 
@@ -244,9 +248,8 @@ fn skip_quoted(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 fn read_trailers(mut bytes: &[u8]) -> Option<&[u8]> {
-    const NEVER: &str = "authorization cache-control connection content-encoding content-length \
-        content-range content-type cookie expect host keep-alive max-forwards proxy-authorization \
-        range set-cookie te trailer transfer-encoding upgrade";
+    const NEVER: &str = "authorization connection content-length cookie expect host keep-alive \
+        max-forwards proxy-authorization range te trailer transfer-encoding upgrade";
     loop {
         let end = find(bytes, b"\r\n")?;
         let (line, rest) = (&bytes[..end], &bytes[end + 2..]);
