@@ -16,6 +16,8 @@ use http_body::{Body, Frame, SizeHint};
 
 /// Decoded bytes that wait for the handler before the connection stops reading.
 pub(crate) const BUFFER_MAX_BYTES: usize = 64 * 1024;
+/// Pieces that wait likewise: of chunks of one byte the pieces outweigh their bytes by far.
+const PIECES_MAX: usize = 1024;
 
 /// The body of a request. It is `Send`, so that a handler may read it anywhere.
 ///
@@ -93,9 +95,15 @@ impl BodySender {
         match () {
             () if channel.reader_gone => Demand::Gone,
             () if channel.buffered_bytes >= BUFFER_MAX_BYTES => Demand::Satisfied,
+            () if channel.frames.len() >= PIECES_MAX => Demand::Satisfied,
             () if channel.demanded => Demand::Wanted,
             () => Demand::NotYet,
         }
+    }
+
+    /// Whether the handler has dropped its end.
+    pub(crate) fn is_reader_gone(&self) -> bool {
+        lock(&self.0).reader_gone
     }
 
     pub(crate) fn push(&self, bytes: Bytes) {

@@ -2,6 +2,9 @@
 //!
 //! The server's connections use it; it stands open for benches, fuzzing and other transports.
 //!
+//! [`RequestDecoder`] gives a connection's requests as events, in whatever pieces they arrive;
+//! below it are [`next_head`], which borrows, and [`BodyDecoder`].
+//!
 //! ```
 //! use std::mem::MaybeUninit;
 //! use sidecore::codec::{HeadLimits, Parsed, next_head};
@@ -15,9 +18,11 @@
 //! # Ok::<(), sidecore::Reject>(())
 //! ```
 
+pub use crate::http1::body_decoder::{BodyDecoder, BodyPart};
 pub use crate::http1::chunked::{Chunk, ChunkedDecoder};
 pub use crate::http1::head::{
     FieldSlots, Framing, HEADER_COUNT_CAP, HeadLimits, Parsed, RequestHead, Version, next_head,
 };
 pub use crate::http1::reject::Reject;
+pub use crate::http1::request_decoder::{Event, HeadSummary, RequestDecoder};
 pub use crate::http1::target::Target;

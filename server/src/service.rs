@@ -34,9 +34,9 @@ pub trait App: 'static {
 /// A small answer whose parts are ready.
 #[derive(Clone, Debug)]
 pub struct Plain {
-    /// Its status.
+    /// Its status: a final one, 200 to 599; another is an error of the application's.
     pub status: StatusCode,
-    /// Its Content-Type; empty for none.
+    /// Its Content-Type; empty for none, and left out if it has a control character.
     pub content_type: &'static str,
     /// Its body.
     pub body: Bytes,

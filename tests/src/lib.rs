@@ -2,10 +2,13 @@
 
 mod client;
 mod process;
+mod random;
 mod tasks;
 
 pub mod seed_scenario;
+pub mod wire;
 
 pub use client::{Answer, Client, get};
 pub use process::{Ended, ServerProcess, server_command, server_command_of};
+pub use random::Random;
 pub use tasks::{dispatch, wait_for};

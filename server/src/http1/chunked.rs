@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! Size ──CR──► SizeLf ──► Data(n) ──► DataCr ──► DataLf ──► Size
-//!   │ ;                     └ n = 0 ──► TrailerStart ─…─► End
+//!   │ ;                     └ n = 0 ──► Trailers ─…─► End
 //!   ▼
-//! Extension ⇄ Quoted ⇄ Escaped ──CR──► SizeLf
+//! Extension ──CR──► SizeLf
 //! ```
 //!
 //! Each byte moves it on, wherever the input was split. Chunk extensions are checked and thrown
@@ -12,6 +12,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::head_scan::is_token_byte;
 use super::reject::Reject;
 
 /// Bytes of chunk extensions in a whole body.
@@ -25,16 +26,28 @@ enum State {
     #[default]
     SizeStart,
     Size,
-    Extension,
-    Quoted,
-    Escaped,
-    AfterQuoted,
+    Extension(Extension),
     SizeLf,
     Data,
     DataCr,
     DataLf,
     Trailers,
     End,
+}
+
+/// Where in `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )` (§7.1.1) a byte is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extension {
+    /// After white space that follows a size or a value: only another extension can come.
+    BeforeSemicolon,
+    BeforeName,
+    Name,
+    AfterName,
+    BeforeValue,
+    Value,
+    Quoted,
+    Escaped,
+    AfterQuoted,
 }
 
 /// What one call found.
@@ -64,8 +77,6 @@ pub struct ChunkedDecoder {
     remaining: u64,
     digits: u8,
     extension_bytes: usize,
-    /// An extension's bytes so far: whether a name or a value has begun.
-    token_open: bool,
     trailer_bytes: Vec<u8>,
 }
 
@@ -97,22 +108,35 @@ impl ChunkedDecoder {
         Ok(Chunk::Incomplete)
     }
 
-    /// The trailers, once the body is over. Fields that would change framing or routing are
-    /// refused (RFC 9110 §6.5.1).
+    /// Bytes of the current chunk that are still to come.
+    pub(super) fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
+    /// The trailers, once the body is over, without those that could not be heeded any more.
+    /// Fields that would change framing or routing are refused (RFC 9110 §6.5.1).
     pub(crate) fn trailers(&self) -> Result<Option<HeaderMap>, Reject> {
         if self.trailer_bytes.len() <= 2 {
             return Ok(None);
         }
         let mut slots = [httparse::EMPTY_HEADER; TRAILERS_MAX];
-        let parsed = httparse::parse_headers(&self.trailer_bytes, &mut slots)
-            .map_err(|_| Reject::bad("a trailer is no field"))?;
+        let parsed =
+            httparse::parse_headers(&self.trailer_bytes, &mut slots).map_err(
+                |error| match error {
+                    httparse::Error::TooManyHeaders => too_many_trailers(),
+                    _ => Reject::bad("a trailer is no field"),
+                },
+            )?;
         let httparse::Status::Complete((_, fields)) = parsed else {
             return Err(Reject::bad("the trailers are incomplete"));
         };
         let mut trailers = HeaderMap::with_capacity(fields.len());
         for field in fields {
-            if is_forbidden_trailer(field.name) {
+            if is_refused_trailer(field.name) {
                 return Err(Reject::bad("a trailer may not frame or route the message"));
+            }
+            if is_dropped_trailer(field.name) {
+                continue;
             }
             let name = HeaderName::from_bytes(field.name.as_bytes());
             let value = HeaderValue::from_bytes(field.value);
@@ -121,15 +145,13 @@ impl ChunkedDecoder {
             };
             trailers.append(name, value);
         }
-        Ok(Some(trailers))
+        Ok((!trailers.is_empty()).then_some(trailers))
     }
 
     fn step(&mut self, byte: u8) -> Result<State, Reject> {
         match self.state {
             State::SizeStart | State::Size => self.size(byte),
-            State::Extension | State::AfterQuoted | State::Quoted | State::Escaped => {
-                self.extension(byte)
-            }
+            State::Extension(extension) => self.extension(extension, byte),
             State::SizeLf => match (byte, self.remaining) {
                 (b'\n', 0) => Ok(State::Trailers),
                 (b'\n', _) => Ok(State::Data),
@@ -151,10 +173,8 @@ impl ChunkedDecoder {
         let Some(digit) = char::from(byte).to_digit(16) else {
             return match (self.state, byte) {
                 (State::Size, b'\r') => Ok(State::SizeLf),
-                (State::Size, b';') => {
-                    self.token_open = false;
-                    self.count_extension()?;
-                    Ok(State::Extension)
+                (State::Size, b';' | b' ' | b'\t') => {
+                    self.extension(Extension::BeforeSemicolon, byte)
                 }
                 _ => Err(Reject::bad("a chunk size is no hexadecimal number")),
             };
@@ -168,33 +188,27 @@ impl ChunkedDecoder {
         Ok(State::Size)
     }
 
-    /// `;name`, `;name=value`, `;name="quoted"` (§7.1.1), without the white space that some
-    /// parsers allow around them and others do not.
-    fn extension(&mut self, byte: u8) -> Result<State, Reject> {
+    /// RFC 9110 §5.6.3: bad white space (BWS) is taken where the grammar has it, and nowhere else:
+    /// a size or an extension with blanks before its CRLF is refused.
+    fn extension(&mut self, extension: Extension, byte: u8) -> Result<State, Reject> {
+        use Extension::*;
         self.count_extension()?;
-        let invalid = Err(Reject::bad("a chunk extension is malformed"));
-        match (self.state, byte) {
-            (State::Escaped, b'\t' | b' '..=b'~' | 0x80..) => Ok(State::Quoted),
-            (State::Quoted, b'"') => Ok(State::AfterQuoted),
-            (State::Quoted, b'\\') => Ok(State::Escaped),
-            (State::Quoted, b'\t' | b' '..=b'~' | 0x80..) => Ok(State::Quoted),
-            (State::AfterQuoted, b'\r') => Ok(State::SizeLf),
-            (State::AfterQuoted, b';') => {
-                self.token_open = false;
-                Ok(State::Extension)
-            }
-            (State::Extension, b'\r') if self.token_open => Ok(State::SizeLf),
-            (State::Extension, b';' | b'=') if self.token_open => {
-                self.token_open = false;
-                Ok(State::Extension)
-            }
-            (State::Extension, b'"') if !self.token_open => Ok(State::Quoted),
-            (State::Extension, _) if is_token_byte(byte) => {
-                self.token_open = true;
-                Ok(State::Extension)
-            }
-            _ => invalid,
-        }
+        let next = match (extension, byte) {
+            (Name | Value | AfterQuoted, b'\r') => return Ok(State::SizeLf),
+            (BeforeSemicolon | Name | AfterName | Value | AfterQuoted, b';') => BeforeName,
+            (Name | AfterName, b'=') => BeforeValue,
+            (BeforeName | BeforeValue | AfterName | BeforeSemicolon, b' ' | b'\t') => extension,
+            (Name, b' ' | b'\t') => AfterName,
+            (Value | AfterQuoted, b' ' | b'\t') => BeforeSemicolon,
+            (BeforeName | Name, _) if is_token_byte(byte) => Name,
+            (BeforeValue | Value, _) if is_token_byte(byte) => Value,
+            (BeforeValue, b'"') => Quoted,
+            (Quoted, b'"') => AfterQuoted,
+            (Quoted, b'\\') => Escaped,
+            (Quoted | Escaped, b'\t' | b' '..=b'~' | 0x80..) => Quoted,
+            _ => return Err(Reject::bad("a chunk extension is malformed")),
+        };
+        Ok(State::Extension(next))
     }
 
     fn count_extension(&mut self) -> Result<(), Reject> {
@@ -212,7 +226,7 @@ impl ChunkedDecoder {
         }
         self.trailer_bytes.push(byte);
         if self.trailer_bytes.len() > TRAILERS_MAX_BYTES {
-            return Err(Reject::head_too_large("the trailers are larger than this server takes"));
+            return Err(too_many_trailers());
         }
         let over = self.trailer_bytes == b"\r\n" || self.trailer_bytes.ends_with(b"\r\n\r\n");
         if !over {
@@ -223,28 +237,41 @@ impl ChunkedDecoder {
     }
 }
 
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+fn too_many_trailers() -> Reject {
+    Reject::head_too_large("the trailers are larger than this server takes")
 }
 
-fn is_forbidden_trailer(name: &str) -> bool {
-    const FORBIDDEN: [&str; 14] = [
+/// RFC 9110 §6.5.1: fields that frame, route, authorise or describe the message come before it.
+pub(super) fn is_forbidden_trailer(name: &str) -> bool {
+    is_refused_trailer(name) || is_dropped_trailer(name)
+}
+
+/// A client that sends these after a message wants it understood in two ways.
+fn is_refused_trailer(name: &str) -> bool {
+    const REFUSED: [&str; 14] = [
         "authorization",
         "connection",
-        "content-encoding",
         "content-length",
-        "content-range",
-        "content-type",
         "cookie",
         "expect",
         "host",
         "keep-alive",
+        "max-forwards",
+        "proxy-authorization",
+        "range",
         "te",
         "trailer",
         "transfer-encoding",
         "upgrade",
     ];
-    FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+    REFUSED.iter().any(|refused| name.eq_ignore_ascii_case(refused))
+}
+
+/// These come too late to describe a message that was read, which is no harm to it.
+fn is_dropped_trailer(name: &str) -> bool {
+    const DROPPED: [&str; 5] =
+        ["cache-control", "content-encoding", "content-range", "content-type", "set-cookie"];
+    DROPPED.iter().any(|dropped| name.eq_ignore_ascii_case(dropped))
 }
 
 #[cfg(test)]
@@ -295,6 +322,7 @@ mod tests {
         check("3\r\nabc\r\n0\r\n\r\nGET", Ok(Some(("abc", 13))));
         check("A\r\n0123456789\r\n00\r\n\r\n", Ok(Some(("0123456789", 21))));
         check("3;a;b=c;d=\"e\\\"f\"\r\nabc\r\n0\r\n\r\n", Ok(Some(("abc", 28))));
+        check("3 ; a\t= b ;c=\"d\"\t;e\r\nabc\r\n0\r\n\r\n", Ok(Some(("abc", 31))));
         check("1\r\na\r\n0\r\nX-T: v\r\n\r\n", Ok(Some(("a", 19))));
         check("3\r\nab", Ok(None));
         check("0\r\n", Ok(None));
@@ -314,6 +342,13 @@ mod tests {
             "3;\r\nabc\r\n",
             "3;=\r\nabc\r\n",
             "3;a=\r\nabc\r\n",
+            "3;a=b=c\r\nabc\r\n",
+            "3;\"a\"\r\nabc\r\n",
+            "3;a=b\"c\"\r\nabc\r\n",
+            "3;a \r\nabc\r\n",
+            "3;a=b \r\nabc\r\n",
+            "3\t\r\nabc\r\n",
+            "3 3;a\r\nabc\r\n",
             "3;a=\"b\r\nabc\r\n",
             "3;a b\r\nabc\r\n",
             "3;a\nabc\r\n",
@@ -351,5 +386,8 @@ mod tests {
         assert_eq!(end, Chunk::End { consumed: 25 });
         let trailers = decoder.trailers().unwrap().unwrap();
         assert_eq!(trailers.get_all("x-sum").iter().count(), 2);
+        let mut decoder = ChunkedDecoder::new();
+        decoder.decode(b"0\r\nContent-Type: a/b\r\n\r\n").unwrap();
+        assert_eq!(decoder.trailers().unwrap(), None);
     }
 }

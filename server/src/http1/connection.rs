@@ -15,19 +15,20 @@
 
 use std::future::Future;
 use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::StatusCode;
 use sidecore_runtime::executor::{self, Deadline};
 use sidecore_runtime::net::TcpStream;
 
-use super::encode::{self, BodyLength, HeadContext};
-use super::exchange::{Exchange, Progress, Stage, Started};
-use super::head::{Framing, HEADER_COUNT_CAP, Parsed, Version, next_head};
+use super::encode::{self, BodyLength, Content, HeadContext};
+use super::exchange::{Exchange, Progress, Stage};
+use super::head::{Framing, HEADER_COUNT_CAP, Parsed, RequestHead, Version, check_end, next_head};
 use super::reject::Reject;
 use super::serving::Place;
+use super::started::Started;
 use crate::service::{App, Plain};
 
 /// Requests answered before other connections get their turn.
@@ -170,9 +171,8 @@ impl<A: App> Connection<A> {
     }
 
     fn end_of_requests(&mut self) -> Step {
-        let rest = self.io.rest();
-        if !rest.is_empty() && rest != b"\r\n" {
-            return self.refuse(Reject::bad("the request ended within its head"));
+        if let Err(reject) = check_end(self.io.rest()) {
+            return self.refuse(reject);
         }
         self.state = State::Flush;
         Step::Again
@@ -192,8 +192,11 @@ impl<A: App> Connection<A> {
             head.keep_alive && self.served < serving.requests_max && !serving.is_draining();
         let size = head.size_bytes;
         if head.framing == Framing::None
-            && let Some(plain) = serving.app.direct(&head)
+            && let Some(plain) = direct(&serving.app, &head)?
         {
+            if !encode::is_final(plain.status) {
+                return Err(encode::not_final(plain.status));
+            }
             let date = serving.date.at(executor::unix_seconds());
             let (version, head_only) = (head.version, head.method == "HEAD");
             self.io.answer(&plain, version, head_only, keep_alive, &date);
@@ -229,6 +232,10 @@ impl<A: App> Connection<A> {
                 Step::Again
             }
             Progress::Refused(reject) => self.refuse(reject),
+            Progress::CutOff => {
+                self.state = State::Flush;
+                Step::Again
+            }
             Progress::Broken => Step::Close,
         }
     }
@@ -271,8 +278,13 @@ impl<A: App> Connection<A> {
             content_type: "text/plain",
             body: bytes::Bytes::from_static(reject.reason().as_bytes()),
         };
+        // RFC 9110 §9.3.2: no answer to HEAD has content, a refusal neither.
+        let head_only = match &self.state {
+            State::Exchange(exchange) => exchange.is_head_request(),
+            _ => self.io.rest().trim_ascii_start().starts_with(b"HEAD "),
+        };
         let date = self.place.serving().date.at(executor::unix_seconds());
-        self.io.answer(&plain, Version::Http11, false, false, &date);
+        self.io.answer(&plain, Version::Http11, head_only, false, &date);
         self.state = State::Flush;
         Step::Again
     }
@@ -364,6 +376,11 @@ impl<A: App> Future for Connection<A> {
     }
 }
 
+/// Asks for a direct answer; a panic costs this request its answer, no more.
+fn direct<A: App>(app: &A, head: &RequestHead<'_>) -> Result<Option<Plain>, Reject> {
+    catch_unwind(AssertUnwindSafe(|| app.direct(head))).map_err(|_| Reject::handler_failed())
+}
+
 // Nothing in a connection is pinned in place: futures and bodies are boxed.
 impl<A: App> Unpin for Connection<A> {}
 
@@ -421,9 +438,10 @@ impl Io {
         keep_alive: bool,
         date: &[u8; super::date::DATE_BYTES],
     ) {
-        let length = match plain.status {
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => BodyLength::None,
-            _ => BodyLength::Known(plain.body.len() as u64),
+        let length = match encode::content_of(plain.status) {
+            Content::Allowed => BodyLength::Known(plain.body.len() as u64),
+            Content::Empty => BodyLength::Known(0),
+            Content::Absent | Content::LengthOnly => BodyLength::None,
         };
         let context = HeadContext { version, keep_alive, length, date };
         let (status, content_type, body) = (plain.status, plain.content_type, &plain.body);

@@ -6,8 +6,10 @@
 
 use http::{HeaderMap, StatusCode, header};
 
+use super::chunked::is_forbidden_trailer;
 use super::date::DATE_BYTES;
 use super::head::Version;
+use super::reject::Reject;
 
 /// How the end of a response's body is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,40 @@ pub(crate) enum BodyLength {
     Chunked,
     /// By the end of the connection: to a 1.0 client, of a length not known.
     UntilClose,
+}
+
+/// What a status allows a final response to contain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Allowed,
+    /// RFC 9110 §15.3.6: 205 has none, and says so by its framing.
+    Empty,
+    /// RFC 9110 §8.6: 204 has none, and no field that speaks of its length.
+    Absent,
+    /// RFC 9110 §15.4.5: 304 has none, but may tell the length that a 200 would have had.
+    LengthOnly,
+}
+
+/// See [`Content`].
+pub(crate) fn content_of(status: StatusCode) -> Content {
+    match status {
+        StatusCode::NO_CONTENT => Content::Absent,
+        StatusCode::RESET_CONTENT => Content::Empty,
+        StatusCode::NOT_MODIFIED => Content::LengthOnly,
+        _ => Content::Allowed,
+    }
+}
+
+/// RFC 9110 §15.2: a 1xx response is interim, so a client would take the next request's answer for
+/// this one's; §15: a status above 599 is none.
+pub(crate) fn is_final(status: StatusCode) -> bool {
+    (200..600).contains(&status.as_u16())
+}
+
+/// Reports an application that answers with such a status; its request gets 500.
+pub(crate) fn not_final(status: StatusCode) -> Reject {
+    eprintln!("sidecore: a handler answered with {}, which ends no request", status.as_str());
+    Reject::handler_failed()
 }
 
 /// What the connection adds to a response's head.
@@ -39,17 +75,20 @@ pub(crate) fn encode_head(
     context: &HeadContext<'_>,
 ) {
     encode_status_line(out, status);
+    let mut upgrade = false;
     for (name, value) in fields {
         if is_ours(name) {
             continue;
         }
+        upgrade |= name == header::UPGRADE;
         // A `HeaderValue` has no CR, LF or NUL: http's types refuse them.
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    encode_framing(out, context);
+    encode_framing(out, context.length);
+    encode_connection(out, context, upgrade);
     if !fields.contains_key(header::DATE) {
         encode_date(out, context.date);
     }
@@ -67,15 +106,16 @@ pub(crate) fn encode_plain(
 ) {
     out.reserve(192 + body.len());
     encode_status_line(out, status);
-    encode_framing(out, context);
-    if !content_type.is_empty() {
+    encode_framing(out, context.length);
+    encode_connection(out, context, false);
+    if !content_type.is_empty() && is_field_value(content_type) {
         out.extend_from_slice(b"Content-Type: ");
         out.extend_from_slice(content_type.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
     encode_date(out, context.date);
     out.extend_from_slice(b"\r\n");
-    if !head_only {
+    if !head_only && matches!(context.length, BodyLength::Known(length) if length > 0) {
         out.extend_from_slice(body);
     }
 }
@@ -93,10 +133,13 @@ pub(crate) fn encode_chunk_size(out: &mut Vec<u8>, size: usize) {
 /// What follows a chunk's data.
 pub(crate) const CHUNK_END: &[u8] = b"\r\n";
 
-/// Appends the last chunk and the trailers (§7.1).
+/// Appends the last chunk and the trailers (§7.1), without those that may be none.
 pub(crate) fn encode_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
-    for (name, value) in trailers.into_iter().flatten().filter(|(name, _)| !is_ours(name)) {
+    for (name, value) in trailers.into_iter().flatten() {
+        if is_forbidden_trailer(name.as_str()) {
+            continue;
+        }
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");
         out.extend_from_slice(value.as_bytes());
@@ -129,8 +172,8 @@ fn encode_status_line(out: &mut Vec<u8>, status: StatusCode) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn encode_framing(out: &mut Vec<u8>, context: &HeadContext<'_>) {
-    match context.length {
+fn encode_framing(out: &mut Vec<u8>, length: BodyLength) {
+    match length {
         BodyLength::None | BodyLength::UntilClose => {}
         BodyLength::Known(length) => {
             out.extend_from_slice(b"Content-Length: ");
@@ -139,12 +182,24 @@ fn encode_framing(out: &mut Vec<u8>, context: &HeadContext<'_>) {
         }
         BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
-    match (context.keep_alive, context.version) {
-        (true, Version::Http11) => {}
-        // §9.3: a 1.0 client has to be told.
-        (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-        (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
-    }
+}
+
+/// RFC 9110 §7.8: who sends Upgrade names it in Connection too.
+fn encode_connection(out: &mut Vec<u8>, context: &HeadContext<'_>, upgrade: bool) {
+    let field: &[u8] = match (context.keep_alive, context.version, upgrade) {
+        (true, Version::Http11, false) => return,
+        (true, Version::Http11, true) => b"Connection: upgrade\r\n",
+        // §9.3: a 1.0 client has to be told; it knows no Upgrade.
+        (true, Version::Http10, _) => b"Connection: keep-alive\r\n",
+        (false, _, false) => b"Connection: close\r\n",
+        (false, _, true) => b"Connection: close, upgrade\r\n",
+    };
+    out.extend_from_slice(field);
+}
+
+/// RFC 9110 §5.5: CR, LF and NUL would end a field's line, for some readers at least.
+fn is_field_value(text: &str) -> bool {
+    text.bytes().all(|byte| byte >= b' ' && byte != 0x7f)
 }
 
 fn encode_date(out: &mut Vec<u8>, date: &[u8; DATE_BYTES]) {
@@ -199,13 +254,27 @@ mod tests {
     fn the_connection_field_follows_version_and_wish() {
         let check = |version, keep_alive, expected: &str| {
             let mut out = Vec::new();
-            encode_framing(&mut out, &context(BodyLength::None, version, keep_alive));
+            encode_connection(&mut out, &context(BodyLength::None, version, keep_alive), false);
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         };
         check(Version::Http11, true, "");
         check(Version::Http11, false, "Connection: close\r\n");
         check(Version::Http10, true, "Connection: keep-alive\r\n");
         check(Version::Http10, false, "Connection: close\r\n");
+    }
+
+    #[test]
+    fn a_plain_answer_is_one_message_whatever_its_parts() {
+        let encode = |status, content_type, length| {
+            let mut out = Vec::new();
+            let context = context(length, Version::Http11, true);
+            encode_plain(&mut out, status, content_type, b"body", false, &context);
+            String::from_utf8(out).unwrap()
+        };
+        let plain = encode(StatusCode::OK, "a/b\r\nX: y", BodyLength::Known(4));
+        assert!(!plain.contains("X: y") && plain.ends_with("\r\n\r\nbody"), "{plain}");
+        let plain = encode(StatusCode::NO_CONTENT, "", BodyLength::None);
+        assert!(plain.ends_with("GMT\r\n\r\n"), "{plain}");
     }
 
     #[test]

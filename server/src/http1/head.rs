@@ -4,13 +4,14 @@
 
 use std::mem::MaybeUninit;
 
+use super::head_scan::{
+    blank_lines, first_fault, has_bare_lf, is_blank, is_complete, is_long_method,
+};
 use super::reject::Reject;
 use super::target::{Target, is_host};
 
 /// Field slots on the stack; `header_count_max` cannot be set above it.
 pub const HEADER_COUNT_CAP: usize = 256;
-/// Blank lines taken before a request line (§2.2 allows some; old clients send one after a body).
-const BLANK_LINES_MAX: usize = 2;
 
 /// What a head may measure.
 #[derive(Clone, Copy, Debug)]
@@ -89,32 +90,25 @@ pub fn next_head<'a>(
     if !input.ends_with(b"\r\n\r\n") && !is_complete(input, scanned, limits)? {
         return Ok(Parsed::Incomplete);
     }
-    match parse(input, slots, limits)? {
-        Parsed::Complete(head) => Ok(Parsed::Complete(head)),
-        // A trailing blank line alone, or blank lines before a head.
-        Parsed::Incomplete => is_complete(input, scanned, limits).map(|_| Parsed::Incomplete),
+    match parse(input, slots, limits) {
+        Ok(Parsed::Complete(head)) => Ok(Parsed::Complete(head)),
+        // The end was not looked for: blank lines before a head may look like one.
+        Ok(Parsed::Incomplete) => match is_complete(input, scanned, limits)? {
+            true => Err(Reject::bad("the head ends early")),
+            false => Ok(Parsed::Incomplete),
+        },
+        // What shows earlier in the head goes first, so that its split changes no verdict.
+        Err(reject) => Err(first_fault(input, limits).unwrap_or(reject)),
     }
 }
 
-/// Looks for the blank line that ends a head, at each byte once, so that a head which comes byte
-/// by byte costs no more than one that comes at once; refuses what cannot become a head.
-fn is_complete(input: &[u8], scanned: &mut usize, limits: &HeadLimits) -> Result<bool, Reject> {
-    let start = blank_lines(input)?;
-    let from = scanned.saturating_sub(3).max(start);
-    *scanned = input.len();
-    if input[from..].windows(4).any(|window| window == b"\r\n\r\n") {
-        return Ok(true);
+/// What the end of the peer's bytes means to a head that is not complete.
+pub(crate) fn check_end(rest: &[u8]) -> Result<(), Reject> {
+    // RFC 9112 §8: an incomplete request is no request.
+    match is_blank(rest) {
+        true => Ok(()),
+        false => Err(Reject::bad("the request ended within its head")),
     }
-    // §2.2: a bare LF may be taken for a line end; it is refused, since others do not agree. Here
-    // already, or a head with LF alone would wait for its end until the time-out.
-    if input[from..].windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r') {
-        return Err(Reject::bad("lines end with CRLF"));
-    }
-    if input.len() - start > limits.size_max_bytes {
-        return Err(too_large(&input[start..], limits));
-    }
-    check_unfinished_line(&input[start..], limits)?;
-    Ok(false)
 }
 
 fn parse<'a>(
@@ -127,19 +121,24 @@ fn parse<'a>(
     let count = slots.len().min(limits.header_count_max);
     let parsed = httparse::ParserConfig::default()
         .parse_request_with_uninit_headers(&mut request, &input[start..], &mut slots[..count])
-        .map_err(map_error)?;
+        .map_err(|error| map_error(error, &input[start..]))?;
     let httparse::Status::Complete(size) = parsed else { return Ok(Parsed::Incomplete) };
     let (Some(method), Some(target), Some(version)) =
         (request.method, request.path, request.version)
     else {
         return Err(Reject::bad("the request line is incomplete"));
     };
-    refuse_bare_lf(&input[start..start + size])?;
+    if has_bare_lf(&input[start..start + size]) {
+        return Err(Reject::bad("lines end with CRLF"));
+    }
+    if is_long_method(method) {
+        return Err(Reject::not_implemented("no such method"));
+    }
     if target.len() > limits.target_length_max_bytes {
         return Err(Reject::target_too_long());
     }
     if size > limits.size_max_bytes {
-        return Err(too_large(&input[start..start + size], limits));
+        return Err(Reject::head_too_large("the head is larger than this server takes"));
     }
     check(method, target, version, request.headers, start + size).map(Parsed::Complete)
 }
@@ -158,13 +157,14 @@ fn check<'a>(
     for field in fields {
         seen.take(field)?;
     }
+    seen.check_conflicts(version)?;
     seen.check_host(version)?;
     Ok(RequestHead {
         method,
         target,
         version,
         fields,
-        framing: seen.framing(version)?,
+        framing: seen.framing()?,
         keep_alive: seen.keep_alive(version),
         // RFC 9110 §10.1.1: an expectation of a 1.0 client is ignored.
         expect_continue: seen.expect_continue && version == Version::Http11,
@@ -174,8 +174,8 @@ fn check<'a>(
 
 /// The fields that decide framing and the connection.
 #[derive(Default)]
-struct Seen<'a> {
-    host: Option<&'a [u8]>,
+pub(super) struct Seen {
+    host: bool,
     length: Option<u64>,
     transfer_encoding: bool,
     chunked_last: bool,
@@ -184,8 +184,8 @@ struct Seen<'a> {
     expect_continue: bool,
 }
 
-impl<'a> Seen<'a> {
-    fn take(&mut self, field: &httparse::Header<'a>) -> Result<(), Reject> {
+impl Seen {
+    pub(super) fn take(&mut self, field: &httparse::Header<'_>) -> Result<(), Reject> {
         let (name, value) = (field.name, field.value);
         // By length first: few of a head's fields are of interest here.
         match name.len() {
@@ -200,13 +200,16 @@ impl<'a> Seen<'a> {
             }
             14 if name.eq_ignore_ascii_case("content-length") => self.take_length(value),
             17 if name.eq_ignore_ascii_case("transfer-encoding") => self.take_coding(value),
+            14 | 17 if is_framing_in_disguise(name) => {
+                Err(Reject::bad("a field's name is that of a framing field but for its hyphen"))
+            }
             _ => Ok(()),
         }
     }
 
     /// §3.2: a request with more than one Host, or an invalid one, gets 400.
-    fn take_host(&mut self, value: &'a [u8]) -> Result<(), Reject> {
-        if self.host.replace(value).is_some() {
+    fn take_host(&mut self, value: &[u8]) -> Result<(), Reject> {
+        if std::mem::replace(&mut self.host, true) {
             return Err(Reject::bad("there is more than one Host"));
         }
         match is_host(value) {
@@ -215,11 +218,15 @@ impl<'a> Seen<'a> {
         }
     }
 
+    /// RFC 9110 §10.1.1: a list (of one, as a rule); a member that is not met gets 417. Empty
+    /// members do not count (§5.6.1.2).
     fn take_expect(&mut self, value: &[u8]) -> Result<(), Reject> {
-        if !value.eq_ignore_ascii_case(b"100-continue") {
-            return Err(Reject::expectation());
+        for member in tokens(value).filter(|member| !member.is_empty()) {
+            if !member.eq_ignore_ascii_case(b"100-continue") {
+                return Err(Reject::expectation());
+            }
+            self.expect_continue = true;
         }
-        self.expect_continue = true;
         Ok(())
     }
 
@@ -256,7 +263,8 @@ impl<'a> Seen<'a> {
         Ok(())
     }
 
-    fn framing(&self, version: Version) -> Result<Framing, Reject> {
+    /// What no further field can put right.
+    pub(super) fn check_conflicts(&self, version: Version) -> Result<(), Reject> {
         match (self.transfer_encoding, self.length) {
             // §6.1: a server may refuse both together, and should where smuggling is a risk.
             (true, Some(_)) => {
@@ -266,11 +274,17 @@ impl<'a> Seen<'a> {
             (true, None) if version == Version::Http10 => {
                 Err(Reject::bad("HTTP/1.0 has no Transfer-Encoding"))
             }
+            _ => Ok(()),
+        }
+    }
+
+    fn framing(&self) -> Result<Framing, Reject> {
+        match (self.transfer_encoding, self.length) {
             // §6.3: not chunked at the end: the length cannot be found.
-            (true, None) if !self.chunked_last => {
+            (true, _) if !self.chunked_last => {
                 Err(Reject::bad("the last transfer coding is not chunked"))
             }
-            (true, None) => Ok(Framing::Chunked),
+            (true, _) => Ok(Framing::Chunked),
             (false, Some(0)) | (false, None) => Ok(Framing::None),
             (false, Some(length)) => Ok(Framing::Length(length)),
         }
@@ -278,7 +292,7 @@ impl<'a> Seen<'a> {
 
     /// §3.2: a 1.1 request without Host gets 400.
     fn check_host(&self, version: Version) -> Result<(), Reject> {
-        match version == Version::Http11 && self.host.is_none() {
+        match version == Version::Http11 && !self.host {
             true => Err(Reject::bad("HTTP/1.1 requires Host")),
             false => Ok(()),
         }
@@ -295,70 +309,20 @@ pub(crate) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }
 
-/// Bytes of blank lines before the request line.
-fn blank_lines(input: &[u8]) -> Result<usize, Reject> {
-    let mut start = 0;
-    while input[start..].starts_with(b"\r\n") {
-        start += 2;
-        if start > 2 * BLANK_LINES_MAX {
-            return Err(Reject::bad("blank lines instead of a request"));
-        }
-    }
-    match input[start..].first() {
-        Some(b'\n') => Err(Reject::bad("lines end with CRLF")),
-        _ => Ok(start),
+/// `Content_Length`: a token like any other, which CGI and its heirs take for the real one, so that
+/// what stands behind this server would see another message than it does.
+fn is_framing_in_disguise(name: &str) -> bool {
+    name.contains('_') && {
+        let name = name.replace('_', "-");
+        name.eq_ignore_ascii_case("content-length")
+            || name.eq_ignore_ascii_case("transfer-encoding")
     }
 }
 
-/// A first line that cannot become a request line is refused before the head is complete, and a
-/// target that is too long before the head's limit is.
-fn check_unfinished_line(head: &[u8], limits: &HeadLimits) -> Result<(), Reject> {
-    let method_max = 32;
-    let method = head.iter().take(method_max + 1).position(|&byte| byte == b' ');
-    let valid = |byte: &u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(byte);
-    let token = &head[..method.unwrap_or(head.len().min(method_max))];
-    let half_blank_line = head == b"\r";
-    if !half_blank_line && !token.iter().all(valid) {
-        return Err(Reject::bad("the method is no token"));
-    }
-    match method {
-        None if head.len() > method_max => Err(Reject::not_implemented("no such method")),
-        // The target, a space and the version may follow the method.
-        Some(end)
-            if head.len() - end > limits.target_length_max_bytes + 12
-                && !head[..limits.target_length_max_bytes + end + 12].contains(&b'\n') =>
-        {
-            Err(Reject::target_too_long())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// What made a head too large: its target, or its fields.
-fn too_large(head: &[u8], limits: &HeadLimits) -> Reject {
-    let line = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
-    match line > limits.target_length_max_bytes + 40 {
-        true => Reject::target_too_long(),
-        false => Reject::head_too_large("the head is larger than this server takes"),
-    }
-}
-
-/// Every LF has its CR (httparse takes a bare one for a line end, and rejects a bare CR).
-fn refuse_bare_lf(head: &[u8]) -> Result<(), Reject> {
-    let mut from = 0;
-    while let Some(at) = head[from..].iter().position(|&byte| byte == b'\n') {
-        let at = from + at;
-        if at == 0 || head[at - 1] != b'\r' {
-            return Err(Reject::bad("lines end with CRLF"));
-        }
-        from = at + 1;
-    }
-    Ok(())
-}
-
-fn map_error(error: httparse::Error) -> Reject {
+pub(super) fn map_error(error: httparse::Error, head: &[u8]) -> Reject {
     match error {
-        httparse::Error::Version => Reject::version(),
+        httparse::Error::Version if names_a_version(head) => Reject::version(),
+        httparse::Error::Version => Reject::bad("the request line is no request line"),
         httparse::Error::TooManyHeaders => {
             Reject::head_too_large("there are more fields than this server takes")
         }
@@ -369,6 +333,19 @@ fn map_error(error: httparse::Error) -> Reject {
             Reject::bad("the request line is no request line")
         }
     }
+}
+
+/// RFC 9112 §2.3: whether a request line ends in a version, if one that is not spoken here. Any
+/// other line is malformed (§3), for instance one with a space in its target.
+fn names_a_version(head: &[u8]) -> bool {
+    let line = head.split(|&byte| byte == b'\r').next().unwrap_or(head);
+    let mut words = line.split(|&byte| byte == b' ').skip(2);
+    let version = words.next().and_then(|word| word.strip_prefix(b"HTTP/"));
+    let digits = |version: &[u8]| match version {
+        [major, b'.', minor] => major.is_ascii_digit() && minor.is_ascii_digit(),
+        _ => false,
+    };
+    version.is_some_and(digits) && words.next().is_none()
 }
 
 #[cfg(test)]

@@ -1,15 +1,22 @@
 //! HTTP/1.1 (RFC 9112): a codec that knows bytes, a connection that knows time.
 //!
-//! Bytes in: `head` (with `target`), `chunked`; bytes out: `encode`, `date`. None of them does
-//! I/O. `connection` is the state machine over a socket, `exchange` one request of it, `serving`
-//! what the connections of an executor share.
+//! Bytes in: `head` (with `head_scan`, `head_lines` and `target`), `body_decoder` (with `chunked`), and
+//! `request_decoder` over both; bytes out: `encode`, `date`. None of them does I/O. `connection` is
+//! the state machine over a socket, `exchange` one request of it (`started` its head as `http`
+//! types, `sending` the body of its response), `serving` what the connections of an executor share.
 
+pub(crate) mod body_decoder;
 pub(crate) mod chunked;
 pub(crate) mod connection;
 pub(crate) mod date;
 pub(crate) mod encode;
 pub(crate) mod exchange;
 pub(crate) mod head;
+mod head_lines;
+mod head_scan;
 pub(crate) mod reject;
+pub(crate) mod request_decoder;
+mod sending;
 pub(crate) mod serving;
+mod started;
 pub(crate) mod target;

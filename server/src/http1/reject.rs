@@ -40,6 +40,11 @@ impl Reject {
         Reject::new(StatusCode::EXPECTATION_FAILED, "the only expectation met is 100-continue")
     }
 
+    /// 421: the request is for an origin that this connection cannot speak for.
+    pub(crate) const fn misdirected() -> Self {
+        Reject::new(StatusCode::MISDIRECTED_REQUEST, "https is not served on this connection")
+    }
+
     /// 431: the head is larger than allowed, or has more fields.
     pub(crate) const fn head_too_large(reason: &'static str) -> Self {
         Reject::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason)

@@ -25,7 +25,11 @@ impl<'a> Target<'a> {
         if bytes == b"*" {
             return match method {
                 "OPTIONS" => Ok(Target::Asterisk),
-                _ => Err(Reject::bad("the target `*` is for OPTIONS only")),
+                "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "CONNECT" | "TRACE" | "PATCH" => {
+                    Err(Reject::bad("the target `*` is for OPTIONS only"))
+                }
+                // Other protocols' methods, such as M-SEARCH, may use it; none is served here.
+                _ => Err(Reject::not_implemented("the target `*` is served for OPTIONS only")),
             };
         }
         if method == "CONNECT" {
@@ -39,8 +43,13 @@ impl<'a> Target<'a> {
             check_path_and_query(bytes)?;
             return Ok(Target::Origin(target));
         }
-        let after_scheme = strip_http_scheme(target)
-            .ok_or(Reject::bad("the target is neither a path nor an http URI"))?;
+        let Some((scheme, after_scheme)) = split_scheme(target) else {
+            return Err(Reject::bad("the target is neither a path nor an http URI"));
+        };
+        // RFC 9110 §7.4: an https resource is not served on a connection that is not secured.
+        if scheme.eq_ignore_ascii_case("https") {
+            return Err(Reject::misdirected());
+        }
         let end = after_scheme.find(['/', '?']).unwrap_or(after_scheme.len());
         let (authority, path_and_query) = after_scheme.split_at(end);
         if authority.is_empty() || !is_host(authority.as_bytes()) {
@@ -52,7 +61,8 @@ impl<'a> Target<'a> {
         Ok(Target::Absolute { authority, path_and_query })
     }
 
-    /// What a router matches: the path with its query.
+    /// What a router matches: the path with its query. Of an absolute target without a path it is
+    /// the query alone.
     pub fn path_and_query(&self) -> &'a str {
         match self {
             Target::Origin(target) => target,
@@ -62,25 +72,38 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// The authority of an absolute target, which takes the place of Host.
+    pub fn authority(&self) -> Option<&'a str> {
+        match self {
+            Target::Absolute { authority, .. } => Some(authority),
+            Target::Origin(_) | Target::Asterisk => None,
+        }
+    }
+
     /// The path alone.
     pub fn path(&self) -> &'a str {
         let all = self.path_and_query();
-        all.find('?').map_or(all, |at| &all[..at])
+        match all.find('?') {
+            // RFC 9110 §4.2.3: an empty path is the same as `/`.
+            Some(0) => "/",
+            Some(at) => &all[..at],
+            None => all,
+        }
     }
 }
 
-fn strip_http_scheme(target: &str) -> Option<&str> {
-    ["http://", "https://"].into_iter().find_map(|scheme| {
-        let (start, rest) = target.split_at_checked(scheme.len())?;
-        start.eq_ignore_ascii_case(scheme).then_some(rest)
-    })
+/// The scheme of an http or https URI, and what follows its `//` (RFC 9110 §4.2).
+fn split_scheme(target: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = target.split_once("://")?;
+    let known = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    known.then_some((scheme, rest))
 }
 
 /// `pchar`, `/`, `?` (RFC 3986 §3.3, §3.4), and `%` only before two hexadecimal digits.
 ///
 /// Outside are `#` (a fragment is never sent, §3.2), controls, space, `"<>\^`{|}` and bytes above
-/// 127, on which servers and caches disagree. `[` and `]` are let through in a query: browsers
-/// send them there.
+/// 127, on which servers and caches disagree. In a query what the URL Standard of browsers leaves
+/// unencoded is let through. `%00` in a path is refused: it ends a file's name for some.
 fn check_path_and_query(bytes: &[u8]) -> Result<(), Reject> {
     let mut in_query = false;
     let mut at = 0;
@@ -92,9 +115,12 @@ fn check_path_and_query(bytes: &[u8]) -> Result<(), Reject> {
                 if digits.len() != 2 || !digits.iter().all(u8::is_ascii_hexdigit) {
                     return Err(Reject::bad("a `%` in the target is not followed by two digits"));
                 }
+                if digits == b"00" && !in_query {
+                    return Err(Reject::bad("the path has an encoded NUL"));
+                }
                 at += 2;
             }
-            b'[' | b']' if in_query => {}
+            b'[' | b']' | b'{' | b'}' | b'|' | b'\\' | b'^' | b'`' if in_query => {}
             _ if is_pchar_or_slash(byte) => {}
             _ => return Err(Reject::bad("the target has a character that must be encoded")),
         }
@@ -109,30 +135,43 @@ fn is_pchar_or_slash(byte: u8) -> bool {
 
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2): a name, an IPv4 address or `[IPv6]`.
 ///
-/// An empty value is legal in a Host field: the target has no authority then.
+/// An empty value is legal in a Host field: the target has no authority then (RFC 9112 §3.2).
 pub(crate) fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value.first() {
-        Some(b'[') => {
-            let Some(end) = value.iter().position(|&byte| byte == b']') else { return false };
-            let inside = &value[1..end];
-            let plain = |b: &u8| b.is_ascii_hexdigit() || *b == b':' || *b == b'.';
-            if inside.len() < 2 || !inside.contains(&b':') || !inside.iter().all(plain) {
-                return false;
-            }
-            (&b"x"[..], &value[end + 1..])
+    let (host_is_valid, port) = match value {
+        [b'[', rest @ ..] => {
+            let Some(end) = rest.iter().position(|&byte| byte == b']') else { return false };
+            (is_ipv6(&rest[..end]), &rest[end + 1..])
         }
         _ => {
             let colon = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
-            value.split_at(colon)
+            let (name, port) = value.split_at(colon);
+            (is_name(name) && (!name.is_empty() || port.is_empty()), port)
         }
     };
-    let name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
-    let port_is_number = match port {
-        [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+    host_is_valid && is_port(port)
+}
+
+fn is_ipv6(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
+/// `reg-name` (RFC 3986 §3.2.2) without the comma, which would be two hosts in one field. A `%` is
+/// refused too: servers and caches do not agree on what it decodes to.
+fn is_name(bytes: &[u8]) -> bool {
+    let valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte);
+    bytes.iter().all(valid)
+}
+
+/// Nothing, or a colon and digits, which may be none (RFC 3986 §3.2.3), of a TCP port.
+fn is_port(bytes: &[u8]) -> bool {
+    match bytes {
+        [] | [b':'] => true,
+        [b':', digits @ ..] => {
+            let number = std::str::from_utf8(digits).ok().and_then(|text| text.parse::<u16>().ok());
+            digits.iter().all(u8::is_ascii_digit) && number.is_some()
+        }
         _ => false,
-    };
-    host.iter().all(name) && port_is_number && (!host.is_empty() || port.is_empty())
+    }
 }
 
 #[cfg(test)]
@@ -150,12 +189,17 @@ mod tests {
             ("/a/b?c=d?e/", Some("/a/b")),
             ("/%41%7e", Some("/%41%7e")),
             ("/a?x[]=1", Some("/a")),
+            ("/a?b=|{}\\^`", Some("/a")),
+            ("/a?%00", Some("/a")),
             ("http://h", Some("/")),
             ("HTTP://h:80/p?q", Some("/p")),
             ("http://[::1]:8080/p", Some("/p")),
             ("/a[b", None),
             ("/a#b", None),
             ("/%4", None),
+            ("/a%00", None),
+            ("/a?b=\"c\"", None),
+            ("/a?b#c", None),
             ("/%zz", None),
             ("/\u{e9}", None),
             ("/<", None),
@@ -168,6 +212,8 @@ mod tests {
             ("http:///p", None),
             ("http://u@h/", None),
             ("ftp://h/", None),
+            ("https://h/", None),
+            ("http://h?q", Some("/")),
         ] {
             check("GET", target, path);
         }
@@ -182,8 +228,22 @@ mod tests {
             assert!(is_host(good.as_bytes()), "{good}");
         }
         for bad in [
-            ":80", "a b", "a,b", "u@h", "h/p", "h:8a", "h:123456", "[::1", "[]", "[x]:1", "[::1]x",
-            "h:1:2", "\u{e9}",
+            ":80",
+            "a b",
+            "a,b",
+            "u@h",
+            "h/p",
+            "h:8a",
+            "h:65536",
+            "h:+1",
+            "[::1",
+            "[]",
+            "[x]:1",
+            "[::1]x",
+            "[1::2::3]",
+            "h:1:2",
+            "h%41",
+            "\u{e9}",
         ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }

@@ -88,6 +88,8 @@ impl App {
         let (method, path) = (request.method(), request.uri().path());
         let allow = match path {
             "/" => "GET, HEAD, OPTIONS, POST",
+            // RFC 9110 §9.3.7: the server as a whole.
+            "*" => "OPTIONS",
             "/stats" => "GET, HEAD",
             "/tasks" | "/tasks/run" | "/tasks/wait" => "POST",
             path if path.starts_with("/tasks/") => "GET, HEAD, DELETE",

@@ -1,0 +1,84 @@
+//! A head as `http` types, which outlive the input that it was parsed from.
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+
+use super::body_decoder::BodyDecoder;
+use super::head::{Framing, RequestHead, Version};
+use super::reject::Reject;
+use super::target::Target;
+
+/// What of a head is needed to serve its request.
+pub(super) struct Started {
+    pub(super) request: Request<()>,
+    pub(super) version: Version,
+    pub(super) framing: Framing,
+    pub(super) body: BodyDecoder,
+    pub(super) keep_alive: bool,
+    pub(super) expect_continue: bool,
+}
+
+impl Started {
+    /// Builds the `http` types; refuses what is too large before any of it is read.
+    pub(super) fn new(
+        head: &RequestHead<'_>,
+        keep_alive: bool,
+        body_size_max: u64,
+    ) -> Result<Self, Reject> {
+        let body = BodyDecoder::new(head.framing, body_size_max)?;
+        let mut request = Request::new(());
+        *request.method_mut() = Method::from_bytes(head.method.as_bytes())
+            .map_err(|_| Reject::bad("the method is no token"))?;
+        *request.uri_mut() = build_uri(&head.target)?;
+        *request.version_mut() = match head.version {
+            Version::Http10 => http::Version::HTTP_10,
+            Version::Http11 => http::Version::HTTP_11,
+        };
+        *request.headers_mut() = build_fields(head)?;
+        Ok(Started {
+            request,
+            version: head.version,
+            framing: head.framing,
+            body,
+            keep_alive,
+            expect_continue: head.expect_continue,
+        })
+    }
+}
+
+fn build_uri(target: &Target<'_>) -> Result<Uri, Reject> {
+    let invalid = Reject::bad("the target is no URI");
+    match target {
+        Target::Absolute { authority, .. } => Uri::builder()
+            .scheme("http")
+            .authority(*authority)
+            .path_and_query(target.path_and_query())
+            .build()
+            .map_err(|_| invalid),
+        _ => PathAndQuery::try_from(target.path_and_query()).map(Uri::from).map_err(|_| invalid),
+    }
+}
+
+/// Copies the fields once: their values share one allocation.
+fn build_fields(head: &RequestHead<'_>) -> Result<HeaderMap, Reject> {
+    let invalid = Reject::bad("a field is not valid");
+    let mut fields = HeaderMap::with_capacity(head.fields.len());
+    let mut values = Vec::with_capacity(head.fields.iter().map(|field| field.value.len()).sum());
+    head.fields.iter().for_each(|field| values.extend_from_slice(field.value));
+    let values = Bytes::from(values);
+    let mut at = 0;
+    for field in head.fields {
+        let value = values.slice(at..at + field.value.len());
+        at += field.value.len();
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| invalid)?;
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| invalid)?;
+        fields.append(name, value);
+    }
+    if let Some(authority) = head.target.authority() {
+        // §3.2.2: the authority of an absolute target takes the place of Host.
+        let host = HeaderValue::from_str(authority).map_err(|_| invalid)?;
+        fields.insert(http::header::HOST, host);
+    }
+    Ok(fields)
+}
