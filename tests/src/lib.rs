@@ -5,6 +5,7 @@ mod process;
 mod random;
 mod tasks;
 
+pub mod fuzz_targets;
 pub mod seed_scenario;
 pub mod wire;
 
