@@ -2,10 +2,12 @@
 
 mod client;
 mod process;
+mod scratch;
 mod tasks;
 
 pub mod seed_scenario;
 
 pub use client::{Answer, Client, get};
 pub use process::{Ended, ServerProcess, server_command, server_command_of};
+pub use scratch::Scratch;
 pub use tasks::{dispatch, wait_for};
