@@ -4,6 +4,8 @@
 //!
 //! A disk's fsync swings by a factor of ten on a shared machine: compare within one run.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
@@ -21,6 +23,7 @@ fn main() -> Result<(), Failure> {
     let parent = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let seconds: f64 = arguments.next().map_or(Ok(2.0), |text| text.parse())?;
     let directory = parent.join(format!("sidecore-journal-rate-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)?;
     let result = measure(&directory, Duration::from_secs_f64(seconds));
     std::fs::remove_dir_all(&directory)?;
     result
@@ -29,8 +32,8 @@ fn main() -> Result<(), Failure> {
 fn measure(directory: &Path, span: Duration) -> Result<(), Failure> {
     println!("payloads of {PAYLOAD_BYTES} bytes in {}", directory.display());
     println!(
-        "{:<28}{:>12}{:>16}{:>10}",
-        "in flight, or acks at once", "appends/s", "a commit", "acks/s"
+        "{:<8}{:>16}{:>12}{:>12}{:>22}{:>12}",
+        "group", "bare commits/s", "appends/s", "a commit", "opened again", "acks/s"
     );
     for group in GROUPS {
         let limits = JournalLimits {
@@ -40,29 +43,48 @@ fn measure(directory: &Path, span: Duration) -> Result<(), Failure> {
             pending_max: u64::MAX,
             ..JournalLimits::default()
         };
-        let (journal, _) = Journal::open(directory, &format!("rate-{group}"), limits)?;
+        let name = format!("rate-{group}");
+        let bare = bare_commits(&directory.join("bare"), group * PAYLOAD_BYTES, span)?;
+        let (journal, _) = Journal::open(directory, &name, limits)?;
         let start = Instant::now();
         let appended = append(&journal, group, span)?;
-        let rate = appended as f64 / start.elapsed().as_secs_f64();
+        let appends = appended as f64 / start.elapsed().as_secs_f64();
         let records = appended as f64 / journal.stats().commits as f64;
+        journal.close(DEADLINE)?;
+        let start = Instant::now();
+        let (journal, recovery) = Journal::open(directory, &name, limits)?;
+        let opened = format!("{} in {:.0?}", recovery.pending.len(), start.elapsed());
         let start = Instant::now();
         let acked = ack(&journal, group, appended, span);
         let acks = acked as f64 / start.elapsed().as_secs_f64();
-        println!("{group:<28}{rate:>12.0}{records:>16.1}{acks:>10.0}");
         journal.close(DEADLINE)?;
-        reopen(directory, group, limits)?;
+        println!("{group:<8}{bare:>16.0}{appends:>12.0}{records:>12.1}{opened:>22}{acks:>12.0}");
     }
     Ok(())
 }
 
-/// Keeps `group` appends in flight for a while; how many became durable.
+/// What the disk alone does: writes of a group's bytes to the end of a file, each with its fsync.
+fn bare_commits(file: &Path, bytes: usize, span: Duration) -> Result<f64, Failure> {
+    let mut file = File::create(file)?;
+    let group = vec![7; bytes];
+    let (start, mut commits) = (Instant::now(), 0);
+    while start.elapsed() < span / 2 {
+        file.write_all(&group)?;
+        file.sync_all()?;
+        commits += 1;
+    }
+    Ok(f64::from(commits) / start.elapsed().as_secs_f64())
+}
+
+/// Keeps two groups in flight for a while, one commits while the next gathers; how many became
+/// durable.
 fn append(journal: &Journal, group: usize, span: Duration) -> Result<u64, Failure> {
     let (sent, received) = channel();
     let end = Instant::now() + span;
-    for _ in 0..group {
+    let (mut durable, mut in_flight) = (0, 2 * group);
+    for _ in 0..in_flight {
         append_one(journal, &sent)?;
     }
-    let (mut durable, mut in_flight) = (0, group);
     while in_flight > 0 {
         received.recv()??;
         durable += 1;
@@ -99,11 +121,4 @@ fn ack(journal: &Journal, group: usize, appended: u64, span: Duration) -> u64 {
         acked = last;
     }
     acked
-}
-
-fn reopen(directory: &Path, group: usize, limits: JournalLimits) -> Result<(), Failure> {
-    let start = Instant::now();
-    let (journal, recovery) = Journal::open(directory, &format!("rate-{group}"), limits)?;
-    println!("    opened again in {:.0?}: {recovery}", start.elapsed());
-    Ok(journal.close(DEADLINE)?)
 }
