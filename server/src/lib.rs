@@ -24,13 +24,16 @@
 //! - [`server`](Server): placement, probes, start and end;
 //! - the HTTP/1.1 [`codec`] and the connection over it, on each executor's own ring;
 //! - [`App`]: any `tower::Service` over `http` types, and [`Direct`] answers before it;
-//! - [`Tasks`]: dispatch a job, or run one and await its output.
+//! - [`Tasks`]: dispatch a job, or run one and await its output;
+//! - [`journal`]: jobs that shall survive the process are on the disk first.
 
 #![forbid(unsafe_code)]
 
 pub mod config;
 
 pub mod codec;
+
+pub mod journal;
 
 mod body;
 mod error;

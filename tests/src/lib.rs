@@ -3,6 +3,7 @@
 mod client;
 mod process;
 mod random;
+mod scratch;
 mod tasks;
 
 pub mod fuzz_targets;
@@ -12,4 +13,5 @@ pub mod wire;
 pub use client::{Answer, Client, get};
 pub use process::{Ended, ServerProcess, server_command, server_command_of};
 pub use random::Random;
+pub use scratch::Scratch;
 pub use tasks::{dispatch, wait_for};

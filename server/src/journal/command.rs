@@ -1,0 +1,105 @@
+//! What the journal's thread is told.
+
+use std::fmt;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::SyncSender;
+use std::time::SystemTime;
+
+use super::error::JournalError;
+use super::record::{DeadLetter, Meta, Sequence};
+
+/// A word to the writer, in the order of the channel.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// A record to make durable.
+    Append(Append),
+    /// The settlements are no longer empty.
+    Settle,
+    /// A look at the dead letters.
+    DeadLetters { after: Sequence, max: usize, done: Done<Vec<DeadLetter>> },
+    /// Flush, close and reply.
+    Close { reply: SyncSender<Result<(), JournalError>> },
+}
+
+impl Command {
+    /// The payload of an append that the channel refused; its `done` is not called.
+    pub(super) fn into_refused_payload(self) -> Vec<u8> {
+        match self {
+            Command::Append(append) => {
+                append.done.forget();
+                append.payload
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A record to make durable.
+#[derive(Debug)]
+pub(super) struct Append {
+    pub(super) payload: Vec<u8>,
+    pub(super) meta: Meta,
+    pub(super) done: Done<Sequence>,
+}
+
+/// What became of a pending record.
+#[derive(Debug)]
+pub(super) struct Settlement {
+    pub(super) sequence: Sequence,
+    pub(super) verdict: Verdict,
+}
+
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Ack,
+    Retry { due_at: Option<SystemTime> },
+    Dead { reason: String, at: SystemTime },
+}
+
+type Callback<T> = Box<dyn FnOnce(Result<T, JournalError>) + Send>;
+
+/// A callback that is called exactly once: when dropped uncalled, with [`JournalError::closed`],
+/// so that what the channel still held when its writer ended is answered too.
+pub(super) struct Done<T>(Option<Callback<T>>);
+
+impl<T> Done<T> {
+    pub(super) fn new(callback: impl FnOnce(Result<T, JournalError>) + Send + 'static) -> Self {
+        Done(Some(Box::new(callback)))
+    }
+
+    pub(super) fn call(mut self, result: Result<T, JournalError>) {
+        self.call_once(result);
+    }
+
+    /// Drops it uncalled.
+    pub(super) fn forget(mut self) {
+        self.0 = None;
+    }
+
+    fn call_once(&mut self, result: Result<T, JournalError>) {
+        let Some(callback) = self.0.take() else { return };
+        // A panic of one callback must not keep the others, or the journal, from going on.
+        if catch_unwind(AssertUnwindSafe(|| callback(result))).is_err() {
+            say("a journal's callback panicked");
+        }
+    }
+}
+
+impl<T> Drop for Done<T> {
+    fn drop(&mut self) {
+        self.call_once(Err(JournalError::closed()));
+    }
+}
+
+impl<T> fmt::Debug for Done<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Done")
+    }
+}
+
+/// A line on standard error. `eprintln!` would panic where that is a file on the disk that is full.
+pub(super) fn say(line: &str) {
+    // One write, so that the line is whole beside those of other threads.
+    let _ = std::io::stderr().write_all(format!("sidecore: {line}\n").as_bytes());
+}

@@ -1,0 +1,151 @@
+//! The high-water mark: a small file that says how far the database had come, and is its lock.
+//!
+//! It is written after each commit and before the records' `done`, so at an open the database is
+//! never behind it unless something was lost. Two slots are written in turn, each with a check sum:
+//! a torn write leaves the other. A kill of the process loses nothing of it. It is synced once a
+//! second, not with each commit, which would double the fsyncs: after a power loss a loss that the
+//! disk itself caused in the last second may stay unseen.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use super::error::JournalError;
+use super::paths::Paths;
+
+/// How long a written mark may stay unsynced.
+pub(super) const SYNC_AFTER: Duration = Duration::from_secs(1);
+
+const MAGIC: [u8; 8] = *b"SCJMARK1";
+const SLOT_BYTES: usize = 48;
+/// A sector apart, so that one torn sector leaves the other slot.
+const SLOT_STRIDE: u64 = 512;
+
+/// How far a database has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Levels {
+    /// The highest sequence that was durable.
+    pub(super) last: u64,
+    /// How many records up to it are no longer pending.
+    pub(super) settled: u64,
+    /// The run of the process.
+    pub(super) run: i64,
+}
+
+/// The open and locked file.
+#[derive(Debug)]
+pub(super) struct Mark {
+    file: File,
+    /// It was made by this open, or never written.
+    pub(super) is_new: bool,
+    generation: u64,
+    unsynced_since: Option<Instant>,
+}
+
+impl Mark {
+    /// Opens or creates it and takes the lock; the levels in it, `None` if it holds none.
+    pub(super) fn open(paths: &Paths) -> Result<(Mark, Option<Levels>), JournalError> {
+        let error = |what| move |cause| JournalError::io(what, &paths.mark, cause);
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&paths.mark)
+            .map_err(error("open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JournalError::locked(&paths.database)),
+            Err(TryLockError::Error(cause)) => return Err(error("lock")(cause)),
+        }
+        let mut bytes = [0; SLOT_STRIDE as usize + SLOT_BYTES];
+        let is_new = read_up_to(&file, &mut bytes).map_err(error("read"))? == 0;
+        let slots = [&bytes[..SLOT_BYTES], &bytes[SLOT_STRIDE as usize..]];
+        let newest = slots.into_iter().filter_map(decode).max_by_key(|(generation, _)| *generation);
+        let generation = newest.map_or(0, |(generation, _)| generation);
+        let mark = Mark { file, is_new, generation, unsynced_since: None };
+        Ok((mark, newest.map(|(_, levels)| levels)))
+    }
+
+    /// Writes levels that are durable in the database.
+    pub(super) fn write(&mut self, levels: Levels) -> io::Result<()> {
+        let generation = self.generation + 1;
+        let offset = (generation % 2) * SLOT_STRIDE;
+        self.file.write_all_at(&encode(generation, levels), offset)?;
+        self.generation = generation;
+        self.unsynced_since.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// When it shall be synced, if it shall.
+    pub(super) fn sync_at(&self) -> Option<Instant> {
+        self.unsynced_since.map(|since| since + SYNC_AFTER)
+    }
+
+    /// Makes what was written durable.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.unsynced_since = None;
+        Ok(())
+    }
+
+    /// Asks for no more syncs, after one failed.
+    pub(super) fn give_up(&mut self) {
+        self.unsynced_since = None;
+    }
+}
+
+fn encode(generation: u64, levels: Levels) -> [u8; SLOT_BYTES] {
+    let mut slot = [0; SLOT_BYTES];
+    slot[..8].copy_from_slice(&MAGIC);
+    slot[8..16].copy_from_slice(&generation.to_le_bytes());
+    slot[16..24].copy_from_slice(&levels.last.to_le_bytes());
+    slot[24..32].copy_from_slice(&levels.settled.to_le_bytes());
+    slot[32..40].copy_from_slice(&levels.run.to_le_bytes());
+    let check_sum = crc32fast::hash(&slot[..40]);
+    slot[40..44].copy_from_slice(&check_sum.to_le_bytes());
+    slot
+}
+
+fn decode(slot: &[u8]) -> Option<(u64, Levels)> {
+    let word = |at: usize| Some(u64::from_le_bytes(slot.get(at..at + 8)?.try_into().ok()?));
+    let check_sum = u32::from_le_bytes(slot.get(40..44)?.try_into().ok()?);
+    if slot.get(..8)? != MAGIC || crc32fast::hash(&slot[..40]) != check_sum {
+        return None;
+    }
+    let levels = Levels { last: word(16)?, settled: word(24)?, run: word(32)?.cast_signed() };
+    Some((word(8)?, levels))
+}
+
+/// Reads what there is, and says how much; the rest of `bytes` stays zero.
+fn read_up_to(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_with_any_bit_flipped_is_not_taken() {
+        let levels = Levels { last: 7, settled: 3, run: 2 };
+        let slot = encode(5, levels);
+        assert_eq!(decode(&slot), Some((5, levels)));
+        for bit in 0..44 * 8 {
+            let mut flipped = slot;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&flipped), None, "bit {bit}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The journal of a durable pool: jobs are on the disk before their dispatch is answered.
+//!
+//! ```text
+//! any thread ── append ──► bounded channel ─────► thread journal-<name> ── commit, fsync ──► <name>.sqlite
+//!            ── ack, retry, dead ──► settlements ──►    │                 └─ then ──► <name>.mark
+//!                                                       └─ done(sequence)
+//! ```
+//!
+//! One thread owns the database (SQLite, WAL, `synchronous = FULL`). It takes all that has arrived
+//! and commits it at once (`writer.rs`), so that one fsync serves a group; `done` is called after
+//! it. An ack deletes its record with the next commit, or after
+//! [`settle_delay`](JournalLimits::settle_delay), so a crash may bring an acked record again:
+//! delivery is at least once.
+//!
+//! **Attempts.** A record's attempts so far are its [retries](Journal::retry) and the ends of the
+//! process without [`close`](Journal::close) that it was due and pending at. Each such end is taken
+//! for an attempt, whether or not the job had begun: a job that kills its process is counted even
+//! if nothing could be written in time. A clean close counts for nothing. Nothing is rewritten for
+//! this at an open: a row holds the run of the process that it was written in.
+//!
+//! **What is missing is counted.** SQLite drops the rest of a WAL in which a bit flipped without a
+//! word. So rows are numbered and carry a check sum; one row holds the last number and how many
+//! records were settled, so that the difference is what must be there; and a second file, the mark
+//! (`mark.rs`), holds both beside it. [`Journal::open`] compares them (`recovery.rs`), reads what is
+//! readable of a broken file into a new one (`salvage.rs`), sets the broken one aside, and says how
+//! many records are missing or damaged, in [`Recovery`] and in one line on standard error.
+//!
+//! **A commit that fails poisons the journal**: it takes no more records, since the kernel may have
+//! dropped what it could not write. An error says that a record is not known to be durable; it may
+//! be there at the next open all the same.
+//!
+//! Bounds: [`JournalLimits`]. Settlements wait in a queue that the pending records bound, as each
+//! is settled once. The WAL is copied back about each 1,000 pages (`store.rs`).
+
+mod command;
+mod error;
+mod limits;
+mod mark;
+mod paths;
+mod record;
+mod recovery;
+mod rows;
+mod salvage;
+mod shared;
+mod store;
+mod totals;
+mod writer;
+
+#[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+mod scratch;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+pub use self::error::{AppendError, JournalError};
+pub use self::limits::JournalLimits;
+pub use self::record::{DeadLetter, Meta, Record, Sequence};
+pub use self::recovery::Recovery;
+pub use self::shared::JournalStats;
+
+use self::command::{Append, Command, Done, Settlement, Verdict};
+use self::paths::Paths;
+use self::shared::Shared;
+use self::writer::Writer;
+
+/// Between two tries to tell a writer whose channel is full that it shall close.
+const CLOSE_RETRY: Duration = Duration::from_millis(1);
+
+/// An open journal. Cheap to clone; used from any thread, and never waits but in
+/// [`open`](Journal::open) and [`close`](Journal::close).
+///
+/// When the last handle is dropped, the thread closes the journal on its own.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    shared: Arc<Shared>,
+    commands: SyncSender<Command>,
+}
+
+impl Journal {
+    /// Opens or creates `<name>.sqlite` in `directory`, and returns what is pending in it.
+    ///
+    /// A name holds letters, digits, `-` and `_`. Of all processes one may have a journal open.
+    pub fn open(
+        directory: &Path,
+        name: &str,
+        limits: JournalLimits,
+    ) -> Result<(Journal, Recovery), JournalError> {
+        let paths = Paths::new(directory, name)?;
+        let (store, mark, recovery) = recovery::open(&paths)?;
+        let shared =
+            Arc::new(Shared::new(paths.database.clone(), recovery.pending.len() as u64, limits));
+        let (commands, received) = sync_channel(limits.queue_max.max(1));
+        let writer = Writer::new(store, mark, received, shared.clone(), limits);
+        thread::Builder::new()
+            .name(format!("journal-{name}"))
+            .spawn(move || writer.run())
+            .map_err(|cause| JournalError::io("start the thread of", &paths.database, cause))?;
+        Ok((Journal { shared, commands }, recovery))
+    }
+
+    /// Makes a record durable, then calls `done` with its sequence, on the journal's thread.
+    ///
+    /// `done` is called once if this returns `Ok`, and never otherwise. It shall be short; a panic
+    /// in it is caught and reported.
+    pub fn append(
+        &self,
+        payload: Vec<u8>,
+        meta: Meta,
+        done: impl FnOnce(Result<Sequence, JournalError>) + Send + 'static,
+    ) -> Result<(), AppendError> {
+        if let Some(failure) = self.shared.failure() {
+            return Err(AppendError::Poisoned(payload, failure));
+        }
+        if self.shared.closing.load(Ordering::Acquire) {
+            return Err(AppendError::Closed(payload));
+        }
+        let payload = self.shared.reserve(payload)?;
+        let command = Command::Append(Append { payload, meta, done: Done::new(done) });
+        let (refused, full) = match self.commands.try_send(command) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(refused)) => (refused, true),
+            Err(TrySendError::Disconnected(refused)) => (refused, false),
+        };
+        let payload = refused.into_refused_payload();
+        self.shared.release(1, payload.len());
+        Err(if full { AppendError::Full(payload) } else { AppendError::Closed(payload) })
+    }
+
+    /// The record was dealt with: it is deleted, some milliseconds later.
+    ///
+    /// Once a record: a sequence that is not pending is ignored.
+    pub fn ack(&self, sequence: Sequence) {
+        self.settle(Settlement { sequence, verdict: Verdict::Ack });
+    }
+
+    /// The attempt under way failed and another will come, at `due_at` or at once: counted, and
+    /// remembered beyond a crash.
+    pub fn retry(&self, sequence: Sequence, due_at: Option<SystemTime>) {
+        self.settle(Settlement { sequence, verdict: Verdict::Retry { due_at } });
+    }
+
+    /// The record is given up: it moves to the dead letters with the attempts it had, this one too.
+    pub fn dead(&self, sequence: Sequence, reason: impl Into<String>) {
+        let verdict = Verdict::Dead { reason: reason.into(), at: SystemTime::now() };
+        self.settle(Settlement { sequence, verdict });
+    }
+
+    /// Reads up to `max` dead letters with sequences above `after`, and calls `done` with them on
+    /// the journal's thread; with an error at once, on this one, if too much waits for the journal.
+    pub fn dead_letters(
+        &self,
+        after: Sequence,
+        max: usize,
+        done: impl FnOnce(Result<Vec<DeadLetter>, JournalError>) + Send + 'static,
+    ) {
+        let command = Command::DeadLetters { after, max, done: Done::new(done) };
+        if let Err(TrySendError::Full(Command::DeadLetters { done, .. })) =
+            self.commands.try_send(command)
+        {
+            done.call(Err(JournalError::busy()));
+        }
+    }
+
+    /// Makes all that was appended and settled before durable, closes the files and gives the lock
+    /// back. Attempts that are under way should have been acked or retried before.
+    ///
+    /// After `deadline` it returns an error while the thread goes on.
+    pub fn close(&self, deadline: Duration) -> Result<(), JournalError> {
+        let end = Instant::now() + deadline;
+        self.shared.closing.store(true, Ordering::Release);
+        let (reply, replied) = sync_channel(1);
+        let mut command = Command::Close { reply };
+        loop {
+            match self.commands.try_send(command) {
+                Ok(()) => break,
+                Err(TrySendError::Disconnected(_)) => return Err(JournalError::closed()),
+                Err(TrySendError::Full(refused)) => command = refused,
+            }
+            if Instant::now() >= end {
+                return Err(JournalError::deadline(&self.shared.file));
+            }
+            thread::sleep(CLOSE_RETRY);
+        }
+        match replied.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => Err(JournalError::deadline(&self.shared.file)),
+            Err(RecvTimeoutError::Disconnected) => Err(JournalError::closed()),
+        }
+    }
+
+    /// What it did since it was opened.
+    pub fn stats(&self) -> JournalStats {
+        self.shared.stats()
+    }
+
+    fn settle(&self, settlement: Settlement) {
+        self.shared.settlements.push(settlement);
+        // Pairs with the writer's swap: whoever raises the flag tells the writer, and the writer
+        // lowers it before it looks, so that what was pushed before is seen then.
+        if !self.shared.told.swap(true, Ordering::AcqRel) {
+            // A full channel needs no word: its writer looks at the settlements with each group.
+            let _ = self.commands.try_send(Command::Settle);
+        }
+    }
+}

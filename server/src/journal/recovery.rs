@@ -1,0 +1,273 @@
+//! Opening: what is pending, and what is missing of what was durable.
+//!
+//! Let `D` and `S` be the last sequence and the settled records that the database states, `M` and
+//! `T` those of the mark, and `P` the rows that are there. Each consistent state of the database
+//! has `P = D - S`, so `D - S - P` rows are gone from it. A WAL that lost its end brings an older
+//! state back, with `D < M`: then `M - D` records are gone, but no more than the `M - T` that were
+//! not settled yet.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+use super::command::say;
+use super::error::JournalError;
+use super::mark::{Levels, Mark};
+use super::paths::Paths;
+use super::record::{DeadLetter, Record, from_ms, payload_part, to_ms};
+use super::rows::{Row, scan_pending};
+use super::salvage;
+use super::store::{Store, bury, connect, create, write_header};
+use super::totals::{Found, Totals};
+
+/// What an open found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// The pending records, by their sequence.
+    pub pending: Vec<Record>,
+    /// Durable records that are gone. At most so many, where the database went back to an older
+    /// state: some of them may have been acked.
+    pub missing: u64,
+    /// Records whose check sum did not match. What is readable of them is a dead letter now.
+    pub damaged: u64,
+    /// The database was behind its mark: it went back to an older state, and records that were
+    /// acked since may be pending again.
+    pub rolled_back: bool,
+    /// The mark was missing or damaged, so that lost records at the end would not be noticed.
+    pub mark_lost: bool,
+    /// A broken database, or the WAL of one that was rolled back, was kept under this name, and
+    /// with `-wal` after it.
+    pub set_aside: Option<PathBuf>,
+}
+
+impl Recovery {
+    /// Whether all that was durable is there.
+    pub fn is_whole(&self) -> bool {
+        let Recovery { missing, damaged, rolled_back, mark_lost, set_aside, .. } = self;
+        *missing == 0 && *damaged == 0 && !rolled_back && !mark_lost && set_aside.is_none()
+    }
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (pending, missing) = (self.pending.len(), self.missing);
+        write!(f, "{pending} records pending, {missing} missing, {} damaged", self.damaged)?;
+        if self.rolled_back {
+            f.write_str("; it went back to an older state")?;
+        }
+        if self.mark_lost {
+            f.write_str("; its mark is lost, so more may be missing")?;
+        }
+        match &self.set_aside {
+            Some(path) => write!(f, "; what was broken is kept as {}", path.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a database could not be taken as it is.
+enum Trouble {
+    /// Its content is wrong.
+    Damaged(rusqlite::Error),
+    /// It cannot be read or written at all.
+    Failed(JournalError),
+}
+
+/// What a sound database holds.
+#[derive(Default)]
+struct Contents {
+    totals: Totals,
+    intact: Vec<Row>,
+    /// By sequence, with the row where its columns could be read.
+    damaged: Vec<(i64, Option<Row>)>,
+}
+
+/// Opens the files, accounts for the records and begins a run.
+pub(super) fn open(paths: &Paths) -> Result<(Store, Mark, Recovery), JournalError> {
+    fs::create_dir_all(&paths.directory)
+        .map_err(|cause| JournalError::io("make the directory", &paths.directory, cause))?;
+    let (mut mark, seen) = Mark::open(paths)?;
+    let mut recovery = Recovery { set_aside: salvage::finish(paths)?, ..Recovery::default() };
+    let (store, pending) = match begin(paths, seen, &mut recovery) {
+        Ok(begun) => begun,
+        Err(Trouble::Failed(error)) => return Err(error),
+        Err(Trouble::Damaged(cause)) if mark.is_new && !salvage::is_journal(&paths.database) => {
+            return Err(JournalError::foreign(&paths.database, cause));
+        }
+        Err(Trouble::Damaged(_)) => {
+            recovery.set_aside = salvage::rebuild(paths, seen)?;
+            begin(paths, seen, &mut recovery).map_err(|trouble| match trouble {
+                Trouble::Damaged(cause) => JournalError::sqlite("read", &paths.database, cause),
+                Trouble::Failed(error) => error,
+            })?
+        }
+    };
+    mark.write(store.totals().levels())
+        .and_then(|()| mark.sync())
+        .map_err(|cause| JournalError::io("write", &paths.mark, cause))?;
+    paths.sync_directory()?;
+    recovery.pending = pending;
+    if !recovery.is_whole() {
+        say(&format!("the journal {}: {recovery}", paths.database.display()));
+    }
+    Ok((store, mark, recovery))
+}
+
+impl Trouble {
+    /// Tells a file whose content is wrong from one that cannot be used just now.
+    fn of(file: &Path, error: rusqlite::Error) -> Self {
+        use ErrorCode::*;
+        match error.sqlite_error_code() {
+            Some(
+                DatabaseBusy
+                | DatabaseLocked
+                | SystemIoFailure
+                | DiskFull
+                | CannotOpen
+                | OutOfMemory
+                | PermissionDenied
+                | FileLockingProtocolFailed,
+            ) => Trouble::Failed(JournalError::sqlite("open", file, error)),
+            // SQLite reads a file only, too, whose header says that a later version wrote it.
+            Some(ReadOnly)
+                if fs::metadata(file).is_ok_and(|data| data.permissions().readonly()) =>
+            {
+                Trouble::Failed(JournalError::sqlite("write", file, error))
+            }
+            _ => Trouble::Damaged(error),
+        }
+    }
+}
+
+/// Reads a database, accounts for its records and begins a run in it.
+fn begin(
+    paths: &Paths,
+    seen: Option<Levels>,
+    recovery: &mut Recovery,
+) -> Result<(Store, Vec<Record>), Trouble> {
+    let (connection, contents) = inspect(&paths.database)?;
+    account(recovery, &contents, seen);
+    if recovery.rolled_back && recovery.set_aside.is_none() {
+        recovery.set_aside = keep_wal(paths);
+    }
+    begin_run(connection, contents, seen.unwrap_or_default())
+        .map_err(|cause| Trouble::of(&paths.database, cause))
+}
+
+/// Opens a database and reads all that is pending; changes nothing but an empty file.
+fn inspect(file: &Path) -> Result<(Connection, Contents), Trouble> {
+    let trouble = |error| Trouble::of(file, error);
+    let mut connection = connect(file).map_err(trouble)?;
+    let found = prepare(&mut connection).map_err(trouble)?;
+    let totals = match found {
+        Found::Whole(totals) => totals,
+        Found::Damaged => return Err(Trouble::Damaged(rusqlite::Error::QueryReturnedNoRows)),
+        Found::Foreign(version) => {
+            return Err(Trouble::Failed(JournalError::version(file, version)));
+        }
+    };
+    let mut contents = Contents { totals, ..Contents::default() };
+    scan_pending(&connection, i64::MIN, i64::MAX, |sequence, row| match row {
+        Some(row) if row.is_intact() && sequence > 0 => contents.intact.push(row),
+        row => contents.damaged.push((sequence, row)),
+    })
+    .map_err(trouble)?;
+    Ok((connection, contents))
+}
+
+/// Makes the tables in an empty file, and looks at the structure of one that is not.
+fn prepare(connection: &mut Connection) -> rusqlite::Result<Found> {
+    connection.query_row("pragma journal_mode = wal", [], |_| Ok(()))?;
+    let tables: i64 =
+        connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0))?;
+    if tables == 0 {
+        let totals = Totals { clean: true, run: 1, ..Totals::default() };
+        create(connection, &totals)?;
+        return Ok(Found::Whole(totals));
+    }
+    // Rows are read and checked below; this looks at what they do not show, such as a free page
+    // that is in use too, which would be overwritten one day.
+    let verdict: String = connection.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
+    match verdict.as_str() {
+        "ok" => Totals::read(connection),
+        _ => Ok(Found::Damaged),
+    }
+}
+
+/// Counts what is missing; see the head of this file.
+fn account(recovery: &mut Recovery, contents: &Contents, seen: Option<Levels>) {
+    let Totals { last, settled, .. } = contents.totals;
+    let present = (contents.intact.len() + contents.damaged.len()) as u64;
+    let gone = last.saturating_sub(settled).saturating_sub(present);
+    let mark = seen.unwrap_or_default();
+    let behind = mark.last.saturating_sub(last).min(mark.last.saturating_sub(mark.settled));
+    recovery.missing = gone + behind;
+    recovery.damaged = contents.damaged.len() as u64;
+    recovery.rolled_back = mark.last > last || mark.settled > settled;
+    recovery.mark_lost = seen.is_none() && last > 0;
+}
+
+/// Keeps a copy of the WAL before it is written to: records may be readable in what follows the
+/// fault. Without room for it the open goes on.
+fn keep_wal(paths: &Paths) -> Option<PathBuf> {
+    let aside = paths.set_aside();
+    fs::copy(Paths::wal(&paths.database), Paths::wal(&aside)).ok().map(|_| aside)
+}
+
+/// Begins a run in one transaction: damaged rows become dead letters, totals say what is there.
+fn begin_run(
+    mut connection: Connection,
+    contents: Contents,
+    mark: Levels,
+) -> rusqlite::Result<(Store, Vec<Record>)> {
+    let Contents { totals, mut intact, damaged } = contents;
+    let highest = intact.last().map_or(0, |row| row.header.sequence.cast_unsigned());
+    let last = totals.last.max(mark.last).max(highest);
+    let run = totals.run.max(mark.run) + i64::from(!totals.clean);
+    let settled = last - intact.len() as u64;
+    let totals = Totals { last, settled, run, clean: false };
+    let now = SystemTime::now();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for (sequence, row) in damaged {
+        if let Some(row) = row {
+            bury(&transaction, &damaged_letter(row, run, now))?;
+        }
+        transaction.execute("delete from pending where sequence = ?1", [sequence])?;
+    }
+    for row in &mut intact {
+        // What is not due yet was not attempted since its row was written, however often the
+        // process ended: its attempts count from this run on.
+        if row.header.run != run && row.header.due_at_ms.is_some_and(|due| due > to_ms(now)) {
+            row.header.run = run;
+            write_header(&transaction, &row.header, payload_part(row.check_sum))?;
+        }
+    }
+    totals.write(&transaction)?;
+    transaction.commit()?;
+    let pending = intact.into_iter().map(|row| record(row, run)).collect();
+    Ok((Store::new(connection, totals)?, pending))
+}
+
+fn record(row: Row, run: i64) -> Record {
+    Record {
+        sequence: row.header.sequence.cast_unsigned(),
+        attempts: row.header.attempts_at(run),
+        priority: row.header.priority,
+        due_at: row.header.due_at_ms.map(from_ms),
+        payload: row.payload,
+    }
+}
+
+fn damaged_letter(row: Row, run: i64, died_at: SystemTime) -> DeadLetter {
+    DeadLetter {
+        sequence: row.header.sequence.cast_unsigned(),
+        attempts: row.header.attempts_at(run),
+        priority: row.header.priority,
+        reason: "damaged: its check sum does not match".to_owned(),
+        died_at,
+        payload: row.payload,
+    }
+}

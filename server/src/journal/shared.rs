@@ -1,0 +1,133 @@
+//! What handles and writer share: counters, settlements, the failure.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crossbeam_queue::SegQueue;
+
+use super::command::{Settlement, say};
+use super::error::{AppendError, JournalError};
+use super::limits::JournalLimits;
+
+/// What a journal did since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalStats {
+    /// Records made durable.
+    pub appended: u64,
+    /// Records deleted by an ack.
+    pub acked: u64,
+    /// Attempts recorded by a retry.
+    pub retried: u64,
+    /// Records moved to the dead letters.
+    pub dead: u64,
+    /// Dead letters deleted, as there were more than `dead_max`.
+    pub dead_dropped: u64,
+    /// Commits, each with an fsync.
+    pub commits: u64,
+    /// Records pending, those that wait to become durable included.
+    pub pending: u64,
+    /// Whether a write failed and it takes no more.
+    pub poisoned: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) file: Arc<Path>,
+    limits: JournalLimits,
+    /// No more appends are taken. Set by `close`.
+    pub(super) closing: AtomicBool,
+    /// The writer was told of settlements. Raised by who pushes, lowered by the writer before it
+    /// looks.
+    pub(super) told: AtomicBool,
+    /// Bounded by the pending records, as each is settled once.
+    pub(super) settlements: SegQueue<Settlement>,
+    /// Raised by `reserve`, lowered by the writer, or by an append that the channel refused.
+    pending: AtomicU64,
+    /// The same of the payloads that wait.
+    queued_bytes: AtomicUsize,
+    // The writer alone adds to these.
+    pub(super) appended: AtomicU64,
+    pub(super) acked: AtomicU64,
+    pub(super) retried: AtomicU64,
+    pub(super) dead: AtomicU64,
+    pub(super) dead_dropped: AtomicU64,
+    pub(super) commits: AtomicU64,
+    /// Why a write failed; set once, by the writer.
+    failure: OnceLock<Arc<str>>,
+}
+
+impl Shared {
+    pub(super) fn new(file: PathBuf, pending: u64, limits: JournalLimits) -> Self {
+        Shared {
+            file: file.into(),
+            limits,
+            closing: AtomicBool::new(false),
+            told: AtomicBool::new(false),
+            settlements: SegQueue::new(),
+            pending: AtomicU64::new(pending),
+            queued_bytes: AtomicUsize::new(0),
+            appended: AtomicU64::new(0),
+            acked: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
+            dead: AtomicU64::new(0),
+            dead_dropped: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+            failure: OnceLock::new(),
+        }
+    }
+
+    /// Takes room for a payload, or gives it back.
+    pub(super) fn reserve(&self, payload: Vec<u8>) -> Result<Vec<u8>, AppendError> {
+        let length = payload.len();
+        if length > self.limits.payload_bytes_max {
+            return Err(AppendError::TooLarge(payload));
+        }
+        let pending = self.pending.fetch_add(1, Ordering::Relaxed);
+        let queued = self.queued_bytes.fetch_add(length, Ordering::Relaxed);
+        if pending >= self.limits.pending_max || queued + length > self.limits.queue_bytes_max {
+            self.release(1, length);
+            return Err(AppendError::Full(payload));
+        }
+        Ok(payload)
+    }
+
+    /// Gives room back: of records that are no longer pending, of bytes that no longer wait.
+    pub(super) fn release(&self, records: u64, bytes: usize) {
+        self.pending.fetch_sub(records, Ordering::Relaxed);
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// The error that poisoned it.
+    pub(super) fn failure(&self) -> Option<JournalError> {
+        self.failure.get().map(|cause| JournalError::poisoned(&self.file, cause))
+    }
+
+    /// Poisons it, and says so the first time.
+    pub(super) fn poison(&self, cause: &dyn std::fmt::Display) -> JournalError {
+        let mut first = false;
+        let cause = self.failure.get_or_init(|| {
+            first = true;
+            cause.to_string().into()
+        });
+        let failure = JournalError::poisoned(&self.file, cause);
+        if first {
+            say(&failure.to_string());
+        }
+        failure
+    }
+
+    pub(super) fn stats(&self) -> JournalStats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        JournalStats {
+            appended: get(&self.appended),
+            acked: get(&self.acked),
+            retried: get(&self.retried),
+            dead: get(&self.dead),
+            dead_dropped: get(&self.dead_dropped),
+            commits: get(&self.commits),
+            pending: get(&self.pending),
+            poisoned: self.failure.get().is_some(),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The journal's thread: takes what has arrived, commits it, answers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Instant;
+
+use super::command::{Append, Command, Done, Settlement};
+use super::error::JournalError;
+use super::limits::JournalLimits;
+use super::mark::Mark;
+use super::record::{DeadLetter, Sequence};
+use super::shared::Shared;
+use super::store::{Store, Written};
+
+/// Settlements in one commit, so that a flood of them does not keep appends waiting for long.
+const SETTLEMENTS_MAX: usize = 8 * 1024;
+
+type Reply = SyncSender<Result<(), JournalError>>;
+
+/// The only user of the database, and the lock's holder.
+#[derive(Debug)]
+pub(super) struct Writer {
+    store: Store,
+    mark: Mark,
+    commands: Receiver<Command>,
+    shared: Arc<Shared>,
+    limits: JournalLimits,
+    /// Settlements were left over: there is work without a word.
+    left_over: bool,
+}
+
+/// What is done with one commit.
+#[derive(Debug, Default)]
+struct Group {
+    appends: Vec<Append>,
+    settlements: Vec<Settlement>,
+    looks: Vec<(Sequence, usize, Done<Vec<DeadLetter>>)>,
+    closes: Vec<Reply>,
+}
+
+impl Group {
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Append(append) => self.appends.push(append),
+            Command::Settle => {}
+            Command::DeadLetters { after, max, done } => self.looks.push((after, max, done)),
+            Command::Close { reply } => self.closes.push(reply),
+        }
+    }
+
+    /// Whether someone waits for this group.
+    fn is_urgent(&self) -> bool {
+        !(self.appends.is_empty() && self.looks.is_empty() && self.closes.is_empty())
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.is_urgent() && self.settlements.is_empty()
+    }
+}
+
+impl Writer {
+    pub(super) fn new(
+        store: Store,
+        mark: Mark,
+        commands: Receiver<Command>,
+        shared: Arc<Shared>,
+        limits: JournalLimits,
+    ) -> Self {
+        Writer { store, mark, commands, shared, limits, left_over: false }
+    }
+
+    /// Serves until it is told to close, or all handles are gone.
+    pub(super) fn run(mut self) {
+        let mut closes = Vec::new();
+        while closes.is_empty() {
+            let mut group = Group::default();
+            if !self.left_over {
+                match self.wait() {
+                    Some(command) => group.take(command),
+                    None => break,
+                }
+                self.nap(&mut group);
+            }
+            self.gather(&mut group);
+            closes.append(&mut group.closes);
+            self.serve(group);
+        }
+        self.end(closes);
+    }
+
+    /// Waits for a word; `None` when nobody is left to give one.
+    fn wait(&mut self) -> Option<Command> {
+        loop {
+            let Some(sync_at) = self.mark.sync_at() else { return self.commands.recv().ok() };
+            let left = sync_at.saturating_duration_since(Instant::now());
+            match self.commands.recv_timeout(left) {
+                Ok(command) => return Some(command),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.sync_mark(),
+            }
+        }
+    }
+
+    /// Settlements alone wait a while for more of them, or for an append to share its fsync.
+    fn nap(&mut self, group: &mut Group) {
+        let end = Instant::now() + self.limits.settle_delay;
+        while !group.is_urgent() {
+            match self.commands.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(command) => group.take(command),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Takes what has arrived, without waiting.
+    fn gather(&mut self, group: &mut Group) {
+        let group_max = self.limits.group_max.max(1);
+        while group.appends.len() + group.looks.len() < group_max && group.closes.is_empty() {
+            match self.commands.try_recv() {
+                Ok(command) => group.take(command),
+                Err(_) => break,
+            }
+        }
+        // Pairs with the swap of who settles: see `Journal::settle`.
+        self.shared.told.swap(false, Ordering::AcqRel);
+        while group.settlements.len() < SETTLEMENTS_MAX {
+            match self.shared.settlements.pop() {
+                Some(settlement) => group.settlements.push(settlement),
+                None => break,
+            }
+        }
+        self.left_over = group.settlements.len() == SETTLEMENTS_MAX;
+    }
+
+    /// Commits a group, then answers all who wait for it.
+    fn serve(&mut self, group: Group) {
+        let Group { appends, settlements, looks, .. } = group;
+        if !(appends.is_empty() && settlements.is_empty()) {
+            match self.commit(&appends, &settlements) {
+                Ok(written) => self.answer(appends, written),
+                Err(failure) => self.refuse(appends, &failure),
+            }
+            // After the answers, which need not wait for it.
+            if self.shared.failure().is_none()
+                && let Err(error) = self.store.checkpoint()
+            {
+                self.shared.poison(&error);
+            }
+        }
+        for (after, max, done) in looks {
+            let file = &self.shared.file;
+            let found = self.store.dead_letters(after, max);
+            done.call(found.map_err(|cause| JournalError::sqlite("read", file, cause)));
+        }
+        if self.mark.sync_at().is_some_and(|at| at <= Instant::now()) {
+            self.sync_mark();
+        }
+    }
+
+    fn commit(
+        &mut self,
+        appends: &[Append],
+        settlements: &[Settlement],
+    ) -> Result<Written, JournalError> {
+        if let Some(failure) = self.shared.failure() {
+            return Err(failure);
+        }
+        let written = self
+            .store
+            .write(appends, settlements, self.limits.dead_max)
+            .map_err(|cause| self.shared.poison(&cause))?;
+        self.mark
+            .write(self.store.totals().levels())
+            .map_err(|cause| self.shared.poison(&cause))?;
+        Ok(written)
+    }
+
+    fn answer(&self, appends: Vec<Append>, written: Written) {
+        let shared = &self.shared;
+        shared.appended.fetch_add(appends.len() as u64, Ordering::Relaxed);
+        shared.acked.fetch_add(written.acked, Ordering::Relaxed);
+        shared.retried.fetch_add(written.retried, Ordering::Relaxed);
+        shared.dead.fetch_add(written.dead, Ordering::Relaxed);
+        shared.dead_dropped.fetch_add(written.dead_dropped, Ordering::Relaxed);
+        shared.commits.fetch_add(1, Ordering::Relaxed);
+        let bytes = appends.iter().map(|append| append.payload.len()).sum();
+        shared.release(written.acked + written.dead, bytes);
+        for (sequence, append) in (written.first..).zip(appends) {
+            append.done.call(Ok(sequence));
+        }
+    }
+
+    fn refuse(&self, appends: Vec<Append>, failure: &JournalError) {
+        for append in appends {
+            self.shared.release(1, append.payload.len());
+            append.done.call(Err(failure.clone()));
+        }
+    }
+
+    fn sync_mark(&mut self) {
+        if let Err(error) = self.mark.sync() {
+            self.shared.poison(&error);
+            self.mark.give_up();
+        }
+    }
+
+    /// Flushes what has arrived since, closes the files, gives the lock back and replies.
+    fn end(mut self, mut closes: Vec<Reply>) {
+        self.shared.closing.store(true, Ordering::Release);
+        loop {
+            let mut group = Group::default();
+            self.gather(&mut group);
+            closes.append(&mut group.closes);
+            if group.is_empty() {
+                break;
+            }
+            self.serve(group);
+        }
+        let Writer { store, mut mark, commands, shared, .. } = self;
+        let result = match shared.failure() {
+            Some(failure) => Err(failure),
+            None => store
+                .close()
+                .map_err(|cause| shared.poison(&cause))
+                .and_then(|()| mark.sync().map_err(|cause| shared.poison(&cause))),
+        };
+        // The lock goes before the reply, so that who waited for it can open the journal again.
+        drop(mark);
+        drop(commands);
+        for reply in closes {
+            let _ = reply.try_send(result.clone());
+        }
+    }
+}
