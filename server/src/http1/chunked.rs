@@ -10,16 +10,14 @@
 //! Each byte moves it on, wherever the input was split. Chunk extensions are checked and thrown
 //! away; what they may take is bounded for the whole body.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 
 use super::head_scan::is_token_byte;
 use super::reject::Reject;
+use super::trailers::{TRAILERS_MAX_BYTES, parse_trailers, too_many_trailers};
 
 /// Bytes of chunk extensions in a whole body.
 const EXTENSIONS_MAX_BYTES: usize = 4096;
-/// Bytes and number of a body's trailers.
-const TRAILERS_MAX_BYTES: usize = 8192;
-const TRAILERS_MAX: usize = 64;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
@@ -114,38 +112,8 @@ impl ChunkedDecoder {
     }
 
     /// The trailers, once the body is over, without those that could not be heeded any more.
-    /// Fields that would change framing or routing are refused (RFC 9110 §6.5.1).
-    pub(crate) fn trailers(&self) -> Result<Option<HeaderMap>, Reject> {
-        if self.trailer_bytes.len() <= 2 {
-            return Ok(None);
-        }
-        let mut slots = [httparse::EMPTY_HEADER; TRAILERS_MAX];
-        let parsed =
-            httparse::parse_headers(&self.trailer_bytes, &mut slots).map_err(
-                |error| match error {
-                    httparse::Error::TooManyHeaders => too_many_trailers(),
-                    _ => Reject::bad("a trailer is no field"),
-                },
-            )?;
-        let httparse::Status::Complete((_, fields)) = parsed else {
-            return Err(Reject::bad("the trailers are incomplete"));
-        };
-        let mut trailers = HeaderMap::with_capacity(fields.len());
-        for field in fields {
-            if is_refused_trailer(field.name) {
-                return Err(Reject::bad("a trailer may not frame or route the message"));
-            }
-            if is_dropped_trailer(field.name) {
-                continue;
-            }
-            let name = HeaderName::from_bytes(field.name.as_bytes());
-            let value = HeaderValue::from_bytes(field.value);
-            let (Ok(name), Ok(value)) = (name, value) else {
-                return Err(Reject::bad("a trailer is no field"));
-            };
-            trailers.append(name, value);
-        }
-        Ok((!trailers.is_empty()).then_some(trailers))
+    pub(super) fn trailers(&self) -> Result<Option<HeaderMap>, Reject> {
+        parse_trailers(&self.trailer_bytes)
     }
 
     fn step(&mut self, byte: u8) -> Result<State, Reject> {
@@ -235,43 +203,6 @@ impl ChunkedDecoder {
         self.trailers()?;
         Ok(State::End)
     }
-}
-
-fn too_many_trailers() -> Reject {
-    Reject::head_too_large("the trailers are larger than this server takes")
-}
-
-/// RFC 9110 §6.5.1: fields that frame, route, authorise or describe the message come before it.
-pub(super) fn is_forbidden_trailer(name: &str) -> bool {
-    is_refused_trailer(name) || is_dropped_trailer(name)
-}
-
-/// A client that sends these after a message wants it understood in two ways.
-fn is_refused_trailer(name: &str) -> bool {
-    const REFUSED: [&str; 14] = [
-        "authorization",
-        "connection",
-        "content-length",
-        "cookie",
-        "expect",
-        "host",
-        "keep-alive",
-        "max-forwards",
-        "proxy-authorization",
-        "range",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    REFUSED.iter().any(|refused| name.eq_ignore_ascii_case(refused))
-}
-
-/// These come too late to describe a message that was read, which is no harm to it.
-fn is_dropped_trailer(name: &str) -> bool {
-    const DROPPED: [&str; 5] =
-        ["cache-control", "content-encoding", "content-range", "content-type", "set-cookie"];
-    DROPPED.iter().any(|dropped| name.eq_ignore_ascii_case(dropped))
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@
 
 use http::{HeaderMap, StatusCode, header};
 
-use super::chunked::is_forbidden_trailer;
 use super::date::DATE_BYTES;
 use super::head::Version;
 use super::reject::Reject;
+use super::trailers::is_forbidden_trailer;
 
 /// How the end of a response's body is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! HTTP/1.1 (RFC 9112): a codec that knows bytes, a connection that knows time.
 //!
-//! Bytes in: `head` (with `head_scan`, `head_lines` and `target`), `body_decoder` (with `chunked`), and
-//! `request_decoder` over both; bytes out: `encode`, `date`. None of them does I/O. `connection` is
-//! the state machine over a socket, `exchange` one request of it (`started` its head as `http`
-//! types, `sending` the body of its response), `serving` what the connections of an executor share.
+//! Bytes in: `head` (with `head_scan`, `head_lines` and `target`), `body_decoder` (with `chunked`
+//! and `trailers`), and `request_decoder` over both; bytes out: `encode`, `date`. None of them does
+//! I/O. `connection` is the state machine over a socket, `exchange` one request of it (`started`
+//! its head as `http` types, `sending` the body of its response), `serving` what the connections
+//! of an executor share.
 
 pub(crate) mod body_decoder;
 pub(crate) mod chunked;
@@ -20,3 +21,4 @@ mod sending;
 pub(crate) mod serving;
 mod started;
 pub(crate) mod target;
+mod trailers;
