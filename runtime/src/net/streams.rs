@@ -9,9 +9,10 @@
 //!
 //! Received bytes are copied out of the provided buffer as soon as their completion is read, so
 //! no connection ever holds a shared buffer. A connection that does not take its bytes is stopped
-//! at `READ_AHEAD_MAX_BYTES`: its receive is cancelled, and TCP's window does the rest. At most
-//! one send is in flight; bytes written meanwhile gather in `out` and leave with the next.
+//! at `READ_AHEAD_MAX_BYTES`: its receive is cancelled, and TCP's window does the rest. What it
+//! sends stands in `outbox.rs`.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::task::Waker;
@@ -21,14 +22,12 @@ use rustix::net::Shutdown;
 use slab::Slab;
 
 use super::buffer_pool::BufferPool;
+use super::outbox::Outbox;
 use super::ring::{Completion, GENERATION_MASK, Kind, Ring, Token};
 
 /// Received bytes a connection may leave untaken before its receive is stopped. What one turn of
 /// the kernel's multishot loop delivers (32 buffers) may come on top, once.
 pub const READ_AHEAD_MAX_BYTES: usize = 64 * 1024;
-
-/// A send of up to so many bytes is tried without waiting for room, which it nearly always finds.
-const SEND_NOW_MAX_BYTES: usize = 16 * 1024;
 
 /// Names a slot and the life it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,15 +75,9 @@ struct Stream {
     starved: bool,
     /// The owner wants no more bytes than it has been given.
     held: bool,
-    sending: bool,
-    /// The socket had no room for all of `flying`: the rest is sent as room comes.
-    full: bool,
     error: Option<i32>,
     input: Vec<u8>,
-    out: Vec<u8>,
-    flying: Vec<u8>,
-    /// Bytes of `flying` that earlier, short sends got rid of.
-    flown: usize,
+    outbox: Outbox,
     waker: Option<Waker>,
 }
 
@@ -92,7 +85,8 @@ struct Stream {
 pub(crate) struct Streams {
     slots: Slab<Stream>,
     next_generation: u32,
-    starved: Vec<StreamKey>,
+    /// Connections whose receive found every buffer taken, in the order in which it did.
+    starved: VecDeque<StreamKey>,
     pool: BufferPool,
 }
 
@@ -101,7 +95,7 @@ impl Streams {
         Streams {
             slots: Slab::new(),
             next_generation: 0,
-            starved: Vec::new(),
+            starved: VecDeque::new(),
             pool: BufferPool::new(),
         }
     }
@@ -118,13 +112,9 @@ impl Streams {
             receive: Receive::Armed,
             starved: false,
             held: false,
-            sending: false,
-            full: false,
             error: None,
             input: Vec::new(),
-            out: Vec::new(),
-            flying: Vec::new(),
-            flown: 0,
+            outbox: Outbox::default(),
             waker: None,
         });
         let key = StreamKey { index: index as u32, generation };
@@ -193,20 +183,24 @@ impl Streams {
     /// Lets `write` append to the bytes that the next flush sends.
     pub(crate) fn write<R>(&mut self, key: StreamKey, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         match get(&mut self.slots, key) {
-            Some(stream) => {
-                if stream.out.capacity() == 0 {
-                    stream.out = self.pool.take();
-                }
-                write(&mut stream.out)
-            }
+            Some(stream) => write(stream.outbox.buffer(&mut self.pool)),
             None => write(&mut Vec::new()),
         }
     }
 
     /// Bytes written and not yet accepted by the kernel.
     pub(crate) fn unsent(&mut self, key: StreamKey) -> usize {
-        get(&mut self.slots, key)
-            .map_or(0, |stream| stream.out.len() + stream.flying.len() - stream.flown)
+        get(&mut self.slots, key).map_or(0, |stream| stream.outbox.unsent())
+    }
+
+    /// Bytes that the kernel has accepted so far: whether a slow peer takes any.
+    pub(crate) fn taken(&mut self, key: StreamKey) -> u64 {
+        get(&mut self.slots, key).map_or(0, |stream| stream.outbox.taken())
+    }
+
+    /// Whether the connection has failed, as far as is known without taking what arrived.
+    pub(crate) fn has_failed(&mut self, key: StreamKey) -> bool {
+        get(&mut self.slots, key).is_none_or(|stream| stream.error.is_some())
     }
 
     /// Starts sending what was written, unless a send is in flight, whose end will.
@@ -227,7 +221,7 @@ impl Streams {
         if let Some(errno) = stream.error {
             return Err(io::Error::from_raw_os_error(errno));
         }
-        if stream.out.is_empty() && !stream.sending {
+        if stream.outbox.is_empty() {
             return Ok(true);
         }
         keep(&mut stream.waker, waker);
@@ -263,8 +257,8 @@ impl Streams {
         }
         stream.phase = Phase::Draining;
         stream.waker = None;
-        self.pool.give_back(&mut stream.out);
-        if stream.sending {
+        stream.outbox.discard(&mut self.pool);
+        if stream.outbox.is_sending() {
             ring.cancel(key.token(Kind::Send), Kind::CancelSend);
         }
         stream.stop_receive(ring, key);
@@ -296,7 +290,7 @@ impl Streams {
             Kind::Recv => {
                 stream.received(ring, key, result, more);
                 if stream.starved {
-                    self.starved.push(key);
+                    self.starved.push_back(key);
                 }
             }
             Kind::Send | Kind::SendNow => {
@@ -313,7 +307,7 @@ impl Streams {
                 stream.receive = Receive::Idle;
             }
             // A send reads memory of the slot: its own completion is waited for.
-            Kind::CancelSend if result < 0 && stream.sending => {
+            Kind::CancelSend if result < 0 && stream.outbox.is_sending() => {
                 ring.cancel(key.token(Kind::Send), Kind::CancelSend);
                 return None;
             }
@@ -323,9 +317,10 @@ impl Streams {
         get(&mut self.slots, key)?.waker.as_ref()
     }
 
-    /// Arms again the receives that found every buffer taken; called when buffers are back.
+    /// Arms again the receives that found every buffer taken; called when buffers are back. First
+    /// come, first served: else few that send much would starve the others for good.
     pub(crate) fn feed_starved(&mut self, ring: &mut Ring) {
-        while let Some(key) = self.starved.pop() {
+        while let Some(key) = self.starved.pop_front() {
             if let Some(stream) = get(&mut self.slots, key) {
                 stream.starved = false;
                 stream.resume(ring, key);
@@ -337,10 +332,10 @@ impl Streams {
     fn settle(&mut self, ring: &mut Ring, key: StreamKey) {
         let Some(stream) = get(&mut self.slots, key) else { return };
         let receive_over = matches!(stream.receive, Receive::Idle | Receive::Ended);
-        if stream.phase == Phase::Draining && receive_over && !stream.sending {
+        if stream.phase == Phase::Draining && receive_over && !stream.outbox.is_sending() {
             stream.phase = Phase::Closing;
             self.pool.give_back(&mut stream.input);
-            self.pool.give_back(&mut stream.flying);
+            stream.outbox.discard(&mut self.pool);
             if let Some(socket) = stream.socket.take() {
                 ring.close(socket.into_raw_fd(), key.token(Kind::Close));
             }
@@ -392,44 +387,17 @@ impl Stream {
         result: i32,
         pool: &mut BufferPool,
     ) {
-        self.sending = false;
-        match usize::try_from(result) {
-            Ok(count) if count > 0 => self.flown += count,
-            Err(_) if kind == Kind::SendNow && result == -libc::EAGAIN => {}
-            _ => {
-                self.error.get_or_insert(if result < 0 { -result } else { libc::EPIPE });
-                self.out.clear();
-                self.flown = self.flying.len();
-            }
-        }
-        self.full = self.flown < self.flying.len();
-        if !self.full {
-            self.flown = 0;
-            self.flying.clear();
-            pool.give_back(&mut self.flying);
+        if let Err(error) = self.outbox.sent(kind, result, pool) {
+            self.error = self.error.or(error.raw_os_error());
         }
         self.send_next(ring, key);
     }
 
     fn send_next(&mut self, ring: &mut Ring, key: StreamKey) {
         let Some(socket) = self.socket.as_ref().map(AsRawFd::as_raw_fd) else { return };
-        if self.sending || self.phase != Phase::Open {
-            return;
+        if self.phase == Phase::Open {
+            self.outbox.send_next(ring, socket, |kind| key.token(kind));
         }
-        if self.flying.is_empty() {
-            if self.out.is_empty() {
-                return;
-            }
-            std::mem::swap(&mut self.flying, &mut self.out);
-        }
-        // A large one may find no room for all of it: then the rest is to follow at once.
-        let small = self.flying.len() <= SEND_NOW_MAX_BYTES;
-        let kind = if small && !self.full { Kind::SendNow } else { Kind::Send };
-        self.sending = true;
-        // SAFETY: `flying` is neither touched nor dropped while `sending` is set, which the
-        // completion of this token clears; the slot outlives it (`settle`). Moving the slot moves
-        // the Vec's header, not its bytes.
-        unsafe { ring.send(socket, &self.flying[self.flown..], key.token(kind)) };
     }
 
     fn stop_receive(&mut self, ring: &mut Ring, key: StreamKey) {

@@ -75,6 +75,18 @@ impl TcpStream {
         self.core.streams.borrow_mut().unsent(self.key)
     }
 
+    /// Bytes that the kernel has taken so far; a waiting [`poll_sent`](Self::poll_sent) is woken
+    /// for each part of a long answer, so that a peer which takes none can be told from a slow one.
+    pub fn taken(&self) -> u64 {
+        self.core.streams.borrow_mut().taken(self.key)
+    }
+
+    /// Whether the connection has failed, as far as is known: what arrived before that can still
+    /// be taken, and [`poll_recv`](Self::poll_recv) then says how.
+    pub fn has_failed(&self) -> bool {
+        self.core.streams.borrow_mut().has_failed(self.key)
+    }
+
     /// Ready when the kernel has taken all that was written. Call [`flush`](Self::flush) first.
     pub fn poll_sent(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (mut ring, mut streams) = (self.core.ring.borrow_mut(), self.core.streams.borrow_mut());
@@ -127,8 +139,9 @@ impl TcpListener {
         TcpListener { core, key }
     }
 
-    /// The next connection. An error (no descriptors, for instance) stops accepting until the
-    /// next call, so that the caller decides how long to pause.
+    /// The next connection. An error says that the system has no room for one (no descriptors, for
+    /// instance) and stops accepting until the next call, so that the caller decides how long to
+    /// pause. A connection that failed before it was accepted is no error.
     pub async fn accept(&self) -> io::Result<TcpStream> {
         let socket = std::future::poll_fn(|context| {
             let mut ring = self.core.ring.borrow_mut();
