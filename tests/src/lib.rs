@@ -1,11 +1,15 @@
 //! What the integration tests share: the real binary as a process, and raw HTTP over sockets.
 
 mod client;
+mod crowd;
+mod honest;
 mod process;
 mod tasks;
 
 pub mod seed_scenario;
 
 pub use client::{Answer, Client, get};
+pub use crowd::{Crowd, connections_possible};
+pub use honest::{Latencies, ask_for, wait_until};
 pub use process::{Ended, ServerProcess, server_command, server_command_of};
 pub use tasks::{dispatch, wait_for};

@@ -102,6 +102,12 @@ impl TcpStream {
         self.core.streams.borrow_mut().shutdown_write(self.key);
     }
 
+    /// Has the drop reset the connection. Without it the kernel keeps up to some megabytes that it
+    /// has taken for a peer, for as long as that reads a byte now and then, closed or not.
+    pub fn reset_on_close(&self) {
+        self.core.streams.borrow_mut().reset_on_close(self.key);
+    }
+
     /// Gives the memory of an emptied buffer to the executor's pool.
     pub fn recycle(&self, buffer: &mut Vec<u8>) {
         self.core.streams.borrow_mut().recycle(buffer);

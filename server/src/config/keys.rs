@@ -175,7 +175,7 @@ static KEYS: [Key; 31] = [
     ),
     option(
         "connections_max",
-        count!(connections_max, 1, 1 << 24),
+        count!(connections_max, 1, 1 << 22),
         "connections of an executor; more wait in the backlog",
     ),
     option(

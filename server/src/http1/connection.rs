@@ -268,8 +268,8 @@ impl<A: App> Connection<A> {
             match exchange.stage() {
                 Stage::Unanswered => {}
                 // An answer that has begun cannot become another.
-                Stage::Begun => return Step::Close,
-                Stage::Answered if waiting == Waiting::Write => return Step::Close,
+                Stage::Begun => return self.cut(),
+                Stage::Answered if waiting == Waiting::Write => return self.cut(),
                 Stage::Answered => {
                     self.state = State::Flush;
                     return Step::Again;
@@ -286,8 +286,15 @@ impl<A: App> Connection<A> {
                 self.state = State::Flush;
                 Step::Again
             }
-            Waiting::Write | Waiting::Linger => Step::Close,
+            Waiting::Write => self.cut(),
+            Waiting::Linger => Step::Close,
         }
+    }
+
+    /// Ends a connection whose peer does not take its answer: what is queued for it goes as well.
+    fn cut(&mut self) -> Step {
+        self.io.stream.reset_on_close();
+        Step::Close
     }
 
     /// Waits, within the time limits of what is waited for and of the request.
