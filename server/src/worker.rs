@@ -25,8 +25,6 @@ use crate::tasks::{FinishContext, OnFinish, Tasks};
 
 /// How long accepting pauses when the system has no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How often a full executor looks whether a connection has closed.
-const FULL_PAUSE: Duration = Duration::from_millis(5);
 
 /// An executor, as the application's constructor sees it.
 pub struct Worker<J, O> {
@@ -104,7 +102,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
         let listener = TcpListener::from_socket(socket);
         // The receiver is gone only if another executor could not start.
         let _ = ready.send(());
-        accept(&listener, &serving, options.connections_max, &shutdown).await;
+        accept(&listener, &serving, &shutdown).await;
 
         let end = Instant::now() + Duration::from_millis(options.drain_timeout_ms);
         for stream in listener.finish().await {
@@ -129,26 +127,16 @@ pub(crate) fn deliver_to<O>(
 }
 
 /// Accepts until the shutdown.
-async fn accept<A: App>(
-    listener: &TcpListener,
-    serving: &Rc<Serving<A>>,
-    connections_max: usize,
-    shutdown: &Shutdown,
-) {
+async fn accept<A: App>(listener: &TcpListener, serving: &Rc<Serving<A>>, shutdown: &Shutdown) {
     let mut raised = pin!(shutdown.raised());
     let mut reported: Option<Instant> = None;
     loop {
-        if serving.connections() >= connections_max {
-            // The rest wait in the kernel's backlog.
-            let Either::Right(()) = either(raised.as_mut(), sleep(FULL_PAUSE)).await else {
-                return;
-            };
-            continue;
+        if let Either::Left(()) = either(raised.as_mut(), serving.opens()).await {
+            return;
         }
-        match either(raised.as_mut(), listener.accept()).await {
+        match either(raised.as_mut(), next(listener, serving)).await {
             Either::Left(()) => return,
             Either::Right(Ok(stream)) => open(stream, serving),
-            Either::Right(Err(error)) if is_of_one_connection(&error) => {}
             Either::Right(Err(error)) => {
                 if reported.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
                     reported = Some(Instant::now());
@@ -169,18 +157,17 @@ fn open<A: App>(stream: TcpStream, serving: &Rc<Serving<A>>) {
     spawn_local(Connection::new(stream, serving.enter()));
 }
 
-/// The peer went before its connection was accepted, or the network failed it (accept(2)).
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::ConnectionAborted
-            | Kind::ConnectionReset
-            | Kind::Interrupted
-            | Kind::HostUnreachable
-            | Kind::NetworkUnreachable
-            | Kind::NetworkDown
-    )
+/// The next connection.
+async fn next<A: App>(listener: &TcpListener, serving: &Serving<A>) -> io::Result<TcpStream> {
+    let mut accepted = pin!(listener.accept());
+    std::future::poll_fn(|context| {
+        let polled = accepted.as_mut().poll(context);
+        if polled.is_pending() {
+            serving.caught_up();
+        }
+        polled
+    })
+    .await
 }
 
 enum Either<L, R> {

@@ -1,6 +1,8 @@
 //! What the integration tests share: the real binary as a process, and raw HTTP over sockets.
 
 mod client;
+mod crowd;
+mod honest;
 mod process;
 mod random;
 mod scratch;
@@ -11,6 +13,8 @@ pub mod seed_scenario;
 pub mod wire;
 
 pub use client::{Answer, Client, get};
+pub use crowd::{Crowd, connections_possible};
+pub use honest::{Latencies, ask_for, wait_until};
 pub use process::{Ended, ServerProcess, server_command, server_command_of};
 pub use random::Random;
 pub use scratch::Scratch;

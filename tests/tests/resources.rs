@@ -1,20 +1,12 @@
 //! What the server holds: nothing after its connections, little for idle ones, no CPU at rest.
 
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
-use sidecore_tests::{Client, ServerProcess, get};
+use sidecore_tests::{Client, ServerProcess, get, wait_until};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(15), "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 /// Connections that end in every way: served and closed, reset before, within and after a
 /// request, half-closed, never used. The time limits are short: Linux 6.18 keeps the news of about

@@ -1,7 +1,8 @@
 //! Listening sockets: a multishot accept each, and the queue of what it accepted.
 //!
-//! An accept that fails (no descriptors left, for instance) ends the multishot; the error goes to
-//! whoever accepts, and the next call arms it again. So the owner decides how long to pause.
+//! An accept that fails ends the multishot. Where the system has no room (no descriptors left, for
+//! instance) the error goes to whoever accepts, and the next call arms it again: so the owner
+//! decides how long to pause. Where only that one connection failed, accepting goes on.
 
 use std::collections::VecDeque;
 use std::io;
@@ -153,7 +154,7 @@ impl Listeners {
         match socket {
             Some(socket) if !listener.closing => listener.accepted.push_back(socket),
             Some(_) => {}
-            None if result == -libc::ECANCELED => {}
+            None if result == -libc::ECANCELED || is_of_one_connection(-result) => {}
             None => listener.error = Some(-result),
         }
         if listener.closing && !listener.armed {
@@ -189,8 +190,47 @@ impl Listener {
     }
 }
 
+/// Errors of the connection that was to be accepted, not of the listener: the peer went before, or
+/// the network failed it, or a firewall forbids it (accept(2), "Error handling").
+fn is_of_one_connection(errno: i32) -> bool {
+    const OF_ONE_CONNECTION: [i32; 14] = [
+        libc::EAGAIN,
+        libc::ECONNABORTED,
+        libc::ECONNRESET,
+        libc::EHOSTDOWN,
+        libc::EHOSTUNREACH,
+        libc::EINTR,
+        libc::ENETDOWN,
+        libc::ENETUNREACH,
+        libc::ENONET,
+        libc::ENOPROTOOPT,
+        libc::EOPNOTSUPP,
+        libc::EPERM,
+        libc::EPROTO,
+        libc::ETIMEDOUT,
+    ];
+    OF_ONE_CONNECTION.contains(&errno)
+}
+
 impl ListenerKey {
     fn token(self) -> Token {
         Token::new(Kind::Accept, self.index, self.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first kind must not be told the owner, who would pause for it; the second must, or the
+    /// accept would fail again and again without a pause.
+    #[test]
+    fn a_failed_connection_is_told_from_a_system_without_room() {
+        for errno in [libc::ECONNABORTED, libc::EPROTO, libc::EPERM, libc::ENETUNREACH] {
+            assert!(is_of_one_connection(errno), "{errno}");
+        }
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EINVAL] {
+            assert!(!is_of_one_connection(errno), "{errno}");
+        }
     }
 }

@@ -23,13 +23,18 @@ use io_uring::{IoUring, cqueue, opcode};
 use super::buffers::{BUFFER_GROUP, BufferRing};
 use super::gather::{Gather, Wait};
 
-/// What an operation was for: kind, slot and the slot's generation in 64 bits of user data.
+/// What an operation was for: kind, slot, the slot's generation and the operation's number in 64 bits
+/// of user data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) kind: Kind,
+    /// 24 bits: there are far fewer descriptors than that.
     pub(crate) index: u32,
     /// 24 bits: a completion of a slot's earlier life is told apart by it.
     pub(crate) generation: u32,
+    /// Tells a slot's operations of one kind apart, where a later one may begin before the last
+    /// completion of an earlier one was read.
+    pub(crate) number: u8,
 }
 
 /// The kinds of operation an executor has in flight.
@@ -49,14 +54,24 @@ pub(crate) enum Kind {
 }
 
 pub(crate) const GENERATION_MASK: u32 = (1 << 24) - 1;
+const INDEX_MASK: u32 = (1 << 24) - 1;
 
 impl Token {
     pub(crate) fn new(kind: Kind, index: u32, generation: u32) -> Self {
-        Token { kind, index, generation: generation & GENERATION_MASK }
+        debug_assert!(index <= INDEX_MASK);
+        Token { kind, index, generation: generation & GENERATION_MASK, number: 0 }
+    }
+
+    /// The token of an operation that is one of several.
+    pub(crate) fn numbered(self, number: u8) -> Self {
+        Token { number, ..self }
     }
 
     fn encode(self) -> u64 {
-        (self.kind as u64) << 56 | u64::from(self.generation) << 32 | u64::from(self.index)
+        (self.kind as u64) << 56
+            | u64::from(self.generation) << 32
+            | u64::from(self.number) << 24
+            | u64::from(self.index)
     }
 
     fn decode(user_data: u64) -> Option<Self> {
@@ -72,7 +87,8 @@ impl Token {
             9 => Kind::SendNow,
             _ => return None,
         };
-        Some(Token::new(kind, user_data as u32, (user_data >> 32) as u32))
+        let token = Token::new(kind, user_data as u32 & INDEX_MASK, (user_data >> 32) as u32);
+        Some(token.numbered((user_data >> 24) as u8))
     }
 }
 
@@ -366,7 +382,7 @@ mod tests {
         for kind in
             [Kind::Bell, Kind::Accept, Kind::Recv, Kind::Send, Kind::Close, Kind::CancelSend]
         {
-            let token = Token::new(kind, u32::MAX - 1, 0x00AB_CDEF);
+            let token = Token::new(kind, INDEX_MASK - 1, 0x00AB_CDEF).numbered(0xFE);
             assert_eq!(Token::decode(token.encode()), Some(token));
         }
         assert_eq!(Token::decode(0), None);

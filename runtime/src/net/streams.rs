@@ -9,26 +9,30 @@
 //!
 //! Received bytes are copied out of the provided buffer as soon as their completion is read, so
 //! no connection ever holds a shared buffer. A connection that does not take its bytes is stopped
-//! at `READ_AHEAD_MAX_BYTES`: its receive is cancelled, and TCP's window does the rest. At most
-//! one send is in flight; bytes written meanwhile gather in `out` and leave with the next.
+//! at `READ_AHEAD_MAX_BYTES`: its receive is cancelled, and TCP's window does the rest. What it
+//! sends stands in `outbox.rs`.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::task::Waker;
+use std::time::Duration;
 
 use rustix::net::Shutdown;
+use rustix::net::sockopt::set_socket_linger;
 
 use slab::Slab;
 
 use super::buffer_pool::BufferPool;
+use super::outbox::Outbox;
 use super::ring::{Completion, GENERATION_MASK, Kind, Ring, Token};
 
 /// Received bytes a connection may leave untaken before its receive is stopped. What one turn of
 /// the kernel's multishot loop delivers (32 buffers) may come on top, once.
 pub const READ_AHEAD_MAX_BYTES: usize = 64 * 1024;
 
-/// A send of up to so many bytes is tried without waiting for room, which it nearly always finds.
-const SEND_NOW_MAX_BYTES: usize = 16 * 1024;
+/// How often a cancellation that found no receive is repeated: by then the receive has ended.
+const CANCELS_MISSED_MAX: u8 = 3;
 
 /// Names a slot and the life it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,19 +76,17 @@ struct Stream {
     generation: u32,
     phase: Phase,
     receive: Receive,
+    /// The number of the latest receive: the end of an earlier one may still be on its way.
+    receive_number: u8,
+    /// Cancellations of it that found nothing.
+    missed: u8,
     /// Every buffer was taken: arm again once some are back.
     starved: bool,
     /// The owner wants no more bytes than it has been given.
     held: bool,
-    sending: bool,
-    /// The socket had no room for all of `flying`: the rest is sent as room comes.
-    full: bool,
     error: Option<i32>,
     input: Vec<u8>,
-    out: Vec<u8>,
-    flying: Vec<u8>,
-    /// Bytes of `flying` that earlier, short sends got rid of.
-    flown: usize,
+    outbox: Outbox,
     waker: Option<Waker>,
 }
 
@@ -92,7 +94,8 @@ struct Stream {
 pub(crate) struct Streams {
     slots: Slab<Stream>,
     next_generation: u32,
-    starved: Vec<StreamKey>,
+    /// Connections whose receive found every buffer taken, in the order in which it did.
+    starved: VecDeque<StreamKey>,
     pool: BufferPool,
 }
 
@@ -101,7 +104,7 @@ impl Streams {
         Streams {
             slots: Slab::new(),
             next_generation: 0,
-            starved: Vec::new(),
+            starved: VecDeque::new(),
             pool: BufferPool::new(),
         }
     }
@@ -116,19 +119,17 @@ impl Streams {
             generation,
             phase: Phase::Open,
             receive: Receive::Armed,
+            receive_number: 0,
+            missed: 0,
             starved: false,
             held: false,
-            sending: false,
-            full: false,
             error: None,
             input: Vec::new(),
-            out: Vec::new(),
-            flying: Vec::new(),
-            flown: 0,
+            outbox: Outbox::default(),
             waker: None,
         });
         let key = StreamKey { index: index as u32, generation };
-        ring.recv(descriptor, key.token(Kind::Recv));
+        ring.recv(descriptor, key.receive_token(0));
         key
     }
 
@@ -193,20 +194,24 @@ impl Streams {
     /// Lets `write` append to the bytes that the next flush sends.
     pub(crate) fn write<R>(&mut self, key: StreamKey, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         match get(&mut self.slots, key) {
-            Some(stream) => {
-                if stream.out.capacity() == 0 {
-                    stream.out = self.pool.take();
-                }
-                write(&mut stream.out)
-            }
+            Some(stream) => write(stream.outbox.buffer(&mut self.pool)),
             None => write(&mut Vec::new()),
         }
     }
 
     /// Bytes written and not yet accepted by the kernel.
     pub(crate) fn unsent(&mut self, key: StreamKey) -> usize {
-        get(&mut self.slots, key)
-            .map_or(0, |stream| stream.out.len() + stream.flying.len() - stream.flown)
+        get(&mut self.slots, key).map_or(0, |stream| stream.outbox.unsent())
+    }
+
+    /// Bytes that the kernel has accepted so far: whether a slow peer takes any.
+    pub(crate) fn taken(&mut self, key: StreamKey) -> u64 {
+        get(&mut self.slots, key).map_or(0, |stream| stream.outbox.taken())
+    }
+
+    /// Whether the connection has failed, as far as is known without taking what arrived.
+    pub(crate) fn has_failed(&mut self, key: StreamKey) -> bool {
+        get(&mut self.slots, key).is_none_or(|stream| stream.error.is_some())
     }
 
     /// Starts sending what was written, unless a send is in flight, whose end will.
@@ -227,7 +232,7 @@ impl Streams {
         if let Some(errno) = stream.error {
             return Err(io::Error::from_raw_os_error(errno));
         }
-        if stream.out.is_empty() && !stream.sending {
+        if stream.outbox.is_empty() {
             return Ok(true);
         }
         keep(&mut stream.waker, waker);
@@ -241,6 +246,13 @@ impl Streams {
         if let Some(socket) = self.socket(key) {
             // A peer that is gone already (ENOTCONN) needs no half-close.
             let _ = rustix::net::shutdown(socket, Shutdown::Write);
+        }
+    }
+
+    /// Has the close reset the connection and free what the kernel has queued for the peer.
+    pub(crate) fn reset_on_close(&mut self, key: StreamKey) {
+        if let Some(socket) = self.socket(key) {
+            let _ = set_socket_linger(socket, Some(Duration::ZERO));
         }
     }
 
@@ -263,8 +275,8 @@ impl Streams {
         }
         stream.phase = Phase::Draining;
         stream.waker = None;
-        self.pool.give_back(&mut stream.out);
-        if stream.sending {
+        stream.outbox.discard(&mut self.pool);
+        if stream.outbox.is_sending() {
             ring.cancel(key.token(Kind::Send), Kind::CancelSend);
         }
         stream.stop_receive(ring, key);
@@ -294,9 +306,9 @@ impl Streams {
         let stream = get(&mut self.slots, key)?;
         match token.kind {
             Kind::Recv => {
-                stream.received(ring, key, result, more);
+                stream.received(ring, key, token.number, result, more);
                 if stream.starved {
-                    self.starved.push(key);
+                    self.starved.push_back(key);
                 }
             }
             Kind::Send | Kind::SendNow => {
@@ -306,14 +318,9 @@ impl Streams {
                 self.slots.remove(key.index as usize);
                 return None;
             }
-            // Whether or not the receive's own last completion comes: it uses the ring's buffers
-            // only, and a late one is told apart by its generation. (Linux 6.18 loses about one
-            // in 2,000 where the peer resets while it runs: cancelled with 0, never completed.)
-            Kind::CancelRecv if stream.receive == Receive::Stopping => {
-                stream.receive = Receive::Idle;
-            }
+            Kind::CancelRecv => stream.receive_cancelled(ring, key, token.number, result),
             // A send reads memory of the slot: its own completion is waited for.
-            Kind::CancelSend if result < 0 && stream.sending => {
+            Kind::CancelSend if result < 0 && stream.outbox.is_sending() => {
                 ring.cancel(key.token(Kind::Send), Kind::CancelSend);
                 return None;
             }
@@ -323,9 +330,10 @@ impl Streams {
         get(&mut self.slots, key)?.waker.as_ref()
     }
 
-    /// Arms again the receives that found every buffer taken; called when buffers are back.
+    /// Arms again the receives that found every buffer taken; called when buffers are back. First
+    /// come, first served: else few that send much would starve the others for good.
     pub(crate) fn feed_starved(&mut self, ring: &mut Ring) {
-        while let Some(key) = self.starved.pop() {
+        while let Some(key) = self.starved.pop_front() {
             if let Some(stream) = get(&mut self.slots, key) {
                 stream.starved = false;
                 stream.resume(ring, key);
@@ -337,10 +345,10 @@ impl Streams {
     fn settle(&mut self, ring: &mut Ring, key: StreamKey) {
         let Some(stream) = get(&mut self.slots, key) else { return };
         let receive_over = matches!(stream.receive, Receive::Idle | Receive::Ended);
-        if stream.phase == Phase::Draining && receive_over && !stream.sending {
+        if stream.phase == Phase::Draining && receive_over && !stream.outbox.is_sending() {
             stream.phase = Phase::Closing;
             self.pool.give_back(&mut stream.input);
-            self.pool.give_back(&mut stream.flying);
+            stream.outbox.discard(&mut self.pool);
             if let Some(socket) = stream.socket.take() {
                 ring.close(socket.into_raw_fd(), key.token(Kind::Close));
             }
@@ -362,8 +370,9 @@ impl Stream {
         }
     }
 
-    fn received(&mut self, ring: &mut Ring, key: StreamKey, result: i32, more: bool) {
-        if !more {
+    fn received(&mut self, ring: &mut Ring, key: StreamKey, number: u8, result: i32, more: bool) {
+        let is_latest = number == self.receive_number;
+        if !more && is_latest {
             self.receive = match -result {
                 // Cancelled, out of buffers, or ended by the kernel with bytes: arm again.
                 libc::ECANCELED | libc::ENOBUFS => Receive::Idle,
@@ -373,13 +382,14 @@ impl Stream {
         }
         match -result {
             0 | libc::ECANCELED => {}
-            libc::ENOBUFS => self.starved = true,
+            libc::ENOBUFS => self.starved |= is_latest,
+            // The kernel tells an error once, be it to a receive that was to end anyway.
             errno if errno > 0 => self.error = Some(errno),
             _ => {}
         }
         if self.input.len() >= READ_AHEAD_MAX_BYTES {
             self.stop_receive(ring, key);
-        } else if result > 0 && !more {
+        } else if result > 0 && !more && is_latest {
             self.resume(ring, key);
         }
     }
@@ -392,50 +402,42 @@ impl Stream {
         result: i32,
         pool: &mut BufferPool,
     ) {
-        self.sending = false;
-        match usize::try_from(result) {
-            Ok(count) if count > 0 => self.flown += count,
-            Err(_) if kind == Kind::SendNow && result == -libc::EAGAIN => {}
-            _ => {
-                self.error.get_or_insert(if result < 0 { -result } else { libc::EPIPE });
-                self.out.clear();
-                self.flown = self.flying.len();
-            }
-        }
-        self.full = self.flown < self.flying.len();
-        if !self.full {
-            self.flown = 0;
-            self.flying.clear();
-            pool.give_back(&mut self.flying);
+        if let Err(error) = self.outbox.sent(kind, result, pool) {
+            self.error = self.error.or(error.raw_os_error());
         }
         self.send_next(ring, key);
     }
 
     fn send_next(&mut self, ring: &mut Ring, key: StreamKey) {
         let Some(socket) = self.socket.as_ref().map(AsRawFd::as_raw_fd) else { return };
-        if self.sending || self.phase != Phase::Open {
-            return;
+        if self.phase == Phase::Open {
+            self.outbox.send_next(ring, socket, |kind| key.token(kind));
         }
-        if self.flying.is_empty() {
-            if self.out.is_empty() {
-                return;
-            }
-            std::mem::swap(&mut self.flying, &mut self.out);
-        }
-        // A large one may find no room for all of it: then the rest is to follow at once.
-        let small = self.flying.len() <= SEND_NOW_MAX_BYTES;
-        let kind = if small && !self.full { Kind::SendNow } else { Kind::Send };
-        self.sending = true;
-        // SAFETY: `flying` is neither touched nor dropped while `sending` is set, which the
-        // completion of this token clears; the slot outlives it (`settle`). Moving the slot moves
-        // the Vec's header, not its bytes.
-        unsafe { ring.send(socket, &self.flying[self.flown..], key.token(kind)) };
     }
 
     fn stop_receive(&mut self, ring: &mut Ring, key: StreamKey) {
         if self.receive == Receive::Armed {
-            self.receive = Receive::Stopping;
-            ring.cancel(key.token(Kind::Recv), Kind::CancelRecv);
+            (self.receive, self.missed) = (Receive::Stopping, 0);
+            ring.cancel(key.receive_token(self.receive_number), Kind::CancelRecv);
+        }
+    }
+
+    /// A cancellation is over, and with it the receive, whether or not the receive's own last
+    /// completion comes: it uses the ring's buffers only, and a late one is told by its number.
+    /// (Linux 6.18 loses about one in 2,000 where the peer resets while it runs: cancelled with 0,
+    /// never completed.)
+    ///
+    /// One that found nothing may have met a receive that is between two of its states and goes
+    /// on: it is repeated, or that receive would keep the socket open behind its closed descriptor.
+    fn receive_cancelled(&mut self, ring: &mut Ring, key: StreamKey, number: u8, result: i32) {
+        if self.receive != Receive::Stopping || number != self.receive_number {
+            return;
+        }
+        if result < 0 && self.missed < CANCELS_MISSED_MAX {
+            self.missed += 1;
+            ring.cancel(key.receive_token(number), Kind::CancelRecv);
+        } else {
+            self.receive = Receive::Idle;
         }
     }
 
@@ -444,7 +446,8 @@ impl Stream {
         let wanted = self.phase == Phase::Open && !self.held && !self.starved;
         if wanted && self.receive == Receive::Idle && self.input.len() < READ_AHEAD_MAX_BYTES {
             self.receive = Receive::Armed;
-            ring.recv(socket, key.token(Kind::Recv));
+            self.receive_number = self.receive_number.wrapping_add(1);
+            ring.recv(socket, key.receive_token(self.receive_number));
         }
     }
 }
@@ -452,6 +455,10 @@ impl Stream {
 impl StreamKey {
     fn token(self, kind: Kind) -> Token {
         Token::new(kind, self.index, self.generation)
+    }
+
+    fn receive_token(self, number: u8) -> Token {
+        self.token(Kind::Recv).numbered(number)
     }
 }
 

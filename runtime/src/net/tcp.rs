@@ -75,6 +75,18 @@ impl TcpStream {
         self.core.streams.borrow_mut().unsent(self.key)
     }
 
+    /// Bytes that the kernel has taken so far; a waiting [`poll_sent`](Self::poll_sent) is woken
+    /// for each part of a long answer, so that a peer which takes none can be told from a slow one.
+    pub fn taken(&self) -> u64 {
+        self.core.streams.borrow_mut().taken(self.key)
+    }
+
+    /// Whether the connection has failed, as far as is known: what arrived before that can still
+    /// be taken, and [`poll_recv`](Self::poll_recv) then says how.
+    pub fn has_failed(&self) -> bool {
+        self.core.streams.borrow_mut().has_failed(self.key)
+    }
+
     /// Ready when the kernel has taken all that was written. Call [`flush`](Self::flush) first.
     pub fn poll_sent(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (mut ring, mut streams) = (self.core.ring.borrow_mut(), self.core.streams.borrow_mut());
@@ -88,6 +100,12 @@ impl TcpStream {
     /// Half-closes; the peer reads the end after what was sent.
     pub fn shutdown_write(&self) {
         self.core.streams.borrow_mut().shutdown_write(self.key);
+    }
+
+    /// Has the drop reset the connection. Without it the kernel keeps up to some megabytes that it
+    /// has taken for a peer, for as long as that reads a byte now and then, closed or not.
+    pub fn reset_on_close(&self) {
+        self.core.streams.borrow_mut().reset_on_close(self.key);
     }
 
     /// Gives the memory of an emptied buffer to the executor's pool.
@@ -127,8 +145,9 @@ impl TcpListener {
         TcpListener { core, key }
     }
 
-    /// The next connection. An error (no descriptors, for instance) stops accepting until the
-    /// next call, so that the caller decides how long to pause.
+    /// The next connection. An error says that the system has no room for one (no descriptors, for
+    /// instance) and stops accepting until the next call, so that the caller decides how long to
+    /// pause. A connection that failed before it was accepted is no error.
     pub async fn accept(&self) -> io::Result<TcpStream> {
         let socket = std::future::poll_fn(|context| {
             let mut ring = self.core.ring.borrow_mut();

@@ -63,7 +63,7 @@ pub fn keys() -> &'static [Key] {
     &KEYS
 }
 
-static KEYS: [Key; 29] = [
+static KEYS: [Key; 31] = [
     top("host", Field::Host, "address to listen on: an IP address or localhost"),
     top("port", Field::Port, "port to listen on; 0 takes a free one"),
     option("worker_num", count!(worker_num, 1, 1024, or auto), "executors; auto from the CPUs"),
@@ -110,28 +110,42 @@ static KEYS: [Key; 29] = [
     option(
         "head_timeout_ms",
         number!(head_timeout_ms, 1, DAY_MS),
-        "for a request's head, from its first byte",
+        "for a request's head, from its first byte, else 408; of the first one from the accept on",
     ),
-    option("body_timeout_ms", number!(body_timeout_ms, 1, DAY_MS), "between two reads of a body"),
+    option(
+        "body_timeout_ms",
+        number!(body_timeout_ms, 1, DAY_MS),
+        "for a body to go on at its least rate, else 408",
+    ),
+    option(
+        "body_rate_min_bytes_per_s",
+        number!(body_rate_min_bytes_per_s, 0, 1 << 30),
+        "least rate of a body, averaged over body_timeout_ms; with 0 any byte will do",
+    ),
     option(
         "keep_alive_timeout_ms",
         number!(keep_alive_timeout_ms, 1, DAY_MS),
-        "for the next request of a connection",
+        "for the first byte of a connection's next request",
     ),
     option(
         "write_timeout_ms",
         number!(write_timeout_ms, 1, DAY_MS),
-        "for a peer to take what was written",
+        "for a peer to take what was written, or the next 64 KiB of it",
     ),
     option(
         "request_timeout_ms",
         number!(request_timeout_ms, 0, DAY_MS),
-        "for a handler; 0 for none",
+        "for a request from its head's end to its answer's, else 503, or 408 in its body; 0 for none",
     ),
     option(
         "linger_timeout_ms",
         number!(linger_timeout_ms, 1, DAY_MS),
         "for the peer's end after ours",
+    ),
+    option(
+        "accept_timeout_ms",
+        number!(accept_timeout_ms, 0, DAY_MS),
+        "for room among connections_max, else 503; 0 for no limit",
     ),
     option(
         "drain_timeout_ms",
@@ -152,7 +166,7 @@ static KEYS: [Key; 29] = [
     option(
         "body_size_max_bytes",
         number!(body_size_max_bytes, 0, 1 << 50),
-        "of a request's body, else 413",
+        "of a request's body, in chunks or not, else 413",
     ),
     option(
         "requests_per_connection_max",
@@ -161,8 +175,8 @@ static KEYS: [Key; 29] = [
     ),
     option(
         "connections_max",
-        count!(connections_max, 1, 1 << 24),
-        "connections of an executor; more wait",
+        count!(connections_max, 1, 1 << 22),
+        "connections of an executor; more wait in the backlog",
     ),
     option(
         "listen_backlog",
@@ -171,7 +185,7 @@ static KEYS: [Key; 29] = [
     ),
     option(
         "recv_buffers",
-        number!(recv_buffers, 16, 32_768, power of two),
+        number!(recv_buffers, 2, 32_768, power of two),
         "receive buffers of an executor; a power of two",
     ),
     option(

@@ -18,14 +18,14 @@ use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use sidecore_runtime::executor::{self, Deadline};
+use sidecore_runtime::executor;
 use sidecore_runtime::net::TcpStream;
 
 use super::encode::{self, BodyLength, Content, HeadContext};
 use super::exchange::{Exchange, Progress, Stage};
 use super::head::{Framing, HEADER_COUNT_CAP, Parsed, RequestHead, Version, check_end, next_head};
+use super::patience::{Patience, Waiting};
 use super::reject::Reject;
 use super::serving::Place;
 use super::started::Started;
@@ -45,8 +45,7 @@ pub(crate) struct Connection<A: App> {
     place: Place<A>,
     /// Requests answered.
     served: u64,
-    waiting: Option<Waiting>,
-    deadline: Deadline,
+    patience: Patience,
 }
 
 /// The stream and the bytes that arrived.
@@ -59,8 +58,8 @@ pub(super) struct Io {
     scanned: usize,
     /// The peer has sent its last byte.
     pub(super) ended: bool,
-    /// The peer has taken a part of a long answer: its next part has a time limit of its own.
-    pub(super) peer_took: bool,
+    /// Bytes that have arrived since the connection began.
+    received: u64,
 }
 
 enum State<A: App> {
@@ -68,23 +67,6 @@ enum State<A: App> {
     Exchange(Box<Exchange<A>>),
     Flush,
     Linger { discarded: usize },
-}
-
-/// What a connection waits for: each has its time limit, which runs from when it begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waiting {
-    /// The first byte of a request, on a connection that has served one.
-    NextRequest,
-    /// The rest of a head, or the first request of a connection.
-    Head,
-    /// More of a body.
-    Body,
-    /// The peer to take what was written.
-    Write,
-    /// The peer's end.
-    Linger,
-    /// The handler.
-    Handler,
 }
 
 /// What a step came to.
@@ -96,7 +78,8 @@ enum Step {
 
 impl<A: App> Connection<A> {
     pub(crate) fn new(stream: TcpStream, place: Place<A>) -> Self {
-        Connection {
+        let refused = place.is_refused();
+        let mut connection = Connection {
             state: State::Head,
             io: Io {
                 stream,
@@ -104,13 +87,16 @@ impl<A: App> Connection<A> {
                 consumed: 0,
                 scanned: 0,
                 ended: false,
-                peer_took: false,
+                received: 0,
             },
             place,
             served: 0,
-            waiting: None,
-            deadline: Deadline::unset(),
+            patience: Patience::new(),
+        };
+        if refused {
+            connection.refuse(Reject::no_room());
         }
+        connection
     }
 
     fn step(&mut self, context: &mut Context<'_>) -> Step {
@@ -128,7 +114,7 @@ impl<A: App> Connection<A> {
             self.io.stream.flush();
             return match self.io.stream.poll_sent(context) {
                 Poll::Ready(Ok(())) => {
-                    self.waiting = None;
+                    self.patience.renew();
                     Step::Again
                 }
                 Poll::Ready(Err(_)) => Step::Close,
@@ -187,7 +173,7 @@ impl<A: App> Connection<A> {
         let Parsed::Complete(head) = parsed else { return Ok(false) };
         self.served += 1;
         // Each request has time limits of its own, however it is answered.
-        self.waiting = None;
+        self.patience.renew();
         let keep_alive =
             head.keep_alive && self.served < serving.requests_max && !serving.is_draining();
         let size = head.size_bytes;
@@ -217,17 +203,11 @@ impl<A: App> Connection<A> {
     fn exchange(&mut self, context: &mut Context<'_>) -> Step {
         let State::Exchange(exchange) = &mut self.state else { return Step::Close };
         let progress = exchange.poll(&mut self.io, self.place.serving(), context);
-        if std::mem::take(&mut self.io.peer_took) {
-            self.waiting = None;
-        }
         match progress {
             Progress::Waiting(waiting) => Step::Wait(waiting),
-            Progress::Progressed => {
-                self.waiting = None;
-                Step::Again
-            }
+            Progress::Progressed => Step::Again,
             Progress::Done { keep_alive } => {
-                self.waiting = None;
+                self.patience.renew();
                 self.state = if keep_alive { State::Head } else { State::Flush };
                 Step::Again
             }
@@ -273,18 +253,25 @@ impl<A: App> Connection<A> {
 
     /// Answers with a refusal; the connection closes after it.
     fn refuse(&mut self, reject: Reject) -> Step {
-        let plain = Plain {
-            status: reject.status(),
-            content_type: "text/plain",
-            body: bytes::Bytes::from_static(reject.reason().as_bytes()),
-        };
         // RFC 9110 §9.3.2: no answer to HEAD has content, a refusal neither.
         let head_only = match &self.state {
             State::Exchange(exchange) => exchange.is_head_request(),
             _ => self.io.rest().trim_ascii_start().starts_with(b"HEAD "),
         };
         let date = self.place.serving().date.at(executor::unix_seconds());
-        self.io.answer(&plain, Version::Http11, head_only, false, &date);
+        let (status, reason) = (reject.status(), reject.reason());
+        let context = HeadContext {
+            version: Version::Http11,
+            keep_alive: false,
+            length: BodyLength::Known(reason.len() as u64),
+            date: &date,
+        };
+        self.io.stream.write(|out| {
+            encode::encode_head(out, status, &reject.fields(), &context);
+            if !head_only {
+                out.extend_from_slice(reason.as_bytes());
+            }
+        });
         self.state = State::Flush;
         Step::Again
     }
@@ -295,7 +282,8 @@ impl<A: App> Connection<A> {
             match exchange.stage() {
                 Stage::Unanswered => {}
                 // An answer that has begun cannot become another.
-                Stage::Begun => return Step::Close,
+                Stage::Begun => return self.cut(),
+                Stage::Answered if waiting == Waiting::Write => return self.cut(),
                 Stage::Answered => {
                     self.state = State::Flush;
                     return Step::Again;
@@ -312,39 +300,33 @@ impl<A: App> Connection<A> {
                 self.state = State::Flush;
                 Step::Again
             }
-            Waiting::Write | Waiting::Linger => Step::Close,
+            Waiting::Write => self.cut(),
+            Waiting::Linger => Step::Close,
         }
     }
 
-    /// Waits, within the time limit of what is waited for.
+    /// Ends a connection whose peer does not take its answer: what is queued for it goes as well.
+    fn cut(&mut self) -> Step {
+        self.io.stream.reset_on_close();
+        Step::Close
+    }
+
+    /// Waits, within the time limits of what is waited for and of the request.
     fn wait(&mut self, waiting: Waiting, context: &mut Context<'_>) -> Poll<Step> {
-        if self.waiting != Some(waiting) {
-            self.waiting = Some(waiting);
-            match self.limit(waiting) {
-                Some(limit) => self.deadline.set(limit),
-                None => self.deadline.clear(),
-            }
-        }
-        match self.deadline.poll(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => {
-                self.waiting = None;
-                Poll::Ready(self.timed_out(waiting))
-            }
-        }
-    }
-
-    fn limit(&self, waiting: Waiting) -> Option<Duration> {
-        let timeouts = &self.place.serving().timeouts;
-        let limit = match waiting {
-            Waiting::NextRequest => timeouts.keep_alive,
-            Waiting::Head => timeouts.head,
-            Waiting::Body => timeouts.body,
-            Waiting::Write => timeouts.write,
-            Waiting::Linger => timeouts.linger,
-            Waiting::Handler => timeouts.request,
+        let done = match waiting {
+            Waiting::Body => self.io.received,
+            Waiting::Write => self.io.stream.taken(),
+            _ => 0,
         };
-        (!limit.is_zero()).then_some(limit)
+        let timeouts = &self.place.serving().timeouts;
+        let mut passed = self.patience.poll(waiting, done, timeouts, context).is_ready();
+        if let State::Exchange(exchange) = &mut self.state {
+            passed |= exchange.poll_overdue(context).is_ready();
+        }
+        match passed {
+            true => Poll::Ready(self.timed_out(waiting)),
+            false => Poll::Pending,
+        }
     }
 }
 
@@ -401,7 +383,10 @@ impl Io {
                 self.ended = true;
                 Poll::Ready(Ok(false))
             }
-            Poll::Ready(Ok(_)) => Poll::Ready(Ok(true)),
+            Poll::Ready(Ok(count)) => {
+                self.received += count as u64;
+                Poll::Ready(Ok(true))
+            }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
         }

@@ -4,16 +4,18 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
-use sidecore_runtime::executor;
+use sidecore_runtime::executor::{self, Deadline};
 
 use super::body_decoder::{BodyDecoder, BodyPart, cut_off};
-use super::connection::{Io, UNSENT_MAX_BYTES, Waiting};
+use super::connection::{Io, UNSENT_MAX_BYTES};
 use super::encode::{self, BodyLength, CONTINUE, Content, HeadContext};
 use super::head::{Framing, Version};
+use super::patience::Waiting;
 use super::reject::Reject;
 use super::sending::{Next, Sending};
 use super::serving::Serving;
@@ -23,6 +25,9 @@ use crate::service::App;
 
 /// A body that the handler left unread is skipped up to here; beyond it the connection closes.
 const SKIP_MAX_BYTES: u64 = 256 * 1024;
+/// Where a request has a time limit, so much of its answer may be unsent at its end: the kernel
+/// nearly always takes that at once, and waiting to hear of it would cost a turn a request.
+const SENT_SOON_BYTES: usize = 16 * 1024;
 
 /// A request that is being served.
 pub(super) struct Exchange<A: App> {
@@ -31,6 +36,8 @@ pub(super) struct Exchange<A: App> {
     keep_alive: bool,
     request_body: RequestBody,
     response: Answer<A>,
+    /// When the request has taken too long, where that is limited.
+    deadline: Option<Deadline>,
 }
 
 /// The rest of the request's body.
@@ -93,7 +100,13 @@ impl<A: App> Exchange<A> {
             Ok(future) => Answer::Called(Box::pin(future)),
             Err(_) => Answer::Failed,
         };
-        Exchange { version, head_request, keep_alive, request_body, response }
+        let deadline = deadline(serving.timeouts.request);
+        Exchange { version, head_request, keep_alive, request_body, response, deadline }
+    }
+
+    /// Ready when the whole request has taken too long.
+    pub(super) fn poll_overdue(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.deadline.as_mut().map_or(Poll::Pending, |deadline| deadline.poll(context))
     }
 
     /// How far the response is.
@@ -146,6 +159,10 @@ impl<A: App> Exchange<A> {
         };
         let demand = sender.demand(context.waker());
         match demand {
+            Demand::Satisfied if io.stream.has_failed() => {
+                sender.fail("the connection was lost");
+                return Err(Progress::Broken);
+            }
             Demand::Satisfied => return Ok(Read::Nothing),
             Demand::NotYet if *expects => return Ok(Read::Nothing),
             // RFC 9110 §10.1.1: the body is asked for when the handler first wants it, but not
@@ -304,7 +321,7 @@ impl<A: App> Exchange<A> {
             if io.stream.unsent() > UNSENT_MAX_BYTES {
                 io.stream.flush();
                 match io.stream.poll_sent(context) {
-                    Poll::Ready(Ok(())) => io.peer_took = true,
+                    Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return Progress::Broken,
                     Poll::Pending => return Progress::Waiting(Waiting::Write),
                 }
@@ -322,11 +339,19 @@ impl<A: App> Exchange<A> {
                 Next::Broken => return Progress::CutOff,
             }
         }
-        self.end()
+        self.end(io, context)
     }
 
     /// The response is written: what is left of the request's body is skipped, or closes.
-    fn end(&mut self) -> Progress {
+    fn end(&mut self, io: &mut Io, context: &mut Context<'_>) -> Progress {
+        if self.deadline.is_some() && io.stream.unsent() > SENT_SOON_BYTES {
+            io.stream.flush();
+            match io.stream.poll_sent(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Progress::Broken,
+                Poll::Pending => return Progress::Waiting(Waiting::Write),
+            }
+        }
         match &self.request_body {
             RequestBody::Reading { .. } if self.keep_alive => Progress::Waiting(Waiting::Body),
             _ => Progress::Done { keep_alive: self.keep_alive },
@@ -347,13 +372,19 @@ enum Read {
 /// Without a body to read, the peer is watched: a reset ends the exchange, a half-close does not.
 fn watch_peer(io: &mut Io, context: &mut Context<'_>) -> Result<Read, Progress> {
     // Once the next request has arrived it is not read further; the window does the rest.
-    if io.rest().is_empty()
-        && !io.ended
-        && let Poll::Ready(Err(_)) = io.fill(context)
-    {
-        return Err(Progress::Broken);
-    }
-    Ok(Read::Nothing)
+    let failed = match io.rest().is_empty() && !io.ended {
+        true => matches!(io.fill(context), Poll::Ready(Err(_))),
+        false => io.stream.has_failed(),
+    };
+    if failed { Err(Progress::Broken) } else { Ok(Read::Nothing) }
+}
+
+fn deadline(limit: Duration) -> Option<Deadline> {
+    (!limit.is_zero()).then(|| {
+        let mut deadline = Deadline::unset();
+        deadline.set(limit);
+        deadline
+    })
 }
 
 /// The request's body: whole if it arrived with the head, else streamed.

@@ -2,10 +2,11 @@
 //!
 //! Bytes in: `head` (with `head_scan`, `head_lines` and `target`), `body_decoder` (with `chunked`
 //! and `trailers`), and `request_decoder` over both; bytes out: `encode`, `date`. None of them does
-//! I/O. `connection` is the state machine over a socket, `exchange` one request of it (`started`
-//! its head as `http` types, `sending` the body of its response), `serving` what the connections
-//! of an executor share.
+//! I/O. `connection` is the state machine over a socket, `patience` its time limits, `exchange` one
+//! request of it (`started` its head as `http` types, `sending` the body of its response),
+//! `serving` what the connections of an executor share, `admission` how many of them there may be.
 
+pub(crate) mod admission;
 pub(crate) mod body_decoder;
 pub(crate) mod chunked;
 pub(crate) mod connection;
@@ -15,6 +16,7 @@ pub(crate) mod exchange;
 pub(crate) mod head;
 mod head_lines;
 mod head_scan;
+pub(crate) mod patience;
 pub(crate) mod reject;
 pub(crate) mod request_decoder;
 mod sending;

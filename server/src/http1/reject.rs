@@ -1,6 +1,7 @@
 //! Why a request is refused before any handler sees it.
 
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 
 /// A request that breaks the rules. It is answered with its status; then the connection closes,
 /// because where the next request would begin is not known.
@@ -8,11 +9,13 @@ use http::StatusCode;
 pub struct Reject {
     status: StatusCode,
     reason: &'static str,
+    /// The client may try again soon (RFC 9110 §10.2.3).
+    is_passing: bool,
 }
 
 impl Reject {
     const fn new(status: StatusCode, reason: &'static str) -> Self {
-        Reject { status, reason }
+        Reject { status, reason, is_passing: false }
     }
 
     /// 400: the bytes are no request.
@@ -60,14 +63,30 @@ impl Reject {
         Reject::new(StatusCode::NOT_IMPLEMENTED, reason)
     }
 
-    /// 503: the handler took longer than allowed, or the server has no room.
+    /// 503: the request took longer than allowed.
     pub(crate) const fn unavailable(reason: &'static str) -> Self {
         Reject::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+    }
+
+    /// 503: the server has as many connections as it may.
+    pub(crate) const fn no_room() -> Self {
+        let reason = "this server has no room for a connection";
+        Reject { status: StatusCode::SERVICE_UNAVAILABLE, reason, is_passing: true }
     }
 
     /// 505: another version than 1.0 and 1.1.
     pub(crate) const fn version() -> Self {
         Reject::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.0 and 1.1")
+    }
+
+    /// The fields of the answer.
+    pub(crate) fn fields(&self) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        if self.is_passing {
+            fields.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        fields
     }
 
     /// The status of the answer.

@@ -3,24 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::Duration;
 
 use slab::Slab;
 
+use super::admission::{Admission, Entry};
 use super::date::DateCache;
 use super::head::HeadLimits;
+use super::patience::Timeouts;
 use crate::config::Options;
-
-/// Time limits of a connection. Zero means none for `request`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeouts {
-    pub(crate) head: Duration,
-    pub(crate) body: Duration,
-    pub(crate) keep_alive: Duration,
-    pub(crate) write: Duration,
-    pub(crate) request: Duration,
-    pub(crate) linger: Duration,
-}
 
 /// Shared by the connections of one executor, on its thread.
 pub(crate) struct Serving<A> {
@@ -33,19 +23,18 @@ pub(crate) struct Serving<A> {
     draining: Cell<bool>,
     /// A waker for each open connection, to tell it of the drain.
     connections: RefCell<Slab<Option<Waker>>>,
-    /// Woken when the last connection has closed.
-    empty: RefCell<Option<Waker>>,
+    admission: Admission,
 }
 
 /// A connection's place in its [`Serving`]; dropped with it.
 pub(crate) struct Place<A> {
     serving: Rc<Serving<A>>,
     index: usize,
+    entry: Entry,
 }
 
 impl<A> Serving<A> {
     pub(crate) fn new(app: A, options: &Options) -> Rc<Self> {
-        let ms = Duration::from_millis;
         Rc::new(Serving {
             app,
             head_limits: HeadLimits {
@@ -58,18 +47,11 @@ impl<A> Serving<A> {
                 0 => u64::MAX,
                 requests => requests,
             },
-            timeouts: Timeouts {
-                head: ms(options.head_timeout_ms),
-                body: ms(options.body_timeout_ms),
-                keep_alive: ms(options.keep_alive_timeout_ms),
-                write: ms(options.write_timeout_ms),
-                request: ms(options.request_timeout_ms),
-                linger: ms(options.linger_timeout_ms),
-            },
+            timeouts: Timeouts::new(options),
             date: DateCache::new(),
             draining: Cell::new(false),
             connections: RefCell::new(Slab::new()),
-            empty: RefCell::new(None),
+            admission: Admission::new(options),
         })
     }
 
@@ -86,32 +68,37 @@ impl<A> Serving<A> {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Open connections.
-    pub(crate) fn connections(&self) -> usize {
-        self.connections.borrow().len()
+    /// Waits until a connection may be accepted.
+    pub(crate) async fn opens(&self) {
+        self.admission.opens().await;
+    }
+
+    /// No further connection waits to be accepted.
+    pub(crate) fn caught_up(&self) {
+        self.admission.caught_up();
     }
 
     /// Ready when no connection is open.
     pub(crate) async fn closed(&self) {
-        std::future::poll_fn(|context| match self.connections() {
-            0 => std::task::Poll::Ready(()),
-            _ => {
-                *self.empty.borrow_mut() = Some(context.waker().clone());
-                std::task::Poll::Pending
-            }
-        })
-        .await;
+        while self.admission.open() > 0 {
+            self.admission.departure().await;
+        }
     }
 
     pub(crate) fn enter(self: &Rc<Self>) -> Place<A> {
         let index = self.connections.borrow_mut().insert(None);
-        Place { serving: self.clone(), index }
+        Place { serving: self.clone(), index, entry: self.admission.enter() }
     }
 }
 
 impl<A> Place<A> {
     pub(crate) fn serving(&self) -> &Serving<A> {
         &self.serving
+    }
+
+    /// Whether there was no room: the connection is to be told so and closed.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.entry == Entry::Refused
     }
 
     /// Keeps the task's waker, once: it is the same for the connection's whole life.
@@ -124,12 +111,7 @@ impl<A> Place<A> {
 
 impl<A> Drop for Place<A> {
     fn drop(&mut self) {
-        let mut connections = self.serving.connections.borrow_mut();
-        connections.remove(self.index);
-        if connections.is_empty()
-            && let Some(waker) = self.serving.empty.take()
-        {
-            waker.wake();
-        }
+        self.serving.connections.borrow_mut().remove(self.index);
+        self.serving.admission.leave(self.entry);
     }
 }

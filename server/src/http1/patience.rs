@@ -1,0 +1,122 @@
+//! How long a connection waits, and for what.
+//!
+//! One deadline a connection: it is set when a wait begins and stands until the wait is over, so a
+//! peer gains nothing by sending a head byte by byte. A long transfer has no limit in all, but has
+//! to make progress: the deadline of a wait for a body is set anew once enough of it came, and that
+//! of a wait for the peer to read once the kernel took another part of the answer (64 KiB).
+//! The limit of a whole request is its exchange's own deadline beside this one.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use sidecore_runtime::executor::Deadline;
+
+use crate::config::Options;
+
+/// Time limits of a connection. Zero means none for `request`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    head: Duration,
+    body: Duration,
+    keep_alive: Duration,
+    write: Duration,
+    linger: Duration,
+    pub(crate) request: Duration,
+    /// Bytes of a body that set its deadline anew.
+    body_least_bytes: u64,
+}
+
+/// What a connection waits for: each has its time limit, which runs from when it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// The first byte of a request, on a connection that has served one.
+    NextRequest,
+    /// The rest of a head, or the first request of a connection.
+    Head,
+    /// More of a body.
+    Body,
+    /// The peer to take what was written.
+    Write,
+    /// The peer's end.
+    Linger,
+    /// The handler, for which only the limit of the whole request holds.
+    Handler,
+}
+
+/// The current wait of a connection.
+pub(super) struct Patience {
+    waiting: Option<Waiting>,
+    /// What the peer had done when the deadline was set.
+    mark: u64,
+    deadline: Deadline,
+}
+
+impl Timeouts {
+    pub(crate) fn new(options: &Options) -> Self {
+        let ms = Duration::from_millis;
+        // The rate, averaged over the time limit; one byte at least, or nothing would do.
+        let least = u128::from(options.body_rate_min_bytes_per_s)
+            * u128::from(options.body_timeout_ms)
+            / 1000;
+        Timeouts {
+            head: ms(options.head_timeout_ms),
+            body: ms(options.body_timeout_ms),
+            keep_alive: ms(options.keep_alive_timeout_ms),
+            write: ms(options.write_timeout_ms),
+            linger: ms(options.linger_timeout_ms),
+            request: ms(options.request_timeout_ms),
+            body_least_bytes: u64::try_from(least).unwrap_or(u64::MAX).max(1),
+        }
+    }
+
+    fn limit(&self, waiting: Waiting) -> Option<Duration> {
+        match waiting {
+            Waiting::NextRequest => Some(self.keep_alive),
+            Waiting::Head => Some(self.head),
+            Waiting::Body => Some(self.body),
+            Waiting::Write => Some(self.write),
+            Waiting::Linger => Some(self.linger),
+            Waiting::Handler => None,
+        }
+    }
+
+    /// How many bytes are progress.
+    fn is_progress(&self, waiting: Waiting, bytes: u64) -> bool {
+        match waiting {
+            Waiting::Body => bytes >= self.body_least_bytes,
+            Waiting::Write => bytes > 0,
+            _ => false,
+        }
+    }
+}
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Patience { waiting: None, mark: 0, deadline: Deadline::unset() }
+    }
+
+    /// What was waited for has come: a wait of the same kind begins anew.
+    pub(super) fn renew(&mut self) {
+        self.waiting = None;
+    }
+
+    /// Ready when the time limit of what is waited for has passed. `done` is what the peer has done
+    /// so far, in bytes: sent, or taken.
+    pub(super) fn poll(
+        &mut self,
+        waiting: Waiting,
+        done: u64,
+        timeouts: &Timeouts,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        let bytes = done.saturating_sub(self.mark);
+        if self.waiting != Some(waiting) || timeouts.is_progress(waiting, bytes) {
+            (self.waiting, self.mark) = (Some(waiting), done);
+            match timeouts.limit(waiting) {
+                Some(limit) => self.deadline.set(limit),
+                None => self.deadline.clear(),
+            }
+        }
+        self.deadline.poll(context).map(|()| self.renew())
+    }
+}
