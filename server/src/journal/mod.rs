@@ -43,6 +43,8 @@ mod rows;
 mod salvage;
 mod shared;
 mod store;
+mod sync;
+mod told;
 mod totals;
 mod writer;
 
@@ -203,10 +205,8 @@ impl Journal {
 
     fn settle(&self, settlement: Settlement) {
         self.shared.settlements.push(settlement);
-        // Pairs with the writer's swap: whoever raises the flag tells the writer, and the writer
-        // lowers it before it looks, so that what was pushed before is seen then.
-        if !self.shared.told.swap(true, Ordering::AcqRel) {
-            // A full channel needs no word: its writer looks at the settlements with each group.
+        if self.shared.told.raise() {
+            // A full channel needs no word: see `told.rs`.
             let _ = self.commands.try_send(Command::Settle);
         }
     }

@@ -9,6 +9,7 @@ use crossbeam_queue::SegQueue;
 use super::command::{Settlement, say};
 use super::error::{AppendError, JournalError};
 use super::limits::JournalLimits;
+use super::told::Told;
 
 /// What a journal did since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,9 +38,7 @@ pub(super) struct Shared {
     limits: JournalLimits,
     /// No more appends are taken. Set by `close`.
     pub(super) closing: AtomicBool,
-    /// The writer was told of settlements. Raised by who pushes, lowered by the writer before it
-    /// looks.
-    pub(super) told: AtomicBool,
+    pub(super) told: Told,
     /// Bounded by the pending records, as each is settled once.
     pub(super) settlements: SegQueue<Settlement>,
     /// Raised by `reserve`, lowered by the writer, or by an append that the channel refused.
@@ -63,7 +62,7 @@ impl Shared {
             file: file.into(),
             limits,
             closing: AtomicBool::new(false),
-            told: AtomicBool::new(false),
+            told: Told::new(),
             settlements: SegQueue::new(),
             pending: AtomicU64::new(pending),
             queued_bytes: AtomicUsize::new(0),

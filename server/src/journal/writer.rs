@@ -122,8 +122,7 @@ impl Writer {
                 Err(_) => break,
             }
         }
-        // Pairs with the swap of who settles: see `Journal::settle`.
-        self.shared.told.swap(false, Ordering::AcqRel);
+        self.shared.told.lower();
         while group.settlements.len() < SETTLEMENTS_MAX {
             match self.shared.settlements.pop() {
                 Some(settlement) => group.settlements.push(settlement),

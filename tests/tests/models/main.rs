@@ -1,5 +1,5 @@
-//! Models of the lock-free protocols: loom runs the very source files of the runtime, through
-//! every interleaving and every value that the memory model allows.
+//! Models of the lock-free protocols: loom runs the very source files of the runtime and the
+//! journal, through every interleaving and every value that the memory model allows.
 //!
 //! The files are compiled here against a module `sync` of loom's types. Each protocol has seeded
 //! faults, which that module commits when told to: a fence that is none, a swap that orders
@@ -11,6 +11,7 @@ mod credits;
 mod park;
 mod schedule;
 mod sync;
+mod told;
 
 #[allow(dead_code)]
 #[path = "../../../runtime/src/armed.rs"]
@@ -24,6 +25,9 @@ mod park_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/executor/schedule.rs"]
 mod schedule_protocol;
+#[allow(dead_code)]
+#[path = "../../../server/src/journal/told.rs"]
+mod told_protocol;
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
