@@ -284,7 +284,9 @@ impl<A: App> Exchange<A> {
         let closes = parts.headers.get(http::header::CONNECTION).is_some_and(|value| {
             super::head::tokens(value.as_bytes()).any(|token| token.eq_ignore_ascii_case(b"close"))
         });
-        self.keep_alive &= !closes && !serving.is_draining() && self.body_can_be_skipped();
+        // In the drain the last request that has arrived is the connection's last one.
+        let is_last = serving.is_draining() && io.rest().is_empty();
+        self.keep_alive &= !closes && !is_last && self.body_can_be_skipped();
         let length = self.length_of(parts.status, &parts.headers, &body);
         if length == BodyLength::UntilClose {
             self.keep_alive = false;

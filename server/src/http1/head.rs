@@ -110,10 +110,11 @@ fn is_complete(input: &[u8], scanned: &mut usize, limits: &HeadLimits) -> Result
     if input[from..].windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r') {
         return Err(Reject::bad("lines end with CRLF"));
     }
+    // First what is wrong with the line: it says more than that there is too much of it.
+    check_unfinished_line(&input[start..], limits)?;
     if input.len() - start > limits.size_max_bytes {
         return Err(too_large(&input[start..], limits));
     }
-    check_unfinished_line(&input[start..], limits)?;
     Ok(false)
 }
 
