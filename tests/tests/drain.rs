@@ -1,44 +1,96 @@
 //! Shutdown: what was read is answered, what was accepted is delivered.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sidecore_tests::{Client, ServerProcess};
 
-/// Clients with one request out each, at any time of the SIGTERM: each gets its answer, or the
-/// connection's end before a byte of it, as a request that was not read does.
+/// What the clients of a server under load received until its end.
+#[derive(Default)]
+struct Received {
+    answers: AtomicU64,
+    /// Of them, tasks that were accepted.
+    accepted: AtomicU64,
+    /// Answers that said that they were the last.
+    farewells: AtomicU64,
+}
+
+/// Sends requests, `depth` at a time, until an answer says that it is the last or the connection
+/// ends. An answer is whole (`answer` panics on one that is cut short), or there is none of it.
+fn ask_until_the_end(address: SocketAddr, request: &str, depth: usize, received: &Received) {
+    let mut client = Client::connect(address);
+    let batch = request.repeat(depth);
+    while client.try_send(&batch) {
+        for _ in 0..depth {
+            let Some(answer) = client.try_answer() else { return };
+            received.answers.fetch_add(1, Ordering::Relaxed);
+            if answer.status == 202 {
+                received.accepted.fetch_add(1, Ordering::Relaxed);
+            } else {
+                // A task is refused where the queue is full.
+                assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+            }
+            if answer.field("connection") == Some("close") {
+                received.farewells.fetch_add(1, Ordering::Relaxed);
+                assert!(client.rest().is_empty(), "an answer after the last one");
+                return;
+            }
+        }
+    }
+}
+
+/// At any time of the SIGTERM: a request that the server has read is answered. That nothing was
+/// read and not answered is seen by the tasks: the server counts those it accepted, which it does
+/// when it has read the request, and each client those it was told of.
 #[test]
 fn sigterm_under_load_loses_no_request_that_was_read() {
+    const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    const ECHO: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+    const TASK: &str =
+        "POST /tasks HTTP/1.1\r\nHost: h\r\nContent-Length: 15\r\n\r\n{\"kind\":\"noop\"}";
     let server = ServerProcess::start(&[]);
     let address = server.address();
-    let answered = AtomicU64::new(0);
-    let farewells = AtomicU64::new(0);
+    let received = Received::default();
     std::thread::scope(|scope| {
-        for _ in 0..32 {
-            scope.spawn(|| {
-                let mut client = Client::connect(address);
-                loop {
-                    let sent = client
-                        .try_send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc");
-                    // `answer` panics on an answer that is cut short.
-                    let Some(answer) = sent.then(|| client.try_answer()).flatten() else { return };
-                    assert_eq!(answer.body, b"abc");
-                    answered.fetch_add(1, Ordering::Relaxed);
-                    if answer.field("connection") == Some("close") {
-                        farewells.fetch_add(1, Ordering::Relaxed);
-                        assert!(client.rest().is_empty());
-                        return;
-                    }
-                }
-            });
+        for at in 0..64 {
+            let request = [GET, ECHO, TASK, TASK][at % 4];
+            let depth = [1, 4][at / 4 % 2];
+            let received = &received;
+            scope.spawn(move || ask_until_the_end(address, request, depth, received));
         }
         std::thread::sleep(Duration::from_millis(500));
         server.terminate();
     });
-    assert!(answered.load(Ordering::Relaxed) > 1000);
-    assert!(farewells.load(Ordering::Relaxed) > 0, "no answer said that it was the last");
     let ended = server.wait();
     assert!(ended.status.success(), "{ended:?}");
+    let [answers, accepted, farewells] =
+        [&received.answers, &received.accepted, &received.farewells]
+            .map(|count| count.load(Ordering::Relaxed));
+    println!("{answers} answers, {accepted} tasks, {farewells} farewells");
+    assert!(answers > 1000 && accepted > 100 && farewells > 0);
+    assert_eq!(ended.count("accepted"), accepted, "accepted by the server, heard of by clients");
+    assert_eq!((ended.count("finished"), ended.count("lost")), (accepted, 0));
+}
+
+/// Requests that had arrived together when the drain began are all answered; the last says so.
+#[test]
+fn pipelined_requests_that_had_arrived_are_answered_to_the_last() {
+    let server = ServerProcess::start(&[]);
+    let mut client = Client::connect(server.address());
+    let task = r#"{"kind":"sleep","ms":300}"#;
+    let run = format!("POST /tasks/run HTTP/1.1\r\nHost: h\r\nContent-Length: 25\r\n\r\n{task}");
+    let echo = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+    client.send(format!("{run}GET / HTTP/1.1\r\nHost: h\r\n\r\n{echo}{echo}"));
+    std::thread::sleep(Duration::from_millis(100));
+    server.terminate();
+    let answers: Vec<_> = (0..4).map(|_| client.answer()).collect();
+    let closes: Vec<_> = answers.iter().map(|answer| answer.field("connection")).collect();
+    assert_eq!(closes, [None, None, None, Some("close")]);
+    let bodies: Vec<_> = answers.iter().map(|answer| answer.body.as_slice()).collect();
+    assert_eq!(bodies, [&br#"{"slept_ms":300}"#[..], b"OK", b"abc", b"abc"]);
+    assert!(client.rest().is_empty());
+    assert!(server.wait().status.success());
 }
 
 #[test]

@@ -35,6 +35,9 @@ use crate::service::{App, Plain};
 const REQUESTS_PER_POLL: usize = 64;
 /// Unsent bytes at which no further request is read, and no body polled.
 pub(super) const UNSENT_MAX_BYTES: usize = 256 * 1024;
+/// Requests answered on a connection after the drain began, for those that had arrived by then: a
+/// client that keeps sending would otherwise never be told to stop.
+const FAREWELLS_MAX: u32 = 1024;
 /// Bytes thrown away while lingering.
 const LINGER_MAX_BYTES: usize = 1024 * 1024;
 
@@ -45,6 +48,8 @@ pub(crate) struct Connection<A: App> {
     place: Place<A>,
     /// Requests answered.
     served: u64,
+    /// Requests read since the drain began.
+    farewells: u32,
     patience: Patience,
 }
 
@@ -91,6 +96,7 @@ impl<A: App> Connection<A> {
             },
             place,
             served: 0,
+            farewells: 0,
             patience: Patience::new(),
         };
         if refused {
@@ -174,9 +180,12 @@ impl<A: App> Connection<A> {
         self.served += 1;
         // Each request has time limits of its own, however it is answered.
         self.patience.renew();
-        let keep_alive =
-            head.keep_alive && self.served < serving.requests_max && !serving.is_draining();
         let size = head.size_bytes;
+        // In the drain the last request that has arrived is the connection's last one.
+        self.farewells += u32::from(serving.is_draining());
+        let goes_on =
+            self.farewells == 0 || self.farewells < FAREWELLS_MAX && self.io.rest().len() > size;
+        let keep_alive = head.keep_alive && self.served < serving.requests_max && goes_on;
         if head.framing == Framing::None
             && let Some(plain) = direct(&serving.app, &head)?
         {

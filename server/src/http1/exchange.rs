@@ -254,7 +254,9 @@ impl<A: App> Exchange<A> {
             super::head::tokens(value.as_bytes()).any(|token| token.eq_ignore_ascii_case(b"close"))
         });
         self.ask_for_body(parts.status, io);
-        self.keep_alive &= !closes && !serving.is_draining() && self.body_can_be_skipped();
+        // In the drain the last request that has arrived is the connection's last one.
+        let is_last = serving.is_draining() && io.rest().is_empty();
+        self.keep_alive &= !closes && !is_last && self.body_can_be_skipped();
         let length = self.length_of(parts.status, &parts.headers, &body);
         if length == BodyLength::UntilClose {
             self.keep_alive = false;
