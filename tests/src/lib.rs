@@ -9,6 +9,6 @@ pub mod seed_scenario;
 pub mod wire;
 
 pub use client::{Answer, Client, get};
-pub use process::{Ended, ServerProcess, server_command, server_command_of};
+pub use process::{Ended, ServerProcess, example_command, server_command, server_command_of};
 pub use random::Random;
 pub use tasks::{dispatch, wait_for};

@@ -23,8 +23,8 @@ use slab::Slab;
 use super::buffer_pool::BufferPool;
 use super::ring::{Completion, GENERATION_MASK, Kind, Ring, Token};
 
-/// Received bytes a connection may leave untaken before its receive is stopped. What one turn of
-/// the kernel's multishot loop delivers (32 buffers) may come on top, once.
+/// Received bytes a connection may leave untaken before its receive is stopped. A receive that is
+/// armed below it brings as many at most, and a part of a buffer (`receive.rs`).
 pub const READ_AHEAD_MAX_BYTES: usize = 64 * 1024;
 
 /// A send of up to so many bytes is tried without waiting for room, which it nearly always finds.
@@ -306,10 +306,28 @@ impl Streams {
                 self.slots.remove(key.index as usize);
                 return None;
             }
+            // The cancellation did not find it (`receive.rs`): it goes on to its limit. Taken for
+            // over, another would be armed beside it.
+            Kind::CancelRecv
+                if result < 0
+                    && stream.receive == Receive::Stopping
+                    && stream.phase == Phase::Open
+                    && !stream.held =>
+            {
+                stream.receive = Receive::Armed;
+            }
             // Whether or not the receive's own last completion comes: it uses the ring's buffers
             // only, and a late one is told apart by its generation. (Linux 6.18 loses about one
             // in 2,000 where the peer resets while it runs: cancelled with 0, never completed.)
             Kind::CancelRecv if stream.receive == Receive::Stopping => {
+                if result < 0
+                    && stream.phase == Phase::Draining
+                    && let Some(socket) = &stream.socket
+                {
+                    // It may go on all the same, and would keep the socket open for a peer that
+                    // sends without end.
+                    let _ = rustix::net::shutdown(socket, Shutdown::Both);
+                }
                 stream.receive = Receive::Idle;
             }
             // A send reads memory of the slot: its own completion is waited for.
