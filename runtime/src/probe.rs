@@ -10,6 +10,7 @@
 //! | `COOP_TASKRUN`, multishot accept, provided buffer rings | 5.19 |
 //! | multishot receive, `SINGLE_ISSUER` | 6.0 |
 //! | `DEFER_TASKRUN` | 6.1 |
+//! | a limit to a multishot receive; done without before | 6.16 |
 //!
 //! so the least is 6.1. Multishot receive cannot be asked for by itself: it came before
 //! `DEFER_TASKRUN`, which can. A kernel that calls itself older but has `DEFER_TASKRUN`
@@ -23,6 +24,7 @@ mod limits;
 mod uring;
 
 pub use error::ProbeError;
+pub(crate) use kernel::RECEIVES_ARE_LIMITED;
 pub use kernel::Release;
 
 /// Descriptors an executor holds beside sockets: three rings and an eventfd of its host, its own

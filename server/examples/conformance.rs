@@ -10,7 +10,6 @@
 //!
 //! `SIDECORE_PORT=9000 cargo run --release --example conformance`
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -23,7 +22,7 @@ use sidecore::{BodyError, Config, Incoming, Request, Response, Server, StatusCod
 
 /// Bytes of a body that are awaited before it is echoed: an answer that has begun cannot become a
 /// 400 any more, so a body up to this size is known to be well framed first.
-const AWAITED_MAX_BYTES: u64 = 64 * 1024;
+const AWAITED_MAX_BYTES: usize = 64 * 1024;
 
 /// The methods of RFC 9110 §9 and RFC 5789; others get 501.
 const KNOWN_METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, CONNECT, PATCH";
@@ -85,8 +84,7 @@ fn refuse(status: StatusCode) -> Response<Reply> {
 }
 
 fn text(text: String) -> Response<Reply> {
-    let ready = VecDeque::from([Frame::data(Bytes::from(text))]);
-    let mut response = Response::new(Reply { ready, rest: None });
+    let mut response = Response::new(Reply::whole(text.into(), None));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }
@@ -114,20 +112,29 @@ async fn skip_body(mut body: Incoming) -> Result<(), StatusCode> {
 
 /// A body of any size in constant memory: what is awaited of it, then the rest as it comes.
 async fn echo_body(mut body: Incoming) -> Result<Reply, StatusCode> {
-    let (mut ready, mut awaited) = (VecDeque::new(), 0);
-    while awaited < AWAITED_MAX_BYTES {
-        let Some(frame) = body.frame().await else { return Ok(Reply { ready, rest: None }) };
-        let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
-        awaited += frame.data_ref().map_or(0, |data| data.len() as u64);
-        ready.push_back(frame);
+    // One buffer, since a frame for each of many small chunks would outweigh their bytes.
+    let mut ready = Vec::new();
+    while ready.len() < AWAITED_MAX_BYTES {
+        let Some(frame) = body.frame().await else { return Ok(Reply::whole(ready.into(), None)) };
+        match frame.map_err(|_| StatusCode::BAD_REQUEST)?.into_data() {
+            Ok(data) => ready.extend_from_slice(&data),
+            Err(frame) => return Ok(Reply::whole(ready.into(), frame.into_trailers().ok())),
+        }
     }
-    Ok(Reply { ready, rest: Some(body) })
+    Ok(Reply { ready: ready.into(), trailers: None, rest: Some(body) })
 }
 
-/// A response's body: frames that are there, then those of a request's body.
+/// A response's body: bytes that are there, then the rest of a request's body.
 struct Reply {
-    ready: VecDeque<Frame<Bytes>>,
+    ready: Bytes,
+    trailers: Option<HeaderMap>,
     rest: Option<Incoming>,
+}
+
+impl Reply {
+    fn whole(ready: Bytes, trailers: Option<HeaderMap>) -> Self {
+        Reply { ready, trailers, rest: None }
+    }
 }
 
 impl Body for Reply {
@@ -138,20 +145,21 @@ impl Body for Reply {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match (self.ready.pop_front(), &mut self.rest) {
-            (Some(frame), _) => Poll::Ready(Some(Ok(frame))),
-            (None, Some(rest)) => Pin::new(rest).poll_frame(context),
-            (None, None) => Poll::Ready(None),
+        if !self.ready.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.ready)))));
+        }
+        match &mut self.rest {
+            Some(rest) => Pin::new(rest).poll_frame(context),
+            None => Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
         }
     }
 
     /// Exact where no trailers can come, since those need chunks.
     fn size_hint(&self) -> SizeHint {
         let rest = self.rest.as_ref().map_or(Some(0), |rest| rest.size_hint().exact());
-        let ready = self.ready.iter().map(|frame| frame.data_ref().map(|data| data.len() as u64));
-        let ready: Option<u64> = ready.sum();
-        ready
-            .zip(rest)
-            .map_or(SizeHint::default(), |(ready, rest)| SizeHint::with_exact(ready + rest))
+        match (rest, &self.trailers) {
+            (Some(rest), None) => SizeHint::with_exact(self.ready.len() as u64 + rest),
+            _ => SizeHint::default(),
+        }
     }
 }

@@ -15,7 +15,7 @@ pub mod wire;
 pub use client::{Answer, Client, get};
 pub use crowd::{Crowd, connections_possible};
 pub use honest::{Latencies, ask_for, wait_until};
-pub use process::{Ended, ServerProcess, server_command, server_command_of};
+pub use process::{Ended, ServerProcess, example_command, server_command, server_command_of};
 pub use random::Random;
 pub use scratch::Scratch;
 pub use tasks::{dispatch, wait_for};

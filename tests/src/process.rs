@@ -44,6 +44,11 @@ pub fn server_command(variables: &[(&str, &str)]) -> Command {
     server_command_of(binary(), variables)
 }
 
+/// The same for an example of the server.
+pub fn example_command(name: &str, variables: &[(&str, &str)]) -> Command {
+    server_command_of(&build(&["--example", name], name), variables)
+}
+
 /// The same for another build of the server.
 pub fn server_command_of(binary: &Path, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(binary);
@@ -169,22 +174,25 @@ impl Drop for ServerProcess {
 /// The binary of this profile, brought up to date once.
 fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        build.args(["build", "--package", "sidecore", "--bin", "sidecore"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        build.args(["--message-format", "json"]).stderr(Stdio::inherit());
-        let output = build.output().expect("cargo runs");
-        assert!(output.status.success(), "the server does not build");
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .find(|path| path.file_name().is_some_and(|name| name == "sidecore"))
-            .expect("cargo names the binary")
-    })
+    BINARY.get_or_init(|| build(&["--bin", "sidecore"], "sidecore"))
+}
+
+/// Brings a target of this profile up to date; its path.
+fn build(target: &[&str], name: &str) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--package", "sidecore"]);
+    build.args(target);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    build.args(["--message-format", "json"]).stderr(Stdio::inherit());
+    let output = build.output().expect("cargo runs");
+    assert!(output.status.success(), "{name} does not build");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .find(|path| path.file_name().is_some_and(|file| file == name))
+        .expect("cargo names the binary")
 }

@@ -2,13 +2,14 @@
 //!
 //! Bytes in: [`TcpListener::accept`] → [`TcpStream::poll_recv`]; bytes out: [`TcpStream::write`]
 //! gathers, [`TcpStream::flush`] sends all of it at the end of the loop's turn.
-//! Beneath: `ring` (operations and completions), `buffers` (what the kernel receives into),
-//! `streams` with `outbox` and `listeners` (the state of each socket).
+//! Beneath: `ring` (operations and completions), `receive` and `buffers` (how and into what the
+//! kernel receives), `streams` with `outbox` and `listeners` (the state of each socket).
 
 mod buffer_pool;
 mod buffers;
 mod gather;
 mod outbox;
+mod receive;
 mod tcp;
 
 pub(crate) mod listeners;

@@ -20,8 +20,9 @@ use io_uring::squeue::Entry;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 
-use super::buffers::{BUFFER_GROUP, BufferRing};
+use super::buffers::BufferRing;
 use super::gather::{Gather, Wait};
+use super::receive::Receives;
 
 /// What an operation was for: kind, slot, the slot's generation and the operation's number in 64 bits
 /// of user data.
@@ -133,6 +134,7 @@ impl Default for RingConfig {
 pub(crate) struct Ring {
     uring: IoUring,
     buffers: ManuallyDrop<BufferRing>,
+    receives: Receives,
     /// Entries that found the submission queue full. Bounded by the operations a slot may have
     /// in flight at once (receive, send, their cancellations, close) times the slots.
     backlog: VecDeque<Entry>,
@@ -174,6 +176,7 @@ impl Ring {
             sends_awaited: false,
             uring,
             buffers: ManuallyDrop::new(buffers),
+            receives: Receives::of_this_kernel(),
             backlog: VecDeque::new(),
             in_flight: 0,
             bell_count: Box::new(0),
@@ -187,9 +190,9 @@ impl Ring {
         self.push(opcode::AcceptMulti::new(Fd(listener)).flags(flags).build(), token);
     }
 
-    /// Arms a multishot receive into the provided buffers.
+    /// Arms a receive into the provided buffers (`receive.rs`).
     pub(crate) fn recv(&mut self, socket: RawFd, token: Token) {
-        self.push(opcode::RecvMulti::new(Fd(socket), BUFFER_GROUP).build(), token);
+        self.push(self.receives.entry(socket), token);
     }
 
     /// Sends `bytes`. As [`Kind::Send`] all of them: the kernel waits for room and retries a short

@@ -27,8 +27,8 @@ use super::buffer_pool::BufferPool;
 use super::outbox::Outbox;
 use super::ring::{Completion, GENERATION_MASK, Kind, Ring, Token};
 
-/// Received bytes a connection may leave untaken before its receive is stopped. What one turn of
-/// the kernel's multishot loop delivers (32 buffers) may come on top, once.
+/// Received bytes a connection may leave untaken before its receive is stopped. A receive that is
+/// armed below it brings as many at most, and a part of a buffer (`receive.rs`).
 pub const READ_AHEAD_MAX_BYTES: usize = 64 * 1024;
 
 /// How often a cancellation that found no receive is repeated: by then the receive has ended.
@@ -433,12 +433,26 @@ impl Stream {
         if self.receive != Receive::Stopping || number != self.receive_number {
             return;
         }
+        if result < 0 && self.phase == Phase::Open && !self.held {
+            // It goes on to its limit (`receive.rs`). Taken for over, another would be armed
+            // beside it.
+            self.receive = Receive::Armed;
+            return;
+        }
         if result < 0 && self.missed < CANCELS_MISSED_MAX {
             self.missed += 1;
             ring.cancel(key.receive_token(number), Kind::CancelRecv);
-        } else {
-            self.receive = Receive::Idle;
+            return;
         }
+        if result < 0
+            && self.phase == Phase::Draining
+            && let Some(socket) = &self.socket
+        {
+            // It may go on all the same, and would keep the socket open for a peer that sends
+            // without end.
+            let _ = rustix::net::shutdown(socket, Shutdown::Both);
+        }
+        self.receive = Receive::Idle;
     }
 
     fn resume(&mut self, ring: &mut Ring, key: StreamKey) {

@@ -27,7 +27,7 @@ impl TcpStream {
 
     /// Moves the bytes that arrived to the end of `into`; `Ready(0)` is the peer's end.
     ///
-    /// At most [`READ_AHEAD_MAX_BYTES`](super::READ_AHEAD_MAX_BYTES) and what one turn delivers
+    /// At most twice [`READ_AHEAD_MAX_BYTES`](super::READ_AHEAD_MAX_BYTES) and a receive buffer
     /// wait here; a connection that takes nothing is stopped, and its peer by TCP's window.
     pub fn poll_recv(
         &self,

@@ -8,6 +8,9 @@ pub(super) const LEAST: Release = Release { major: 6, minor: 1 };
 /// Since this kernel the rings themselves count against the limit on locked memory.
 pub(super) const RINGS_ARE_LOCKED: Release = Release { major: 6, minor: 14 };
 
+/// Since this kernel a multishot receive can be told to end after so many bytes.
+pub(crate) const RECEIVES_ARE_LIMITED: Release = Release { major: 6, minor: 16 };
+
 /// The first two numbers of `uname -r`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Release {

@@ -1,0 +1,179 @@
+//! Tasks from an executor's own futures: periodic ones, waiting for room in turn, callbacks, many at
+//! once, and from one pool to another.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use sidecore_runtime::bell::Bell;
+use sidecore_runtime::executor::{Executor, ExecutorConfig, sleep, spawn_local, tasks_quiet};
+use sidecore_runtime::net::RingConfig;
+use sidecore_runtime::pool::{
+    self, Failure, Overlap, Pool, PoolConfig, RunError, Seat, TaskContext, TaskError, Tasks,
+};
+
+/// Sleeps so many milliseconds and returns them; 99 fails.
+fn nap(_: &TaskContext, ms: u64) -> Result<u64, Failure> {
+    if ms == 99 {
+        return Err(Failure::new("asked to"));
+    }
+    std::thread::sleep(Duration::from_millis(ms));
+    Ok(ms)
+}
+
+fn config(task_workers: usize, queue_depth: usize) -> PoolConfig {
+    let seats = (0..task_workers).map(|_| Seat { cpu: 1, shared: true }).collect();
+    PoolConfig { seats, queue_depth, credits: None, spin: None }
+}
+
+/// Runs a main future on an executor with a pool, and checks that nothing was lost.
+fn with_pool<F: Future<Output = ()> + 'static>(
+    config: &PoolConfig,
+    main: impl FnOnce(Tasks<u64, u64>) -> F + Send + 'static,
+) {
+    let bell = Arc::new(Bell::new().unwrap());
+    let (pool, mut lanes) = Pool::start(config, std::slice::from_ref(&bell), nap).unwrap();
+    let (tasks, lane) = (pool.tasks(), lanes.remove(0));
+    let (told, ended) = channel();
+    let ring = RingConfig::default();
+    let executor = ExecutorConfig { index: 0, cpu: 0, ring, spin: Duration::ZERO };
+    let executor = Executor::start(executor, bell, move || async move {
+        pool::attach(lane.install(|_| {}));
+        main(tasks.clone()).await;
+        tasks_quiet().await;
+        tasks.uninstall();
+        told.send(()).unwrap();
+    });
+    executor.unwrap().join(0, 0).unwrap();
+    ended.try_recv().expect("the main future came to its end");
+    let end = pool.close(Instant::now() + Duration::from_secs(5));
+    assert_eq!(end.accepted, end.outcomes.total());
+}
+
+#[test]
+fn a_periodic_task_does_not_drift_and_stops_when_told() {
+    with_pool(&config(1, 64), |tasks| async move {
+        let start = Instant::now();
+        let periodic = tasks.every(Duration::from_millis(20), Overlap::Queue, || 1);
+        sleep(Duration::from_millis(410)).await;
+        periodic.stop();
+        let counts = periodic.snapshot();
+        // What a late timer leaves out is made up for by no later one.
+        let times = (start.elapsed().as_millis() / 20) as u64;
+        assert!(counts.dispatched <= times && counts.dispatched + 4 >= times, "{counts:?}");
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(periodic.snapshot().dispatched, counts.dispatched);
+    });
+}
+
+#[test]
+fn a_periodic_task_whose_job_lasts_is_left_out_or_queued_as_asked() {
+    with_pool(&config(1, 64), |tasks| async move {
+        let skipping = tasks.every(Duration::from_millis(10), Overlap::Skip, || 55);
+        sleep(Duration::from_millis(300)).await;
+        skipping.stop();
+        let counts = skipping.snapshot();
+        assert!(counts.dispatched <= 6 && counts.skipped >= 10, "{counts:?}");
+        let queueing = tasks.every(Duration::from_millis(10), Overlap::Queue, || 20);
+        sleep(Duration::from_millis(200)).await;
+        queueing.stop();
+        let counts = queueing.snapshot();
+        assert!(counts.dispatched >= 12 && counts.skipped <= 1, "{counts:?}");
+    });
+}
+
+#[test]
+fn who_waits_for_room_gets_it_in_turn_and_before_those_that_do_not_wait() {
+    with_pool(&config(1, 1), |tasks| async move {
+        // Two credits: one job runs, one waits.
+        let first = tasks.dispatch(30).unwrap();
+        let second = tasks.dispatch(1).unwrap();
+        assert!(tasks.dispatch(1).is_err());
+        let order = Rc::new(RefCell::new(vec![first, second]));
+        for _ in 0..6 {
+            let (tasks, order) = (tasks.clone(), order.clone());
+            spawn_local(async move {
+                let id = tasks.send(1).await.unwrap();
+                order.borrow_mut().push(id);
+            });
+        }
+        // One that goes away leaves its turn to the next.
+        let gone = tasks.clone();
+        spawn_local(async move {
+            let send = gone.send(1);
+            let limit = sleep(Duration::from_millis(5));
+            let (mut send, mut limit) = (Box::pin(send), Box::pin(limit));
+            std::future::poll_fn(|context| {
+                assert!(send.as_mut().poll(context).is_pending());
+                limit.as_mut().poll(context)
+            })
+            .await;
+        });
+        let end = Instant::now() + Duration::from_secs(5);
+        while order.borrow().len() < 8 {
+            assert!(Instant::now() < end, "{:?}", order.borrow());
+            if order.borrow().len() < 7 {
+                assert!(tasks.dispatch(1).is_err(), "one that did not wait went first");
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(order.borrow().is_sorted(), "{:?}", order.borrow());
+    });
+}
+
+#[test]
+fn a_callback_of_its_own_takes_the_place_of_on_finish() {
+    with_pool(&config(2, 64), |tasks| async move {
+        let (told, finished) = channel();
+        let handle = tasks
+            .job(3)
+            .dispatch_then(move |finish| told.send((finish.id, finish.outcome.unwrap())).unwrap())
+            .unwrap();
+        tasks_quiet().await;
+        assert_eq!(finished.try_recv().unwrap(), (handle.id(), 3));
+        assert!(handle.is_over());
+    });
+}
+
+#[test]
+fn many_at_once_end_by_position_within_their_time() {
+    with_pool(&config(2, 64), |tasks| async move {
+        let start = Instant::now();
+        let outcomes = tasks.run_all([5, 400, 99, 10], Duration::from_millis(100)).await;
+        let took = start.elapsed();
+        assert!((100..390).contains(&(took.as_millis() as u64)), "{took:?}");
+        let outcomes: Vec<_> = outcomes
+            .into_iter()
+            .map(|outcome| match outcome {
+                Ok(ms) => Ok(ms),
+                Err(RunError::Failed(error)) => Err(error),
+                Err(other) => panic!("{other}"),
+            })
+            .collect();
+        assert_eq!(outcomes[0], Ok(5));
+        assert_eq!(outcomes[1], Err(TaskError::TimedOut));
+        assert!(matches!(outcomes[2], Err(TaskError::Failed(_))));
+        assert_eq!(outcomes[3], Ok(10));
+    });
+}
+
+/// A task dispatches to another pool and waits for its output, on its task worker.
+#[test]
+fn a_task_of_one_pool_uses_another() {
+    let bell = Arc::new(Bell::new().unwrap());
+    let bells = std::slice::from_ref(&bell);
+    let (inner, _lanes) = Pool::start(&config(1, 8), bells, nap).unwrap();
+    let inner_tasks = inner.tasks();
+    let outer_run = move |_: &TaskContext, ms: u64| {
+        let waited = inner_tasks.run(ms).wait(Duration::from_secs(5));
+        waited.map_err(|_| Failure::new("too late"))?.map_err(Failure::new)
+    };
+    let (outer, _lanes) = Pool::start(&config(1, 8), bells, outer_run).unwrap();
+    let output = outer.tasks().run(7).wait(Duration::from_secs(5)).unwrap();
+    assert_eq!(output.unwrap(), 7);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    assert_eq!(outer.close(deadline).outcomes.finished, 1);
+    assert_eq!(inner.close(deadline).outcomes.finished, 1);
+}
