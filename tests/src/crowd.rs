@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Connections from one source address: fewer than the ephemeral ports of one.
-const PER_SOURCE: usize = 10_000;
+/// Connections from one source address: the fewer, the sooner the kernel finds a free port.
+const PER_SOURCE: usize = 64;
 /// Descriptors that a process of a test needs beside its crowd.
 const DESCRIPTORS_KEPT: usize = 500;
 
@@ -17,7 +17,8 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Connects `count` clients from addresses 127.0.`source`.x, which need not be configured.
+    /// Connects `count` clients from addresses 127.x.`source`.y, which need not be configured: x is
+    /// this process's, lest ports of an earlier one be met that the kernel still keeps.
     /// With `receive_bytes` they have receive buffers of about that size.
     pub fn connect(
         address: SocketAddr,
@@ -26,7 +27,8 @@ impl Crowd {
         receive_bytes: Option<usize>,
     ) -> Self {
         let streams = (0..count).map(|at| {
-            let host = Ipv4Addr::new(127, 0, source, 1 + (at / PER_SOURCE) as u8);
+            let process = 1 + (std::process::id() % 250) as u8;
+            let host = Ipv4Addr::new(127, process, source, 1 + (at / PER_SOURCE) as u8);
             let from = SocketAddr::new(IpAddr::V4(host), 0);
             connect_from(from, address, receive_bytes).expect("the server accepts")
         });

@@ -207,7 +207,9 @@ fn a_reader_that_never_reads_is_bounded_and_does_not_disturb_others() {
     }
     assert_eq!(get(server.address(), "/").status, 200);
     let grown = server.resident_bytes().saturating_sub(before);
-    assert!(grown < 32 << 20, "{grown} bytes for 20 connections");
+    println!("{} KiB for 20 readers that never read", grown / 1024);
+    // What ARCHITECTURE.md states under "Bounds", by the growth of vectors doubled.
+    assert!(grown < 20 * 2 * (640 << 10), "{grown} bytes for 20 connections");
     std::thread::sleep(Duration::from_millis(1500));
     drop(clients);
     server.stop();
