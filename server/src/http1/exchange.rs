@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::TRAILER;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
 use sidecore_runtime::executor;
@@ -282,6 +283,10 @@ impl<A: App> Exchange<A> {
             // To HEAD, and in a 304, the length is what a GET would have had (RFC 9110 §8.6).
             Some(0) if self.head_request || status == StatusCode::NOT_MODIFIED => {
                 declared().map_or(BodyLength::None, BodyLength::Known)
+            }
+            // RFC 9110 §6.6.2: trailers are announced, and they need chunks.
+            Some(_) if self.version == Version::Http11 && fields.contains_key(TRAILER) => {
+                BodyLength::Chunked
             }
             Some(length) => BodyLength::Known(length),
             None if self.version == Version::Http10 => BodyLength::UntilClose,
