@@ -166,6 +166,8 @@ impl Client {
                 true
             }
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            // A signal of a server within this process.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => self.fill(),
             Err(error) => panic!("no answer: {error}; so far {:?}", self.text()),
         }
     }

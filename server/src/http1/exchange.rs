@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::TRAILER;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
 use sidecore_runtime::executor::{self, Deadline};
@@ -301,6 +302,10 @@ impl<A: App> Exchange<A> {
             // To HEAD, and in a 304, the length is what a GET would have had (RFC 9110 §8.6).
             Some(0) if self.head_request || status == StatusCode::NOT_MODIFIED => {
                 declared().map_or(BodyLength::None, BodyLength::Known)
+            }
+            // RFC 9110 §6.6.2: trailers are announced, and they need chunks.
+            Some(_) if self.version == Version::Http11 && fields.contains_key(TRAILER) => {
+                BodyLength::Chunked
             }
             Some(length) => BodyLength::Known(length),
             None if self.version == Version::Http10 => BodyLength::UntilClose,

@@ -1,0 +1,67 @@
+//! An axum `Router` as the application, unchanged, on executors that run no tokio.
+
+mod bodies;
+mod layers;
+mod routing;
+
+use sidecore::{App, Config, Report, Running, Server, Worker};
+use sidecore_tests::{Answer, Client};
+
+/// A server whose tasks square numbers, ended with the test.
+struct Served {
+    running: Option<Running<u64, u64>>,
+}
+
+impl Served {
+    fn start<A: App>(make_app: impl Fn(&Worker<u64, u64>) -> A + Send + Sync + 'static) -> Served {
+        let mut config = Config::default();
+        config.port = 0;
+        config.options.worker_num = Some(1);
+        config.options.task_worker_num = Some(1);
+        config.options.body_size_max_bytes = 1 << 40;
+        let running = Server::new(config)
+            .on_task(|_, number: u64| number.checked_mul(number).expect("a small number"))
+            .on_finish(|_, _| {})
+            .start(make_app)
+            .expect("the server starts");
+        Served { running: Some(running) }
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(self.running.as_ref().expect("it runs").address())
+    }
+
+    /// One request without a body on a connection of its own.
+    fn get(&self, path: &str) -> Answer {
+        self.client().request("GET", path, "")
+    }
+
+    /// One request with fields, each ended by CRLF, and a body.
+    fn send(&self, line: &str, fields: &str, body: &str) -> Answer {
+        let mut client = self.client();
+        let length = body.len();
+        client.send(format!(
+            "{line} HTTP/1.1\r\nHost: h\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
+        ));
+        client.answer_to(line.starts_with("HEAD "))
+    }
+
+    fn stop(mut self) -> Report {
+        let running = self.running.take().expect("it runs");
+        running.shutdown().raise();
+        running.wait().expect("it ends")
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.shutdown().raise();
+        }
+    }
+}
+
+/// The body as text.
+fn text(answer: &Answer) -> &str {
+    std::str::from_utf8(&answer.body).expect("text")
+}
