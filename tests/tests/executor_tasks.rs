@@ -88,7 +88,8 @@ fn a_periodic_task_whose_job_lasts_is_left_out_or_queued_as_asked() {
 fn who_waits_for_room_gets_it_in_turn_and_before_those_that_do_not_wait() {
     with_pool(&config(1, 1), |tasks| async move {
         // Two credits: one job runs, one waits.
-        let first = tasks.dispatch(30).unwrap();
+        let first = tasks.dispatch(60).unwrap();
+        sleep(Duration::from_millis(20)).await;
         let second = tasks.dispatch(1).unwrap();
         assert!(tasks.dispatch(1).is_err());
         let order = Rc::new(RefCell::new(vec![first, second]));
