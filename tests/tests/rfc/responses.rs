@@ -129,8 +129,8 @@ fn request(method_and_path: &str) -> String {
 #[test]
 fn a_status_that_is_not_final_is_an_error_of_the_application() {
     with_server(|address| {
-        let failed = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 18\r\n\
-                      Connection: close\r\nContent-Type: text/plain\r\n\r\nthe handler failed";
+        let failed = "HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain\r\n\
+                      Content-Length: 18\r\nConnection: close\r\n\r\nthe handler failed";
         for kind in ["status", "plain"] {
             for status in [100, 101, 102, 103, 199, 600, 999] {
                 let sent = request(&format!("GET /{kind}/{status}")).repeat(2);

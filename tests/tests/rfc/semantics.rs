@@ -106,7 +106,7 @@ fn rfc_9110_fields_of_answers() {
     check(&line("HEAD / HTTP/1.1"), "content-length", Some("2"));
     check(&line("DELETE / HTTP/1.1"), "allow", Some("GET, HEAD, OPTIONS, POST"));
     check(&line("GET /tasks HTTP/1.1"), "allow", Some("POST"));
-    check(&line("POST /tasks/1 HTTP/1.1"), "allow", Some("GET, HEAD"));
+    check(&line("POST /tasks/1 HTTP/1.1"), "allow", Some("GET, HEAD, DELETE"));
     check(&line("NONSENSE / HTTP/1.1"), "allow", None);
     check("GET / HTTP/1.1\r\n\r\n", "content-type", Some("text/plain"));
     check("GET / HTTP/1.0\r\n\r\n", "transfer-encoding", None);
