@@ -57,10 +57,10 @@ pub use crate::server::{Report, Running, Server};
 pub use crate::service::{App, Direct, Oneshot, Plain, ServiceFailed};
 pub use crate::shutdown::Shutdown;
 pub use crate::tasks::{
-    Callbacks, Cancelled, DeadLetter, Dispatch, DispatchError, Failure, FinishContext, OnFinish,
-    OnTask, Outcomes, Overlap, Percentiles, Periodic, PeriodicSnapshot, PoolSnapshot, Priority,
-    Retry, Run, RunError, SendJob, TaskContext, TaskError, TaskHandle, TaskId, TaskResult,
-    TaskState, TaskWorkerSnapshot, Tasks,
+    Callbacks, Cancelled, Dispatch, DispatchError, Failure, FinishContext, OnFinish, OnTask,
+    Outcomes, Overlap, Percentiles, Periodic, PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run,
+    RunError, SendJob, TaskContext, TaskError, TaskHandle, TaskId, TaskResult, TaskState,
+    TaskWorkerSnapshot, Tasks,
 };
 pub use crate::worker::{ServerStats, Worker};
 pub use sidecore_runtime::executor::ExecutorSnapshot;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use sidecore_runtime::pool::{
-    Cancelled, DeadLetter, Dispatch, DispatchError, Failure, Outcomes, Overlap, Percentiles,
-    Periodic, PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run, RunError, SendJob, TaskContext,
+    Cancelled, Dispatch, DispatchError, Failure, Outcomes, Overlap, Percentiles, Periodic,
+    PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run, RunError, SendJob, TaskContext,
     TaskError, TaskHandle, TaskId, TaskState, TaskWorkerSnapshot, Tasks,
 };
 

@@ -11,7 +11,7 @@ use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{Executor, ExecutorConfig, sleep, spawn_local, tasks_quiet};
 use sidecore_runtime::net::RingConfig;
 use sidecore_runtime::pool::{
-    self, Failure, Overlap, Pool, PoolConfig, RunError, Seat, TaskContext, TaskError, Tasks,
+    self, Failure, Overlap, Pool, PoolConfig, Retry, RunError, Seat, TaskContext, TaskError, Tasks,
 };
 
 /// Sleeps so many milliseconds and returns them; 99 fails.
@@ -158,6 +158,31 @@ fn many_at_once_end_by_position_within_their_time() {
         assert!(matches!(outcomes[2], Err(TaskError::Failed(_))));
         assert_eq!(outcomes[3], Ok(10));
     });
+}
+
+#[test]
+fn a_job_whose_last_attempt_fails_is_a_dead_letter_before_its_outcome_is_told() {
+    let bell = Arc::new(Bell::new().unwrap());
+    let (pool, mut lanes) = Pool::start(&config(1, 8), std::slice::from_ref(&bell), nap).unwrap();
+    let (told, events) = channel();
+    let dead = told.clone();
+    let lane = lanes.remove(0).on_dead_letter(move |letter| {
+        dead.send(("dead", letter.job, letter.attempts)).unwrap();
+    });
+    let source = lane.install(move |finish| told.send(("end", 0, finish.attempts)).unwrap());
+    let retry = Retry { backoff: Duration::from_millis(1), ..Retry::times(2) };
+    pool.tasks().job(99).retry(retry).dispatch().unwrap();
+    pool.tasks().job(1).retry(retry).dispatch().unwrap();
+    let end = Instant::now() + Duration::from_secs(5);
+    while source.in_flight() > 0 {
+        assert!(Instant::now() < end, "the tasks do not end");
+        source.drain();
+    }
+    let mut events: Vec<_> = events.try_iter().collect();
+    events.retain(|event| *event != ("end", 0, 1));
+    assert_eq!(events, [("dead", 99, 3), ("end", 0, 3)]);
+    pool.tasks().uninstall();
+    pool.close(end);
 }
 
 /// A task dispatches to another pool and waits for its output, on its task worker.

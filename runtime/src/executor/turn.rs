@@ -120,8 +120,8 @@ impl Turns {
 
     /// How long there is nothing to do by the clock, of timers and of tasks; None: for ever.
     fn until_next_due(&self) -> Option<Duration> {
-        let now = Instant::now();
-        let until = |at: Instant| at.saturating_duration_since(now);
+        // The clock is read only where a task has a time.
+        let until = |at: Instant| at.saturating_duration_since(Instant::now());
         let tasks = self.core.sources.borrow().iter().filter_map(|s| s.next_due()).min();
         self.core.until_next_timer().into_iter().chain(tasks.map(until)).min()
     }

@@ -65,6 +65,11 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
     /// [`TimedOut`](super::TaskError::TimedOut) then: it is not run any more, or, if it runs, what
     /// it returns is thrown away. Replaces the time of Swoole's `taskwait`, which leaves such a
     /// task running unseen.
+    ///
+    /// A thread that is no executor has no clock for it: there the deadline counts when a task
+    /// worker takes the job up, and the job may ask for it ([`TaskContext::is_cancelled`]).
+    ///
+    /// [`TaskContext::is_cancelled`]: super::TaskContext::is_cancelled
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
         self
@@ -92,15 +97,22 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
     /// Dispatches it and returns a future of its output.
     pub fn run(self) -> Run<J, O> {
         let tasks = self.tasks.clone();
-        let mailbox = Mailbox::new();
-        let for_finish = mailbox.clone();
-        let receiver = || -> Receiver<O> { Some(Box::new(move |finish| for_finish.put(finish))) };
-        match self.send(Sink::Waiting(None), receiver) {
-            Ok((handle, Some((executor, key)))) => {
+        // Made only where there is no lane to keep the finish.
+        let mut mailbox = None;
+        let receiver = || -> Receiver<O> {
+            let for_finish = mailbox.insert(Mailbox::new()).clone();
+            Some(Box::new(move |finish| for_finish.put(finish)))
+        };
+        let sent = self.send(Sink::Waiting(None), receiver);
+        match (sent, mailbox) {
+            (Ok((handle, Some((executor, key)))), _) => {
                 Run::new(tasks, State::Lane { executor, key }, Some(handle))
             }
-            Ok((handle, None)) => Run::new(tasks, State::Foreign(mailbox), Some(handle)),
-            Err(refused) => Run::new(tasks, State::Refused(refused), None),
+            (Ok((handle, None)), Some(mailbox)) => {
+                Run::new(tasks, State::Foreign(mailbox), Some(handle))
+            }
+            (Ok((handle, None)), None) => Run::new(tasks, State::Done, Some(handle)),
+            (Err(refused), _) => Run::new(tasks, State::Refused(refused), None),
         }
     }
 

@@ -168,8 +168,8 @@ impl<J> DispatchError<J> {
                 "there is no task worker of that number: they count from 0 to task_worker_num - 1"
             }
             DispatchError::NotOnExecutor(_) => {
-                "a task with a delay, a deadline or retries is dispatched on an executor's thread: \
-                 call it from a handler"
+                "a task with a delay or retries is dispatched on an executor's thread: call it from \
+                 a handler"
             }
             DispatchError::Closed(_) => "the pool has been closed: the server shuts down",
         }

@@ -151,7 +151,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 
     fn dispatch_first(&self, job: J) -> Result<TaskId, J> {
-        let envelope = self.envelope(job, self.next_id(), None);
+        let envelope = self.envelope(job, self.next_id(), None, Instant::now());
         self.with_credit(envelope, |envelope| self.push(envelope, &Options::default(), false))
             .map_err(|envelope| envelope.job)
     }
@@ -165,10 +165,11 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         let id = self.next_id();
         let control = controlled.then(|| Arc::new(Control::new()));
         let awaited = matches!(sink, Sink::Waiting(_));
-        let slot = Slot { id, options, again, control: control.clone(), ..Slot::plain(sink) };
-        let key = self.slots.borrow_mut().insert(slot);
         let now = Instant::now();
         let deadline = options.deadline.map(|after| now + after);
+        let slot =
+            Slot { id, options, again, deadline, control: control.clone(), ..Slot::plain(sink) };
+        let key = self.slots.borrow_mut().insert(slot);
         let accepted = match options.delay {
             Some(delay) => self.with_credit(job, |job| {
                 self.keep(key, job);
@@ -176,7 +177,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
                 Ok(())
             }),
             None => {
-                let mut envelope = self.envelope(job, id, Some(key));
+                let mut envelope = self.envelope(job, id, Some(key), now);
                 envelope.control = control.clone();
                 envelope.deadline = deadline;
                 envelope.again = again;
@@ -189,9 +190,6 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             return Err(job);
         }
         if let Some(deadline) = deadline {
-            if let Some(slot) = self.slots.borrow_mut().get(key) {
-                slot.deadline = Some(deadline);
-            }
             self.add_due(deadline, Due::Expire(key));
         }
         Ok((id, key, control))
@@ -202,7 +200,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         let mut slots = self.slots.borrow_mut();
         let Some(slot) = slots.get(key) else { return };
         let Some(job) = slot.job.take() else { return };
-        let mut envelope = self.envelope(job, slot.id, Some(key));
+        let mut envelope = self.envelope(job, slot.id, Some(key), Instant::now());
         envelope.attempt = slot.attempt;
         envelope.control = slot.control.clone();
         envelope.deadline = slot.deadline;
@@ -238,12 +236,18 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         self.sequence.get() * executors + self.executor as u64 + 1
     }
 
-    fn envelope(&self, job: J, id: TaskId, slot: Option<SlotKey>) -> Envelope<J, O> {
+    fn envelope(
+        &self,
+        job: J,
+        id: TaskId,
+        slot: Option<SlotKey>,
+        dispatched: Instant,
+    ) -> Envelope<J, O> {
         Envelope {
             job,
             id,
             attempt: 1,
-            dispatched: Instant::now(),
+            dispatched,
             deadline: None,
             origin: Origin::Lane { executor: self.executor, slot },
             control: None,

@@ -116,7 +116,7 @@ impl Ledger {
         Some(self.lock().records.get(&id)?.view(id))
     }
 
-    /// The handle of a task that is not over; None: it is over (Ok) or not known (Err).
+    /// The handle of a known task, or that it is over; None for an unknown one.
     pub(crate) fn handle(&self, id: TaskId) -> Option<Option<TaskHandle>> {
         match self.lock().records.get(&id)? {
             Record::Open(handle) => Some(Some(handle.clone())),
