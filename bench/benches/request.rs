@@ -88,7 +88,7 @@ fn request(criterion: &mut Criterion) {
             let service = tower::service_fn(|_: Request<Incoming>| async {
                 Ok::<_, std::convert::Infallible>(Response::new(String::new()))
             });
-            Direct::new(service, |_| Some(Plain::text("OK")))
+            Direct::new(service, |_, _| Some(Plain::text("OK")))
         })
         .expect("the server starts");
     let uring = Control::start(controls::uring::serve);

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -22,8 +22,10 @@ pub trait App: 'static {
     /// The future of a response.
     type Future: Future<Output = Result<Response<Self::Body>, ServiceFailed>> + 'static;
 
-    /// Answers a request without a body at once, from its borrowed head, or leaves it to `call`.
-    fn direct(&self, _head: &RequestHead<'_>) -> Option<Plain> {
+    /// Answers a request at once, from its borrowed head and body, or leaves it to `call`. Asked
+    /// where all of the request has arrived and its body, if any, is not chunked: what is answered
+    /// here must be answered by `call` too.
+    fn direct(&self, _head: &RequestHead<'_>, _body: &[u8]) -> Option<Plain> {
         None
     }
 
@@ -38,6 +40,9 @@ pub struct Plain {
     pub status: StatusCode,
     /// Its Content-Type; empty for none, and left out if it has a control character.
     pub content_type: &'static str,
+    /// One more field, such as Retry-After. Those of the framing, the connection and
+    /// the date are the server's own.
+    pub field: Option<(HeaderName, HeaderValue)>,
     /// Its body.
     pub body: Bytes,
 }
@@ -46,7 +51,7 @@ impl Plain {
     /// 200 with a text.
     pub const fn text(text: &'static str) -> Self {
         let body = Bytes::from_static(text.as_bytes());
-        Plain { status: StatusCode::OK, content_type: "text/plain", body }
+        Plain { status: StatusCode::OK, content_type: "text/plain", field: None, body }
     }
 }
 
@@ -107,8 +112,11 @@ where
     }
 }
 
-/// Puts answers from the borrowed head before a service: for the few paths on which the cost of
+/// Puts answers from the borrowed request before a service: for the few paths on which the cost of
 /// building `http` types shows.
+///
+/// The service must know these paths too: a request whose body is chunked, or not all there when
+/// its head is read, goes to it.
 ///
 /// ```
 /// use sidecore::{Direct, Plain};
@@ -116,7 +124,7 @@ where
 /// # let service = tower::service_fn(|_: Request<Incoming>| async {
 /// #     Ok::<_, std::convert::Infallible>(Response::new(String::new()))
 /// # });
-/// let app = Direct::new(service, |head| match (head.method, head.target.path()) {
+/// let app = Direct::new(service, |head, _body| match (head.method, head.target.path()) {
 ///     ("GET" | "HEAD", "/health") => Some(Plain::text("OK")),
 ///     _ => None,
 /// });
@@ -129,9 +137,9 @@ pub struct Direct<S, F> {
 
 impl<S, F> Direct<S, F>
 where
-    F: Fn(&RequestHead<'_>) -> Option<Plain>,
+    F: Fn(&RequestHead<'_>, &[u8]) -> Option<Plain>,
 {
-    /// Asks `direct` first, of requests without a body; what it leaves goes to `service`.
+    /// Asks `direct` first; what it leaves goes to `service`.
     pub fn new(service: S, direct: F) -> Self {
         Direct { service, direct }
     }
@@ -140,13 +148,13 @@ where
 impl<S, F> App for Direct<S, F>
 where
     S: App,
-    F: Fn(&RequestHead<'_>) -> Option<Plain> + 'static,
+    F: Fn(&RequestHead<'_>, &[u8]) -> Option<Plain> + 'static,
 {
     type Body = S::Body;
     type Future = S::Future;
 
-    fn direct(&self, head: &RequestHead<'_>) -> Option<Plain> {
-        (self.direct)(head).or_else(|| self.service.direct(head))
+    fn direct(&self, head: &RequestHead<'_>, body: &[u8]) -> Option<Plain> {
+        (self.direct)(head, body).or_else(|| self.service.direct(head, body))
     }
 
     fn call(&self, request: Request<Incoming>) -> S::Future {

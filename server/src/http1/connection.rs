@@ -183,11 +183,12 @@ impl<A: App> Connection<A> {
         let size = head.size_bytes;
         // In the drain the last request that has arrived is the connection's last one.
         self.farewells += u32::from(serving.is_draining());
-        let goes_on =
-            self.farewells == 0 || self.farewells < FAREWELLS_MAX && self.io.rest().len() > size;
+        let whole = whole_size(&head, input.len(), serving.body_size_max);
+        let goes_on = self.farewells == 0
+            || self.farewells < FAREWELLS_MAX && input.len() > whole.unwrap_or(size);
         let keep_alive = head.keep_alive && self.served < serving.requests_max && goes_on;
-        if head.framing == Framing::None
-            && let Some(plain) = direct(&serving.app, &head)?
+        if let Some(whole) = whole
+            && let Some(plain) = direct(&serving.app, &head, &input[size..whole])?
         {
             if !encode::is_final(plain.status) {
                 return Err(encode::not_final(plain.status));
@@ -195,7 +196,7 @@ impl<A: App> Connection<A> {
             let date = serving.date.at(executor::unix_seconds());
             let (version, head_only) = (head.version, head.method == "HEAD");
             self.io.answer(&plain, version, head_only, keep_alive, &date);
-            self.io.consume_head(size);
+            self.io.consume_head(whole);
             if !keep_alive {
                 self.state = State::Flush;
             }
@@ -367,9 +368,19 @@ impl<A: App> Future for Connection<A> {
     }
 }
 
+/// The size of a request that is all there, head and body, and may be answered from its bytes.
+fn whole_size(head: &RequestHead<'_>, arrived: usize, body_size_max: u64) -> Option<usize> {
+    let body = match head.framing {
+        Framing::None => 0,
+        Framing::Length(length) if length <= body_size_max => usize::try_from(length).ok()?,
+        _ => return None,
+    };
+    head.size_bytes.checked_add(body).filter(|whole| *whole <= arrived)
+}
+
 /// Asks for a direct answer; a panic costs this request its answer, no more.
-fn direct<A: App>(app: &A, head: &RequestHead<'_>) -> Result<Option<Plain>, Reject> {
-    catch_unwind(AssertUnwindSafe(|| app.direct(head))).map_err(|_| Reject::handler_failed())
+fn direct<A: App>(app: &A, head: &RequestHead<'_>, body: &[u8]) -> Result<Option<Plain>, Reject> {
+    catch_unwind(AssertUnwindSafe(|| app.direct(head, body))).map_err(|_| Reject::handler_failed())
 }
 
 // Nothing in a connection is pinned in place: futures and bodies are boxed.
@@ -438,9 +449,6 @@ impl Io {
             Content::Absent | Content::LengthOnly => BodyLength::None,
         };
         let context = HeadContext { version, keep_alive, length, date };
-        let (status, content_type, body) = (plain.status, plain.content_type, &plain.body);
-        self.stream.write(|out| {
-            encode::encode_plain(out, status, content_type, body, head_only, &context);
-        });
+        self.stream.write(|out| encode::encode_plain(out, plain, head_only, &context));
     }
 }

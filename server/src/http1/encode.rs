@@ -4,12 +4,13 @@
 //! Transfer-Encoding, Connection and Date's neighbours is never copied to the wire unchecked, so
 //! no handler can desynchronise a connection.
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::date::DATE_BYTES;
 use super::head::Version;
 use super::reject::Reject;
 use super::trailers::is_forbidden_trailer;
+use crate::service::Plain;
 
 /// How the end of a response's body is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,11 +82,7 @@ pub(crate) fn encode_head(
             continue;
         }
         upgrade |= name == header::UPGRADE;
-        // A `HeaderValue` has no CR, LF or NUL: http's types refuse them.
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        encode_field(out, name, value);
     }
     encode_framing(out, context.length);
     encode_connection(out, context, upgrade);
@@ -98,16 +95,21 @@ pub(crate) fn encode_head(
 /// Appends a whole small response, from parts that need no map of fields.
 pub(crate) fn encode_plain(
     out: &mut Vec<u8>,
-    status: StatusCode,
-    content_type: &str,
-    body: &[u8],
+    plain: &Plain,
     head_only: bool,
     context: &HeadContext<'_>,
 ) {
+    let Plain { status, content_type, field, body } = plain;
     out.reserve(192 + body.len());
-    encode_status_line(out, status);
+    encode_status_line(out, *status);
     encode_framing(out, context.length);
     encode_connection(out, context, false);
+    if let Some((name, value)) = field
+        && !is_ours(name)
+        && name != header::DATE
+    {
+        encode_field(out, name, value);
+    }
     if !content_type.is_empty() && is_field_value(content_type) {
         out.extend_from_slice(b"Content-Type: ");
         out.extend_from_slice(content_type.as_bytes());
@@ -140,11 +142,16 @@ pub(crate) fn encode_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>)
         if is_forbidden_trailer(name.as_str()) {
             continue;
         }
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        encode_field(out, name, value);
     }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A `HeaderValue` has no CR, LF or NUL: http's types refuse them.
+fn encode_field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -225,6 +232,7 @@ fn encode_number(out: &mut Vec<u8>, mut number: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use http::HeaderValue;
 
     const DATE: &[u8; DATE_BYTES] = b"Sun, 06 Nov 1994 08:49:37 GMT";
@@ -268,11 +276,17 @@ mod tests {
         let encode = |status, content_type, length| {
             let mut out = Vec::new();
             let context = context(length, Version::Http11, true);
-            encode_plain(&mut out, status, content_type, b"body", false, &context);
+            let field = Some((header::CONTENT_LENGTH, HeaderValue::from_static("7")));
+            let body = Bytes::from_static(b"body");
+            let plain = Plain { status, content_type, field, body };
+            encode_plain(&mut out, &plain, false, &context);
             String::from_utf8(out).unwrap()
         };
         let plain = encode(StatusCode::OK, "a/b\r\nX: y", BodyLength::Known(4));
-        assert!(!plain.contains("X: y") && plain.ends_with("\r\n\r\nbody"), "{plain}");
+        assert!(
+            !plain.contains("X: y") && !plain.contains(": 7") && plain.ends_with("\r\n\r\nbody"),
+            "{plain}"
+        );
         let plain = encode(StatusCode::NO_CONTENT, "", BodyLength::None);
         assert!(plain.ends_with("GMT\r\n\r\n"), "{plain}");
     }

@@ -87,6 +87,10 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
             let host = request.headers()["host"].clone();
             build.header("x-host", host).header("x-uri", request.uri().to_string()).body(full(""))
         }
+        "/direct" => {
+            let body = request.into_body().map_err(|error| error.to_string());
+            build.header("x-by", "service").body(body.boxed_unsync())
+        }
         "/value" => build.header("x-value", request.headers()["x-value"].clone()).body(full("")),
         "/echo" => {
             build.body(request.into_body().map_err(|error| error.to_string()).boxed_unsync())
@@ -96,11 +100,16 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
     Ok(response.expect("a response"))
 }
 
-fn plain(head: &sidecore::RequestHead<'_>) -> Option<Plain> {
+fn plain(head: &sidecore::RequestHead<'_>, body: &[u8]) -> Option<Plain> {
+    if head.target.path() == "/direct" {
+        let field = Some(("x-by".parse().unwrap(), "direct".parse().unwrap()));
+        return Some(Plain { field, body: Bytes::copy_from_slice(body), ..Plain::text("") });
+    }
     let code = head.target.path().strip_prefix("/plain/")?;
     let status = StatusCode::from_bytes(code.as_bytes()).expect("a status");
     let content_type = if code == "200" { "a/b\r\nX-Injected: 1" } else { "a/b" };
-    Some(Plain { status, content_type, body: Bytes::from_static(b"body") })
+    let field = None;
+    Some(Plain { status, content_type, field, body: Bytes::from_static(b"body") })
 }
 
 fn with_server(test: impl FnOnce(SocketAddr)) {
@@ -182,6 +191,33 @@ fn an_application_frames_no_message() {
         // What was answered before it still arrives.
         let both = request("GET /framed") + &request("GET /short");
         assert_eq!(raw(address, &both), format!("{framed}{broken}abc"));
+    });
+}
+
+#[test]
+fn a_direct_answer_sees_a_whole_request_or_none() {
+    with_server(|address| {
+        let post = "POST /direct HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+        let direct = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nx-by: direct\r\n\
+                      Content-Type: text/plain\r\n\r\nabc";
+        // The body is the request's own and no byte of the next one's.
+        assert_eq!(raw(address, &post.repeat(3)), direct.repeat(3));
+        let empty = "POST /direct HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
+        let none = direct.replace("abc", "").replace("h: 3", "h: 0");
+        assert_eq!(raw(address, &(empty.to_owned() + post)), none.clone() + direct);
+        assert_eq!(raw(address, &request("GET /direct")), none);
+
+        let mut client = Client::connect(address);
+        let (first, last) = post.split_at(post.len() - 1);
+        client.send(first);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        client.send(last);
+        let answer = client.answer();
+        assert_eq!((answer.field("x-by"), &*answer.body), (Some("service"), &b"abc"[..]));
+        let chunked = "POST /direct HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+                       3\r\nabc\r\n0\r\n\r\n";
+        let by_service = raw(address, chunked);
+        assert!(by_service.contains("x-by: service") && by_service.contains("abc"), "{by_service}");
     });
 }
 

@@ -6,7 +6,7 @@ use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 use serde_json::json;
-use sidecore::DispatchError;
+use sidecore::{DispatchError, Plain};
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
@@ -24,17 +24,32 @@ pub(crate) fn with_type(body: Bytes, content_type: HeaderValue) -> Answer {
 }
 
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    of_plain(plain_json(status, value))
+}
+
+pub(crate) fn error(status: StatusCode, cause: &str) -> Answer {
+    of_plain(plain_error(status, cause))
+}
+
+pub(crate) fn plain_json(status: StatusCode, value: &impl Serialize) -> Plain {
     let (status, body) = match serde_json::to_vec(value) {
         Ok(body) => (status, body),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, b"{}".to_vec()),
     };
-    let mut answer = with_type(body.into(), HeaderValue::from_static("application/json"));
-    *answer.status_mut() = status;
-    answer
+    Plain { status, content_type: "application/json", field: None, body: body.into() }
 }
 
-pub(crate) fn error(status: StatusCode, cause: &str) -> Answer {
-    json(status, &json!({ "error": cause }))
+pub(crate) fn plain_error(status: StatusCode, cause: &str) -> Plain {
+    plain_json(status, &json!({ "error": cause }))
+}
+
+/// The same answer in `http` types.
+pub(crate) fn of_plain(plain: Plain) -> Answer {
+    let Plain { status, content_type, field, body } = plain;
+    let mut answer = with_type(body, HeaderValue::from_static(content_type));
+    *answer.status_mut() = status;
+    answer.headers_mut().extend(field);
+    answer
 }
 
 /// RFC 9110 §15.5.6 and §15.6.2: known methods get 405 with Allow, others 501.
@@ -48,14 +63,12 @@ pub(crate) fn refuse_method(method: &Method, allow: &'static str) -> Answer {
     answer
 }
 
-pub(crate) fn refuse_dispatch<J>(refused: &DispatchError<J>) -> Answer {
+pub(crate) fn refuse_dispatch<J>(refused: &DispatchError<J>) -> Plain {
     let status = match refused {
         DispatchError::NoSuchTaskWorker(_) => StatusCode::BAD_REQUEST,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let mut answer = error(status, &refused.to_string());
-    if refused.is_full() {
-        answer.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S);
-    }
+    let mut answer = plain_error(status, &refused.to_string());
+    answer.field = refused.is_full().then_some((RETRY_AFTER, RETRY_AFTER_S));
     answer
 }

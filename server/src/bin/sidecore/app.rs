@@ -13,10 +13,16 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde::Serialize;
 use serde_json::json;
-use sidecore::{Cancelled, DispatchError, Incoming, RunError, ServerStats, TaskId, Tasks, Worker};
+use sidecore::{
+    Cancelled, DispatchError, Incoming, Plain, RequestHead, RunError, ServerStats, TaskId, Tasks,
+    Worker,
+};
 use tower_service::Service;
 
-use crate::answer::{Answer, error, json, refuse_dispatch, refuse_method, text, with_type};
+use crate::answer::{
+    Answer, error, json, of_plain, plain_error, plain_json, refuse_dispatch, refuse_method, text,
+    with_type,
+};
 use crate::job::{Job, Output};
 use crate::ledger::{Ledger, View};
 use crate::order::Order;
@@ -83,6 +89,15 @@ impl App {
         Ok(id)
     }
 
+    /// The plain paths, answered from the borrowed request.
+    pub(crate) fn direct(&self, head: &RequestHead<'_>, body: &[u8]) -> Option<Plain> {
+        match (head.method, head.target.path()) {
+            ("GET" | "HEAD" | "OPTIONS", "/") | ("OPTIONS", "*") => Some(Plain::text("OK")),
+            ("POST", "/tasks") => Some(self.post_task(body)),
+            _ => None,
+        }
+    }
+
     /// Everything that needs no body is decided here, so that no future carries a whole request.
     fn route(&self, request: &Request<Incoming>) -> Route {
         let (method, path) = (request.method(), request.uri().path());
@@ -127,20 +142,20 @@ impl App {
             Route::Echo(content_type) => {
                 with_type(body, content_type.unwrap_or(HeaderValue::from_static("text/plain")))
             }
-            Route::Dispatch => self.post_task(&body),
+            Route::Dispatch => of_plain(self.post_task(&body)),
             Route::Run => self.run_task(&body).await,
             Route::Wait => self.wait_for_tasks(&body).await,
         }
     }
 
-    fn post_task(&self, body: &Bytes) -> Answer {
+    fn post_task(&self, body: &[u8]) -> Plain {
         let Shared { tasks, worker, may_append, .. } = &*self.shared;
         let order = match Order::parse(body, *may_append) {
             Ok(order) => order,
-            Err(cause) => return error(StatusCode::BAD_REQUEST, &cause),
+            Err(cause) => return plain_error(StatusCode::BAD_REQUEST, &cause),
         };
         match self.remember(order.prepare(tasks)) {
-            Ok(task_id) => json(StatusCode::ACCEPTED, &Accepted { task_id, worker: *worker }),
+            Ok(task_id) => plain_json(StatusCode::ACCEPTED, &Accepted { task_id, worker: *worker }),
             Err(refused) => refuse_dispatch(&refused),
         }
     }
@@ -152,7 +167,7 @@ impl App {
         };
         match order.prepare(&self.shared.tasks).run().await {
             Ok(output) => json(StatusCode::OK, &output),
-            Err(RunError::Refused(refused)) => refuse_dispatch(&refused),
+            Err(RunError::Refused(refused)) => of_plain(refuse_dispatch(&refused)),
             Err(failed) => error(StatusCode::INTERNAL_SERVER_ERROR, &failed.to_string()),
         }
     }

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use sidecore::{Config, Direct, Plain, Report, RequestHead, Server};
+use sidecore::{Config, Direct, Report, Server};
 use tower_layer::Layer;
 
 use crate::app::App;
@@ -66,14 +66,7 @@ fn run() -> sidecore::Result<Report> {
         .serve(move |worker| {
             let app = App::new(worker, ledger.clone(), may_append);
             let audit = TriggerAudit::new(app.clone());
-            Direct::new(audit.layer(app), plain)
+            let direct = app.clone();
+            Direct::new(audit.layer(app), move |head, body| direct.direct(head, body))
         })
-}
-
-/// The plain path, answered from the borrowed head.
-fn plain(head: &RequestHead<'_>) -> Option<Plain> {
-    match (head.method, head.target.path()) {
-        ("GET" | "HEAD" | "OPTIONS", "/") | ("OPTIONS", "*") => Some(Plain::text("OK")),
-        _ => None,
-    }
 }
