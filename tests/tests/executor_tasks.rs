@@ -24,8 +24,8 @@ fn nap(_: &TaskContext, ms: u64) -> Result<u64, Failure> {
 }
 
 fn config(task_workers: usize, queue_depth: usize) -> PoolConfig {
-    let seats = (0..task_workers).map(|_| Seat { cpu: 1, shared: true }).collect();
-    PoolConfig { seats, queue_depth, credits: None, spin: None }
+    let seats = (0..task_workers).map(|_| Seat { cpu: 1, shared: true, domain: 1 }).collect();
+    PoolConfig::new(seats, queue_depth)
 }
 
 /// Runs a main future on an executor with a pool, and checks that nothing was lost.

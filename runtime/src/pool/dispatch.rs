@@ -130,7 +130,7 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
         let Some(shared) = tasks.shared_if_any() else {
             return Err(DispatchError::NoTaskWorkers(job));
         };
-        if options.task_worker.is_some_and(|worker| worker >= shared.workers.len()) {
+        if options.task_worker.is_some_and(|worker| worker >= shared.seats) {
             return Err(DispatchError::NoSuchTaskWorker(job));
         }
         let mut order = Some(Order { job, options, sink, again, controlled: true });
@@ -189,7 +189,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
         let pushed = shared.foreign.dispatch((job, receiver), |id, value| {
             let pushed = match options.task_worker {
                 Some(worker) => shared.queues.push_to(worker, envelope(id, value)),
-                None => shared.queues.push(options.priority, envelope(id, value)),
+                None => shared.queues.push(None, options.priority, envelope(id, value)),
             };
             pushed.map_err(|refused| match refused.origin {
                 Origin::Foreign(receiver) => (refused.job, receiver),
