@@ -25,6 +25,7 @@
 //! - the HTTP/1.1 [`codec`] and the connection over it, on each executor's own ring;
 //! - [`App`]: any `tower::Service` over `http` types, and [`Direct`] answers before it;
 //! - [`Tasks`]: dispatch a job, or run one and await its output;
+//! - [`closures`]: jobs that are closures, with outputs of their own types;
 //! - [`journal`]: jobs that shall survive the process are on the disk first.
 
 #![forbid(unsafe_code)]
@@ -32,6 +33,8 @@
 pub mod config;
 
 pub mod codec;
+
+pub mod closures;
 
 pub mod journal;
 
@@ -48,6 +51,7 @@ mod worker;
 pub use http::{Request, Response, StatusCode};
 
 pub use crate::body::{BodyError, Incoming};
+pub use crate::closures::{Closure, ClosureOutput, Closures};
 pub use crate::config::Config;
 pub use crate::error::{Error, Result};
 pub use crate::http1::head::{Framing, RequestHead, Version};
