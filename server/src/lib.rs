@@ -26,6 +26,7 @@
 //! - [`App`]: any `tower::Service` over `http` types, and [`Direct`] answers before it;
 //! - [`Tasks`]: dispatch a job, or run one and await its output;
 //! - [`closures`]: jobs that are closures, with outputs of their own types;
+//! - [`events`]: listeners that run where an event is raised, or as tasks;
 //! - [`journal`]: jobs that shall survive the process are on the disk first.
 
 #![forbid(unsafe_code)]
@@ -35,6 +36,8 @@ pub mod config;
 pub mod codec;
 
 pub mod closures;
+
+pub mod events;
 
 pub mod journal;
 
@@ -54,6 +57,7 @@ pub use crate::body::{BodyError, Incoming};
 pub use crate::closures::{Closure, ClosureOutput, Closures};
 pub use crate::config::Config;
 pub use crate::error::{Error, Result};
+pub use crate::events::Events;
 pub use crate::http1::head::{Framing, RequestHead, Version};
 pub use crate::http1::reject::Reject;
 pub use crate::http1::target::Target;
