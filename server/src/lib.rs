@@ -27,6 +27,7 @@
 //! - [`Tasks`]: dispatch a job, or run one and await its output;
 //! - [`closures`]: jobs that are closures, with outputs of their own types;
 //! - [`events`]: listeners that run where an event is raised, or as tasks;
+//! - [`trigger`]: middleware that makes a task of a request;
 //! - [`journal`]: jobs that shall survive the process are on the disk first.
 
 #![forbid(unsafe_code)]
@@ -40,6 +41,8 @@ pub mod closures;
 pub mod events;
 
 pub mod journal;
+
+pub mod trigger;
 
 mod body;
 mod error;
@@ -70,5 +73,6 @@ pub use crate::tasks::{
     RunError, SendJob, TaskContext, TaskError, TaskHandle, TaskId, TaskResult, TaskState,
     TaskWorkerSnapshot, Tasks,
 };
+pub use crate::trigger::{TriggerAfter, TriggerTask};
 pub use crate::worker::{ServerStats, Worker};
 pub use sidecore_runtime::executor::ExecutorSnapshot;
