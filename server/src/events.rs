@@ -52,7 +52,7 @@
 //! | `DeferredServiceListener`: a service of the task worker hears it | [`dispatching`]: a job for the pool's `on_task`, which holds its services |
 //! | the result of `task` is ignored: an event that finds no room is gone | [`Raised`] and [`Events::on_fault`] |
 //! | `TaskInvokerListener` catches what a deferred listener throws, and logs it | it is the task's outcome, told to `on_finish` |
-//! | an exception of a listener keeps the event from those after it, and from the raiser | each listener is called, and the raiser goes on |
+//! | an exception of a listener keeps the event from those after it, and ends the raiser's work | each listener is called, and the raiser goes on |
 
 mod fault;
 mod listener;
@@ -136,9 +136,12 @@ impl Events {
 
     fn report(&self, fault: &Fault) {
         self.counters.count(&fault.cause);
-        if let Some(on_fault) = &self.on_fault
-            && let Err(cause) = caught(|| Ok(on_fault(fault)))
-        {
+        let Some(on_fault) = &self.on_fault else { return };
+        let told = caught(|| {
+            on_fault(fault);
+            Ok(())
+        });
+        if let Err(cause) = told {
             self.counters.count(&cause);
         }
     }

@@ -31,7 +31,7 @@
 //! ```
 //!
 //! It replaces the middleware of a Mezzio pipeline that holds the server and calls its `task`:
-//! there, what `task` returns is an id, false or nothing at all, and a full queue is not told.
+//! there, the queue of tasks has no limit, and no request learns that they come faster than they run.
 //!
 //! [`TriggerTask`] makes the job of the request, before the service is called. [`TriggerAfter`]
 //! makes it when the answer is there, of the answer and of what was kept of the request.

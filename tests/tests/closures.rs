@@ -208,7 +208,9 @@ fn options_hold_for_each_closure_of_a_handle() {
                     let high = tasks.with(|job| job.priority(Priority::High)).call(note("high"));
                     go.send(()).unwrap();
                     assert!(first.await.unwrap());
-                    (low.await.unwrap(), normal.await.unwrap(), high.await.unwrap());
+                    for noted in [low, normal, high] {
+                        noted.await.unwrap();
+                    }
                     let order = order.lock().unwrap();
                     order.join(" ")
                 }),

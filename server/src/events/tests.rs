@@ -101,3 +101,20 @@ fn a_refused_deferral_is_told_and_counted() {
     assert!(told[0].contains("listener 0") && told[0].contains("task_worker_num"), "{told:?}");
     assert!(told[1].contains("listener 1") && told[1].contains("task_worker_num"), "{told:?}");
 }
+
+#[test]
+fn an_event_whose_clone_panics_is_heard_by_those_that_need_none() {
+    struct Unclonable;
+    impl Clone for Unclonable {
+        fn clone(&self) -> Self {
+            panic!("asked to")
+        }
+    }
+    let closures: Tasks<Closure, ClosureOutput> = Tasks::none();
+    let events = Events::new()
+        .on(deferred(&closures, |_: &Unclonable| ()))
+        .on(|_: &Unclonable| ())
+        .on(deferred(&closures, |_: &Unclonable| ()));
+    let faults = Faults { panicked: 2, ..Faults::default() };
+    assert_eq!(events.raise(&Unclonable), Raised { called: 1, deferred: 0, faults });
+}
