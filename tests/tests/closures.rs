@@ -122,6 +122,7 @@ fn a_call_returns_the_closures_own_type_or_says_why_not() {
     assert!(status == 500 && panic.contains("index out of bounds"), "{status} {panic}");
     // The task worker lives on.
     assert_eq!(text(&mut client, "/number"), (200, "6".into()));
+    drop(client);
     let Report { accepted, finished, failed, panicked, .. } = served.stop();
     assert_eq!((accepted, finished, failed, panicked), (5, 3, 1, 1));
 }
@@ -219,6 +220,7 @@ fn options_hold_for_each_closure_of_a_handle() {
     let mut client = served.client();
     assert_eq!(text(&mut client, "/late"), (500, "the task's deadline passed".into()));
     assert_eq!(text(&mut client, "/order"), (200, "high normal low".into()));
+    drop(client);
     let Report { finished, timed_out, .. } = served.stop();
     assert_eq!((finished, timed_out), (4, 1));
 }

@@ -95,6 +95,7 @@ fn a_request_triggers_a_task_and_its_answer_names_it() {
     let id = answer.field("x-task-id").expect("a task").parse().unwrap();
     assert_eq!(served.next_finish(), (id, "GET /page".into()));
     assert_eq!(client.request("GET", "/quiet", "").field("x-task-id"), None);
+    drop(client);
     assert_eq!(served.stop(), 1);
 }
 
@@ -109,6 +110,7 @@ fn with_a_full_queue_requests_go_on_and_say_so() {
     // What was accepted runs, in its order; what was refused never does.
     let ran = [(); 3].map(|()| served.next_finish().1);
     assert_eq!(ran, ["GET /hold", "GET /first", "GET /second"]);
+    drop(client);
     assert_eq!(served.stop(), 3);
 }
 
@@ -128,6 +130,7 @@ fn with_a_full_queue_a_request_that_must_have_its_task_is_refused() {
     assert_eq!(ran, ["GET /hold", "GET /first", "GET /second"]);
     assert_eq!(client.request("GET", "/third", "").status, 200);
     assert_eq!(served.next_finish().1, "GET /third");
+    drop(client);
     assert_eq!(served.stop(), 4);
 }
 
@@ -151,5 +154,6 @@ fn an_answer_triggers_a_task_with_options() {
     assert_eq!(broken.status, 500);
     let id = broken.field("x-task-id").expect("a task").parse().unwrap();
     assert_eq!(served.next_finish(), (id, "/broken 500".into()));
+    drop(client);
     assert_eq!(served.stop(), 1);
 }
