@@ -21,7 +21,7 @@ pub(super) enum Heard {
     InATask,
 }
 
-/// What [`Events::on`] takes: a closure or function of `&E`, which may return a `Result`, or what
+/// What [`Events::on`](super::Events::on) takes: a closure or function of `&E`, which may return a `Result`, or what
 /// [`deferred`] and [`dispatching`] make. `Kind` tells these apart for the compiler.
 pub trait IntoListener<E, Kind> {
     /// As a listener.
