@@ -34,7 +34,7 @@ use sidecore::{Config, Direct, Report, Server};
 use tower_layer::Layer;
 
 use crate::app::App;
-use crate::audit::TriggerAudit;
+use crate::audit::trigger_audit;
 use crate::job::Runner;
 use crate::ledger::Ledger;
 
@@ -65,7 +65,7 @@ fn run() -> sidecore::Result<Report> {
         .on_finish(move |finish, output| finished.finish(finish, output))
         .serve(move |worker| {
             let app = App::new(worker, ledger.clone(), may_append);
-            let audit = TriggerAudit::new(app.clone());
+            let audit = trigger_audit(app.clone());
             let direct = app.clone();
             Direct::new(audit.layer(app), move |head, body| direct.direct(head, body))
         })
