@@ -57,6 +57,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::server::Server;
+use crate::task_pool::PoolBuilder;
 use crate::tasks::{
     Dispatch, DispatchError, Failure, OnTask, Run, RunError, TaskContext, TaskError, TaskHandle,
     TaskId, Tasks,
@@ -118,6 +119,13 @@ impl ClosureOutput {
 impl<T, F> Server<T, F> {
     /// Runs closures on the task workers: in the place of [`on_task`](Server::on_task).
     pub fn on_closures(self) -> Server<OnTask<Closure, ClosureOutput>, F> {
+        self.try_on_task(Closure::run)
+    }
+}
+
+impl<T, F> PoolBuilder<T, F> {
+    /// Runs closures on this pool's task workers.
+    pub fn on_closures(self) -> PoolBuilder<OnTask<Closure, ClosureOutput>, F> {
         self.try_on_task(Closure::run)
     }
 }

@@ -23,7 +23,7 @@ type Ended = Result<Option<u64>, TaskError>;
 
 /// A server of closures with one executor and one task worker.
 struct Served {
-    running: Running<Closure, ClosureOutput>,
+    running: Running,
     tasks: ClosureTasks,
     finishes: Receiver<(TaskId, Ended)>,
 }

@@ -50,7 +50,7 @@ fn config(queue_depth: usize) -> Config {
 
 /// A server whose `GET /` raises an event and answers what became of it.
 struct Served {
-    running: Running<Closure, ClosureOutput>,
+    running: Running,
     tasks: ClosureTasks,
     events: Arc<Events>,
     /// What listeners said, with the name of their thread.

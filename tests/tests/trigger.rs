@@ -18,7 +18,7 @@ struct Audit(String);
 
 /// A server of one executor and one task worker, whose queue holds two jobs.
 struct Served {
-    running: Running<Audit, String>,
+    running: Running,
     tasks: Tasks<Audit, String>,
     finishes: Receiver<(TaskId, String)>,
     let_go: Sender<()>,
