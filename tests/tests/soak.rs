@@ -302,10 +302,8 @@ async fn soak(lane: pool::Lane<u64, u64>, tasks: Tasks<u64, u64>, count: u64) ->
 /// Starts executor and pool, and ends them in order.
 fn run_soak(count: u64) -> (Report, PoolSnapshot) {
     let config = PoolConfig {
-        seats: vec![Seat { cpu: 1, shared: false }],
-        queue_depth: CREDITS,
         credits: Some(CREDITS),
-        spin: None,
+        ..PoolConfig::new(vec![Seat { cpu: 1, shared: false, domain: 0 }], CREDITS)
     };
     let bell = Arc::new(Bell::new().unwrap());
     let (pool, mut lanes) = Pool::start(&config, std::slice::from_ref(&bell), run).unwrap();

@@ -73,10 +73,9 @@ fn start<F: Future<Output = ()> + 'static>(
     main: impl FnOnce(Lane<Job, u64>, Tasks<Job, u64>) -> F + Send + 'static,
 ) -> impl FnOnce() + 'static {
     let config = PoolConfig {
-        seats: vec![Seat { cpu: cpus.worker, shared: false }],
-        queue_depth: IN_FLIGHT,
         credits: Some(IN_FLIGHT),
         spin,
+        ..PoolConfig::new(vec![Seat { cpu: cpus.worker, shared: false, domain: 0 }], IN_FLIGHT)
     };
     let bell = Arc::new(Bell::new().expect("an eventfd"));
     let started = Pool::start(&config, std::slice::from_ref(&bell), |_, job: Job| Ok(job.call()));
