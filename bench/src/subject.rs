@@ -47,6 +47,8 @@ pub enum Request {
     Run,
     /// `GET` under the middleware that dispatches a task on each request.
     Audited,
+    /// `GET /hello` of the example `direct`, which dispatches a task and answers as `GET /`.
+    Hello,
 }
 
 const SERVERS: [(Server, &str); 4] = [
@@ -55,12 +57,13 @@ const SERVERS: [(Server, &str); 4] = [
     (Server::Sidecore, "sidecore"),
     (Server::Hyper, "hyper"),
 ];
-const REQUESTS: [(Request, &str); 5] = [
+const REQUESTS: [(Request, &str); 6] = [
     (Request::Get, "get"),
     (Request::Echo, "echo"),
     (Request::Dispatch, "dispatch"),
     (Request::Run, "run"),
     (Request::Audited, "audited"),
+    (Request::Hello, "hello"),
 ];
 
 /// The CPUs of a comparison: the serving one, and the one that clients and task workers share.
@@ -127,6 +130,7 @@ impl Request {
             Request::Dispatch => ("POST", "/tasks", NOOP),
             Request::Run => ("POST", "/tasks/run", NOOP),
             Request::Audited => ("GET", "/audited/page", ""),
+            Request::Hello => ("GET", "/hello", ""),
         };
         let length = match body {
             "" => String::new(),
