@@ -25,13 +25,16 @@
 //! - the HTTP/1.1 [`codec`] and the connection over it, on each executor's own ring;
 //! - [`App`]: any `tower::Service` over `http` types, and [`Direct`] answers before it;
 //! - [`Tasks`]: dispatch a job, or run one and await its output;
-//! - [`journal`]: jobs that shall survive the process are on the disk first.
+//! - [`journal`]: jobs that shall survive the process are on the disk first;
+//! - [`durable`]: a pool over it, whose jobs are delivered at least once.
 
 #![forbid(unsafe_code)]
 
 pub mod config;
 
 pub mod codec;
+
+pub mod durable;
 
 pub mod journal;
 

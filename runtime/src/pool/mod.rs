@@ -32,6 +32,7 @@ mod park;
 mod periodic;
 mod queue;
 mod run;
+mod send;
 mod slots;
 mod stats;
 mod tasks;
@@ -55,6 +56,7 @@ pub use self::lane::{DeadLetter, Lane};
 pub use self::options::{Priority, Retry};
 pub use self::periodic::{Overlap, Periodic, PeriodicSnapshot};
 pub use self::run::Run;
+pub use self::send::SendDispatch;
 pub use self::stats::{Outcomes, PoolSnapshot, TaskWorkerSnapshot};
 pub use self::tasks::{SendJob, Tasks};
 

@@ -115,6 +115,11 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
         SendJob { tasks: self.clone(), job: Some(job), ticket: None }
     }
 
+    /// The task workers that a job may be dispatched to by number; 0 without a pool.
+    pub fn task_workers(&self) -> usize {
+        self.shared.as_ref().map_or(0, |shared| shared.workers.len())
+    }
+
     /// The counters of the pool, if there is one.
     pub fn snapshot(&self) -> Option<PoolSnapshot> {
         self.shared.as_ref().map(|shared| shared.snapshot())
@@ -185,7 +190,8 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendJob<J, O> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let sent = this.tasks.on_lane(|lane| {
-            Some(lane.dispatch_in_turn(this.job.take()?, this.ticket, context.waker()))
+            let (job, waker) = (this.job.take()?, context.waker());
+            Some(lane.dispatch_in_turn(job, this.ticket, waker, Installed::dispatch_first))
         });
         match (sent, this.job.take()) {
             (Some(Ok(id)), _) => {
