@@ -141,10 +141,9 @@ impl Control {
 
 fn pool_benches(criterion: &mut Criterion) {
     let config = PoolConfig {
-        seats: vec![Seat { cpu: TASK_CPU, shared: false }],
-        queue_depth: 1024,
         credits: Some(IN_FLIGHT),
         spin: Some(Duration::from_millis(1)),
+        ..PoolConfig::new(vec![Seat { cpu: TASK_CPU, shared: false, domain: 0 }], 1024)
     };
     let bells = [Arc::new(Bell::new().expect("an eventfd"))];
     let (pool, mut lanes) = Pool::start(&config, &bells, |_, job: u64| Ok(job)).expect("a pool");

@@ -322,10 +322,12 @@ fn start_pool<J: Send + 'static, O: Send + 'static>(
 ) -> Result<Started<J, O>> {
     let seats = placement.task_workers.iter();
     let config = PoolConfig {
-        seats: seats.map(|seat| Seat { cpu: seat.cpu.0, shared: seat.shared }).collect(),
-        queue_depth: options.task_queue_depth,
         credits: options.task_credits,
         spin: options.task_spin_us.map(Duration::from_micros),
+        ..PoolConfig::new(
+            seats.map(|seat| Seat { cpu: seat.cpu.0, shared: seat.shared, domain: 0 }).collect(),
+            options.task_queue_depth,
+        )
     };
     let (pool, lanes) = Pool::start(&config, bells, move |context, job| (on_task.0)(context, job))?;
     let on_finish = Arc::new(on_finish);

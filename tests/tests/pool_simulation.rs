@@ -296,10 +296,17 @@ impl Driver {
 fn simulate(seed: u64) {
     let bells: Vec<_> = (0..2).map(|_| Arc::new(Bell::new().unwrap())).collect();
     let config = PoolConfig {
-        seats: vec![Seat { cpu: 0, shared: true }, Seat { cpu: 1, shared: true }],
-        queue_depth: 48,
         credits: Some(CREDITS),
-        spin: None,
+        executor_domains: vec![0, 1],
+        // Workers change their threads all the while.
+        recycle_after: Some(7),
+        ..PoolConfig::new(
+            vec![
+                Seat { cpu: 0, shared: true, domain: 0 },
+                Seat { cpu: 1, shared: true, domain: 1 },
+            ],
+            48,
+        )
     };
     let (pool, lanes) = Pool::start(&config, &bells, run).unwrap();
     let threads: Vec<_> = lanes

@@ -9,8 +9,9 @@ use sidecore_runtime::bell::Bell;
 use sidecore_runtime::pool::{DispatchError, Finish, Pool, PoolConfig, Seat, TaskError};
 
 fn config(task_workers: usize, queue_depth: usize, credits: Option<usize>) -> PoolConfig {
-    let seats = (0..task_workers).map(|at| Seat { cpu: at % 2, shared: true }).collect();
-    PoolConfig { seats, queue_depth, credits, spin: None }
+    let seats =
+        (0..task_workers).map(|at| Seat { cpu: at % 2, shared: true, domain: at % 2 }).collect();
+    PoolConfig { credits, ..PoolConfig::new(seats, queue_depth) }
 }
 
 /// Every hundredth job panics.
@@ -95,6 +96,20 @@ fn drive(
 fn two_million_jobs_have_one_finish_each() {
     stress(1, 1, 1_000_000, &config(1, 1024, None));
     stress(2, 3, 500_000, &config(3, 256, None));
+}
+
+/// Cache domains as a larger machine has them; the workers change their threads meanwhile. Depths
+/// of 1 and 2 leave no room for batches from afar.
+#[test]
+fn with_several_cache_domains_each_job_has_one_finish_wherever_it_was_run() {
+    for depth in [1, 2, 256] {
+        let config = PoolConfig {
+            executor_domains: vec![0, 1, 2],
+            recycle_after: Some(5_000),
+            ..config(4, depth, Some(64))
+        };
+        stress(3, 4, 50_000, &config);
+    }
 }
 
 #[test]

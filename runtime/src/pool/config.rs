@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::PoolError;
+use super::queue::Places;
 
 /// How long a worker on a CPU of its own looks for the next job before it sleeps.
 const SPIN_DEFAULT: Duration = Duration::from_micros(10);
@@ -14,6 +15,9 @@ pub struct Seat {
     pub cpu: usize,
     /// Whether something else of this server is pinned there too; then it does not spin.
     pub shared: bool,
+    /// The cache domain of that CPU; each that has task workers has queues of its own. Counts only
+    /// where [`PoolConfig::executor_domains`] are given.
+    pub domain: usize,
 }
 
 /// The shape of a pool.
@@ -21,16 +25,42 @@ pub struct Seat {
 pub struct PoolConfig {
     /// A seat for each task worker; at least one.
     pub seats: Vec<Seat>,
-    /// Jobs that may wait in the queue, those that run not counted; at least one.
+    /// Jobs that may wait in the queue, those that run not counted; at least one. With several
+    /// cache domains each has queues of this depth.
     pub queue_depth: usize,
+    /// The cache domain of each executor, by its number. Empty: all share one.
+    pub executor_domains: Vec<usize>,
     /// Tasks an executor may have in flight, waiting or running. `None` derives it from the
     /// others, so that one executor alone can fill queue and workers, two can do so together.
     pub credits: Option<usize>,
     /// How long an idle worker spins before it sleeps. `None`: 10 µs on a CPU of its own, else 0.
     pub spin: Option<Duration>,
+    /// Jobs after which a task worker is made anew: another thread, with state of its own. `None`:
+    /// never. Replaces Swoole's `task_max_request`.
+    pub recycle_after: Option<u64>,
+    /// How long a job may run before it is reported as [`Notice::Stuck`](super::Notice::Stuck).
+    /// `None`: nobody looks.
+    pub stuck_after: Option<Duration>,
+    /// Task workers that stand in for those whose job is stuck. Each costs its finish rings from
+    /// the start; their threads are made when needed. Without `stuck_after` none is.
+    pub spares: usize,
 }
 
 impl PoolConfig {
+    /// A pool of these seats and this depth; all else as it is by default.
+    pub fn new(seats: Vec<Seat>, queue_depth: usize) -> Self {
+        PoolConfig {
+            seats,
+            queue_depth,
+            executor_domains: Vec::new(),
+            credits: None,
+            spin: None,
+            recycle_after: None,
+            stuck_after: None,
+            spares: 0,
+        }
+    }
+
     /// The credits of each of `executors` executors. The finish rings' capacity is the same
     /// number, so that a worker never meets a full ring.
     pub fn credits(&self, executors: usize) -> usize {
@@ -41,11 +71,21 @@ impl PoolConfig {
     /// Memory the finish rings take, in bytes, for an output whose finish has `finish_bytes`:
     /// executors x task workers x credits x bytes.
     pub fn finish_ring_bytes(&self, executors: usize, finish_bytes: usize) -> usize {
-        executors * self.seats.len() * self.credits(executors) * finish_bytes
+        executors * (self.seats.len() + self.spares) * self.credits(executors) * finish_bytes
     }
 
-    pub(super) fn spin(&self, seat: Seat) -> Duration {
-        self.spin.unwrap_or(if seat.shared { Duration::ZERO } else { SPIN_DEFAULT })
+    pub(super) fn spin(configured: Option<Duration>, seat: Seat) -> Duration {
+        configured.unwrap_or(if seat.shared { Duration::ZERO } else { SPIN_DEFAULT })
+    }
+
+    pub(super) fn places(&self) -> Places {
+        match &*self.executor_domains {
+            [] => Places::default(),
+            executors => Places::of(
+                executors,
+                &self.seats.iter().map(|seat| seat.domain).collect::<Vec<_>>(),
+            ),
+        }
     }
 
     pub(super) fn check(&self, executors: usize) -> Result<(), PoolError> {
@@ -53,6 +93,7 @@ impl PoolConfig {
             () if executors == 0 => Err(PoolError::NoExecutors),
             () if self.seats.is_empty() => Err(PoolError::NoSeats),
             () if self.queue_depth == 0 => Err(PoolError::NoDepth),
+            () if self.recycle_after == Some(0) => Err(PoolError::RecycleAtOnce),
             () => Ok(()),
         }
     }
@@ -63,8 +104,8 @@ mod tests {
     use super::*;
 
     fn config(task_workers: usize, queue_depth: usize) -> PoolConfig {
-        let seats = vec![Seat { cpu: 0, shared: true }; task_workers];
-        PoolConfig { seats, queue_depth, credits: None, spin: None }
+        let seats = vec![Seat { cpu: 0, shared: true, domain: 0 }; task_workers];
+        PoolConfig::new(seats, queue_depth)
     }
 
     #[test]

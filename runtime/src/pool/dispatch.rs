@@ -144,11 +144,8 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
         receiver: impl FnOnce() -> Receiver<O>,
     ) -> Result<(TaskHandle, Option<(usize, SlotKey)>), DispatchError<J>> {
         let Dispatch { tasks, job, options, again } = self;
-        let Some(shared) = tasks.shared_if_any() else {
-            return Err(DispatchError::NoTaskWorkers(job));
-        };
-        if options.task_worker.is_some_and(|worker| worker >= shared.workers.len()) {
-            return Err(DispatchError::NoSuchTaskWorker(job));
+        if let Some(refuse) = tasks.refusal(&options) {
+            return Err(refuse(job));
         }
         let mut order = Some(Order { job, options, sink, again, controlled: true });
         let sent = with_lane(tasks.key(), |lane: &Installed<J, O>| {
@@ -206,7 +203,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
         let pushed = shared.foreign.dispatch((job, receiver), |id, value| {
             let pushed = match options.task_worker {
                 Some(worker) => shared.queues.push_to(worker, envelope(id, value)),
-                None => shared.queues.push(options.priority, envelope(id, value)),
+                None => shared.queues.push(None, options.priority, envelope(id, value)),
             };
             pushed.map_err(|refused| match refused.origin {
                 Origin::Foreign(receiver) => (refused.job, receiver),

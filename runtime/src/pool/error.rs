@@ -11,6 +11,17 @@ pub enum PoolError {
     NoSeats,
     /// The queue has no room.
     NoDepth,
+    /// A task worker would be made anew before it has run a job.
+    RecycleAtOnce,
+    /// What a task worker is to run jobs with could not be made.
+    Make {
+        /// The task worker's number.
+        task_worker: usize,
+        /// What its maker said.
+        cause: String,
+    },
+    /// The watchdog's thread could not be made.
+    Watchdog(std::io::Error),
     /// A task worker's thread could not be made.
     Thread {
         /// The task worker's number.
@@ -245,6 +256,16 @@ impl fmt::Display for PoolError {
             PoolError::NoExecutors => f.write_str("a pool needs at least one executor"),
             PoolError::NoSeats => f.write_str("a pool needs at least one task worker"),
             PoolError::NoDepth => f.write_str("task_queue_depth must be at least 1"),
+            PoolError::RecycleAtOnce => {
+                f.write_str("a task worker must run at least 1 job before it is made anew")
+            }
+            PoolError::Make { task_worker, cause } => {
+                write!(f, "task worker {task_worker} has nothing to run jobs with: {cause}")
+            }
+            PoolError::Watchdog(cause) => write!(
+                f,
+                "the watchdog could not start: {cause}; raise the limit of processes (`ulimit -u`)"
+            ),
             PoolError::Thread { task_worker, cause } => write!(
                 f,
                 "task-{task_worker} could not start: {cause}; raise the limit of processes \

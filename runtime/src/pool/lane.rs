@@ -297,7 +297,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             return Ok(());
         }
         let now = envelope.dispatched;
-        shared.queues.push(options.priority, envelope)?;
+        shared.queues.push(Some(self.executor), options.priority, envelope)?;
         self.owe_wake(now);
         // Who awaits a task has nothing else to do, and a high priority is not for waiting.
         let at_once = awaited || options.priority == Priority::High;

@@ -20,13 +20,16 @@
 mod agenda;
 mod config;
 mod control;
+mod crew;
 mod dispatch;
 mod error;
 mod foreign;
 mod handle;
 mod histogram;
 mod home;
+mod kinds;
 mod lane;
+mod notice;
 mod options;
 mod park;
 mod periodic;
@@ -37,11 +40,13 @@ mod slots;
 mod stats;
 mod tasks;
 mod ticket;
+mod watchdog;
 mod worker;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_queue::SegQueue;
@@ -52,20 +57,24 @@ pub use self::dispatch::Dispatch;
 pub use self::error::{DispatchError, Failure, PoolError, RunError, TaskError};
 pub use self::handle::{Cancelled, TaskHandle};
 pub use self::histogram::Percentiles;
+pub use self::kinds::Kinds;
 pub use self::lane::{DeadLetter, Lane};
+pub use self::notice::{Notice, OnNotice, Stuck};
 pub use self::options::{Priority, Retry};
 pub use self::periodic::{Overlap, Periodic, PeriodicSnapshot};
 pub use self::run::Run;
 pub use self::send::SendDispatch;
-pub use self::stats::{Outcomes, PoolSnapshot, TaskWorkerSnapshot};
+pub use self::stats::{KindSnapshot, Outcomes, PoolSnapshot, TaskWorkerSnapshot};
 pub use self::tasks::{SendJob, Tasks};
 
 use self::control::Control;
+use self::crew::{Crew, Threads};
 use self::foreign::Foreign;
 use self::park::Park;
 use self::queue::Queues;
 use self::slots::SlotKey;
 use self::stats::{LaneStats, TaskWorkerStats};
+use self::watchdog::Watchdog;
 use crate::bell::Bell;
 
 /// A task's number: strictly increasing on each executor, unique in the process, from 1.
@@ -170,7 +179,15 @@ pub(crate) struct Shared<J, O> {
     park: Park,
     lanes: Vec<Arc<LaneShared>>,
     foreign: Foreign<O>,
+    /// Task workers that are no spares; a job may be for one of these alone.
+    seats: usize,
+    /// Of the spares too.
     workers: Vec<TaskWorkerStats>,
+    kinds: Kinds<J>,
+    /// Raised when all task workers are to be made anew.
+    generation: AtomicU32,
+    name: Arc<str>,
+    thread_name: Arc<str>,
 }
 
 /// What task workers and foreign threads reach of an executor's lane.
@@ -189,45 +206,122 @@ pub(crate) enum Command {
     Withdrawn(SlotKey),
 }
 
+/// A task worker, as the maker of what it runs jobs with sees it, on its thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskWorkerInfo {
+    /// Its number, from 0; those of spares come last.
+    pub task_worker: usize,
+    /// The CPU it is pinned to.
+    pub cpu: usize,
+    /// Whether it stands in for one whose job is stuck.
+    pub is_spare: bool,
+}
+
+/// What a pool is told of its jobs and tells of itself.
+pub struct PoolSetup<J> {
+    /// The pool's name, in notices.
+    pub name: Arc<str>,
+    /// What the threads' names begin with.
+    pub thread_name: Arc<str>,
+    /// The kinds of its jobs.
+    pub kinds: Kinds<J>,
+    /// Receives its notices.
+    pub on_notice: OnNotice,
+}
+
+impl<J> Default for PoolSetup<J> {
+    /// One kind of jobs, threads `task-0`, `task-1`, ..., notices on standard error.
+    fn default() -> Self {
+        PoolSetup {
+            name: "default".into(),
+            thread_name: "task".into(),
+            kinds: Kinds::one(),
+            on_notice: notice::on_standard_error(),
+        }
+    }
+}
+
 /// A running pool, from outside: its counters, and its end.
 pub struct Pool<J, O> {
     shared: Arc<Shared<J, O>>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Arc<Threads>,
     tasks: Tasks<J, O>,
 }
 
+/// A pool, and a lane for each executor.
+type Started<J, O> = (Pool<J, O>, Vec<Lane<J, O>>);
+
 impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     /// Starts the task workers, pinned to their seats, and returns a lane for each executor, one
-    /// for each of `bells`.
+    /// for each of `bells`. All of them run jobs by `run`.
     pub fn start(
         config: &PoolConfig,
         bells: &[Arc<Bell>],
         run: impl Fn(&TaskContext, J) -> Result<O, Failure> + Send + Sync + 'static,
-    ) -> Result<(Pool<J, O>, Vec<Lane<J, O>>), PoolError> {
+    ) -> Result<Started<J, O>, PoolError> {
+        let run = Arc::new(run);
+        Pool::start_with(config, PoolSetup::default(), bells, move |_| {
+            let run = run.clone();
+            Ok(move |context: &TaskContext, job| run(context, job))
+        })
+    }
+
+    /// As [`start`](Self::start), but each task worker runs jobs by what `make` returns on its
+    /// thread, which may hold what the worker keeps: a connection, a cache. It is dropped there when
+    /// the worker ends or is made anew. Replaces Swoole's `WorkerStart` and `WorkerStop`.
+    ///
+    /// Where `make` fails or panics, the start fails; later on the worker goes on with what it has.
+    pub fn start_with<R>(
+        config: &PoolConfig,
+        setup: PoolSetup<J>,
+        bells: &[Arc<Bell>],
+        make: impl Fn(&TaskWorkerInfo) -> Result<R, Failure> + Send + Sync + 'static,
+    ) -> Result<Started<J, O>, PoolError>
+    where
+        R: FnMut(&TaskContext, J) -> Result<O, Failure> + 'static,
+    {
         config.check(bells.len())?;
-        let lanes = bells.iter().map(|bell| {
-            Arc::new(LaneShared {
-                bell: bell.clone(),
-                commands: SegQueue::new(),
-                stats: LaneStats::default(),
-            })
-        });
+        let PoolSetup { name, thread_name, kinds, on_notice } = setup;
         let credits = config.credits(bells.len());
+        let lanes = bells.iter().map(LaneShared::new);
+        let task_workers = config.seats.len() + config.spares;
+        let workers = (0..task_workers).map(|_| TaskWorkerStats::new(kinds.names().len()));
         let shared = Arc::new(Shared {
-            queues: Queues::new(config.queue_depth, config.seats.len()),
+            queues: Queues::new(config.queue_depth, config.seats.len(), config.places()),
             park: Park::new(),
             lanes: lanes.collect(),
             foreign: Foreign::new(credits),
-            workers: config.seats.iter().map(|_| TaskWorkerStats::default()).collect(),
+            seats: config.seats.len(),
+            workers: workers.collect(),
+            kinds,
+            generation: AtomicU32::new(0),
+            name,
+            thread_name,
         });
         let tasks = Tasks::new(shared.clone());
-        let (threads, rings) = worker::start_all(config, credits, &shared, Arc::new(run))?;
+        let (mut workers, rings) = worker::make_all(config, credits, &shared);
+        let reserve = Mutex::new(workers.split_off(config.seats.len()));
+        let threads = Arc::<Threads>::default();
+        let pool = Pool { shared: shared.clone(), threads: threads.clone(), tasks: tasks.clone() };
+        let crew = Arc::new(Crew { shared, make, on_notice, threads, reserve });
+        let started = workers
+            .into_iter()
+            .try_for_each(|worker| crew.start(worker).map_err(|(error, _)| error))
+            .and_then(|()| match config.stuck_after {
+                Some(after) => Watchdog::start(crew.clone(), after, config.seats.clone())
+                    .map_err(PoolError::Watchdog),
+                None => Ok(()),
+            });
+        if let Err(error) = started {
+            pool.close(Instant::now());
+            return Err(error);
+        }
         let lanes = rings
             .into_iter()
             .enumerate()
             .map(|(executor, finishes)| Lane::new(tasks.clone(), executor, credits, finishes))
             .collect();
-        Ok((Pool { shared, threads, tasks }, lanes))
+        Ok((pool, lanes))
     }
 
     /// A handle that dispatches from any thread.
@@ -246,23 +340,38 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         self.shared.snapshot()
     }
 
+    /// Has each task worker made anew, after its job if it runs one: no job is lost, none waits
+    /// but for that. Replaces Swoole's `reload` of task workers.
+    pub fn reload(&self) {
+        // The workers look at it as they look at their mail: see `post`.
+        self.shared.generation.fetch_add(1, Ordering::Release);
+        self.shared.park.post();
+    }
+
     /// Ends the pool: what is queued is still run, no job may be dispatched any more. Waits for
     /// the task workers until `deadline`; one whose job is not over by then is left behind.
     ///
     /// The executors must have ended, or [`FinishSource::in_flight`] be 0 on each.
     pub fn close(self, deadline: Instant) -> PoolSnapshot {
         self.shared.foreign.close();
+        self.threads.begin_close();
         self.shared.park.close();
-        for thread in self.threads {
-            while !thread.is_finished() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_micros(200));
-            }
-            if thread.is_finished() {
-                // A worker catches its jobs' panics; there is nothing to learn from its result.
-                let _ = thread.join();
-            }
-        }
+        self.threads.join(deadline);
         self.shared.snapshot()
+    }
+}
+
+impl<J, O> Shared<J, O> {
+    /// Read before a worker is made anew: it is of that generation at least.
+    fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
+}
+
+impl LaneShared {
+    fn new(bell: &Arc<Bell>) -> Arc<Self> {
+        let (bell, commands, stats) = (bell.clone(), SegQueue::new(), LaneStats::default());
+        Arc::new(LaneShared { bell, commands, stats })
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct Park {
     tokens: AtomicU32,
     /// Set once, by `close`.
     closing: AtomicBool,
+    /// System calls made to wake sleepers: a statistic, which orders nothing.
+    wakes: std::sync::atomic::AtomicU64,
 }
 
 /// What a worker has in the queue: looked at, or taken.
@@ -71,6 +73,7 @@ impl Park {
             state: AtomicU64::new(0),
             tokens: AtomicU32::new(0),
             closing: AtomicBool::new(false),
+            wakes: std::sync::atomic::AtomicU64::new(0),
         }
     }
 
@@ -97,7 +100,7 @@ impl Park {
             // Release pairs with the Acquire of `consume_token`.
             self.tokens.fetch_add(EPOCH, Ordering::Release);
             // Those whose token is on its way wait on the same word, and may be woken first.
-            futex::wake(&self.tokens, u32::MAX >> 1);
+            self.wake(u32::MAX >> 1);
         }
     }
 
@@ -132,6 +135,11 @@ impl Park {
                 Err(current) => state = current,
             }
         }
+    }
+
+    /// System calls that were made to wake workers.
+    pub(crate) fn wakes(&self) -> u64 {
+        self.wakes.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Workers that sleep now.
@@ -206,7 +214,12 @@ impl Park {
         let next = state - count * SLEEPING + count * SEARCHING;
         self.state.compare_exchange(state, next, Ordering::AcqRel, Ordering::Relaxed)?;
         self.tokens.fetch_add(count as u32, Ordering::Release);
-        futex::wake(&self.tokens, count as u32);
+        self.wake(count as u32);
         Ok(())
+    }
+
+    fn wake(&self, count: u32) {
+        self.wakes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        futex::wake(&self.tokens, count);
     }
 }

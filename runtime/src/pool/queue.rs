@@ -1,4 +1,11 @@
-//! The queues of a pool: one for each priority, and a mailbox for each task worker.
+//! The queues of a pool: for each cache domain one of each priority, and a mailbox for each task
+//! worker.
+//!
+//! An executor pushes to the queues of its own domain; a worker takes from its own domain's first,
+//! so that jobs stay within a shared cache while there is work there. What it takes from another
+//! domain brings some of those behind it along: they are moved to its own queues, where each worker
+//! of the domain finds them, and not kept by the one that took them, behind a job that may take
+//! long. With one domain, as most machines have, none of this is there.
 //!
 //! All are bounded at the queue's depth; what is in flight altogether is bounded by the credits.
 
@@ -15,32 +22,108 @@ const LOW_EVERY: u32 = 16;
 const NORMAL_EVERY: u32 = 4;
 /// And one in this many among those that are for this worker alone.
 const MAIL_EVERY: u32 = 4;
+/// Jobs that are taken from another cache domain at once.
+const BATCH: usize = 8;
+
+/// A queue for each priority.
+type Levels<J, O> = [ArrayQueue<Envelope<J, O>>; 3];
 
 /// The jobs that wait.
 pub(crate) struct Queues<J, O> {
-    levels: [ArrayQueue<Envelope<J, O>>; 3],
+    domains: Box<[Levels<J, O>]>,
+    /// One for each worker, and an empty one for all spares.
     mailboxes: Box<[ArrayQueue<Envelope<J, O>>]>,
+    /// The domain of each executor and of each worker.
+    places: Places,
+}
+
+/// Which of a pool's domains executors and task workers belong to, by their numbers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    pub(super) executors: Vec<usize>,
+    pub(super) workers: Vec<usize>,
+}
+
+/// What one worker knows of its own taking.
+pub(super) struct Turn<J, O> {
+    /// Jobs taken.
+    count: Cell<u32>,
+    /// A job from another domain for which there was no room in its own.
+    left_over: Cell<Option<Envelope<J, O>>>,
+}
+
+impl<J, O> Default for Turn<J, O> {
+    fn default() -> Self {
+        Turn { count: Cell::new(0), left_over: Cell::new(None) }
+    }
+}
+
+impl<J, O> Turn<J, O> {
+    /// Whether this worker holds a job that no other can take.
+    pub(super) fn holds_one(&self) -> bool {
+        let held = self.left_over.take();
+        let holds = held.is_some();
+        self.left_over.set(held);
+        holds
+    }
+}
+
+impl Places {
+    /// From the cache domains as the system numbers them. A domain without task workers has no
+    /// queues: its executors use those of the others, in turn.
+    pub(super) fn of(executors: &[usize], workers: &[usize]) -> Self {
+        let mut domains = workers.to_vec();
+        domains.sort_unstable();
+        domains.dedup();
+        let place = |domain: &usize| domains.binary_search(domain);
+        let executors = executors.iter().enumerate();
+        Places {
+            executors: executors
+                .map(|(index, domain)| {
+                    place(domain).unwrap_or_else(|_| index % domains.len().max(1))
+                })
+                .collect(),
+            workers: workers.iter().map(|domain| place(domain).unwrap_or(0)).collect(),
+        }
+    }
+
+    fn domains(&self) -> usize {
+        self.workers.iter().max().map_or(1, |last| last + 1)
+    }
+
+    fn of_executor(&self, executor: usize) -> usize {
+        self.executors.get(executor).copied().unwrap_or(0)
+    }
+
+    fn of_worker(&self, worker: usize) -> usize {
+        self.workers.get(worker).copied().unwrap_or(0)
+    }
 }
 
 impl<J, O> Queues<J, O> {
-    pub(super) fn new(depth: usize, task_workers: usize) -> Self {
+    pub(super) fn new(depth: usize, task_workers: usize, places: Places) -> Self {
+        let levels = |_| std::array::from_fn(|_| ArrayQueue::new(depth));
+        let mailboxes = (0..task_workers).map(|_| ArrayQueue::new(depth));
         Queues {
-            levels: std::array::from_fn(|_| ArrayQueue::new(depth)),
-            mailboxes: (0..task_workers).map(|_| ArrayQueue::new(depth)).collect(),
+            domains: (0..places.domains()).map(levels).collect(),
+            mailboxes: mailboxes.chain([ArrayQueue::new(1)]).collect(),
+            places,
         }
     }
 
     pub(super) fn depth(&self) -> usize {
-        self.levels[0].capacity()
+        self.domains[0][0].capacity()
     }
 
-    /// For any task worker.
+    /// For any task worker; None for `executor`: from a thread that is none.
     pub(super) fn push(
         &self,
+        executor: Option<usize>,
         priority: Priority,
         job: Envelope<J, O>,
     ) -> Result<(), Envelope<J, O>> {
-        self.levels[priority as usize].push(job)
+        let domain = executor.map_or(0, |executor| self.places.of_executor(executor));
+        self.domains[domain][priority as usize].push(job)
     }
 
     /// For one task worker.
@@ -48,35 +131,70 @@ impl<J, O> Queues<J, O> {
         self.mailboxes[worker].push(job)
     }
 
-    /// Takes a worker's next job. `turn` is the worker's own count of jobs taken.
-    pub(super) fn pop(&self, worker: usize, turn: &Cell<u32>) -> Option<Envelope<J, O>> {
-        let [high, normal, low] = &self.levels;
-        let mailbox = &self.mailboxes[worker];
-        let count = turn.get();
+    /// Takes a worker's next job.
+    pub(super) fn pop(&self, worker: usize, turn: &Turn<J, O>) -> Option<Envelope<J, O>> {
+        if self.domains.len() > 1
+            && let Some(job) = turn.left_over.take()
+        {
+            return Some(job);
+        }
+        let domain = self.places.of_worker(worker);
+        let [high, normal, low] = &self.domains[domain];
+        let mailbox = self.mailbox(worker);
+        let count = turn.count.get();
         let order = match count {
             _ if count % LOW_EVERY == LOW_EVERY - 1 => [low, normal, mailbox, high],
             _ if count % NORMAL_EVERY == NORMAL_EVERY - 1 => [normal, mailbox, high, low],
             _ if count % MAIL_EVERY == MAIL_EVERY / 2 => [mailbox, high, normal, low],
             _ => [high, normal, mailbox, low],
         };
-        let job = order.into_iter().find_map(ArrayQueue::pop)?;
-        turn.set(count.wrapping_add(1));
+        let job = order.into_iter().find_map(ArrayQueue::pop);
+        let job = match job {
+            None if self.domains.len() > 1 => self.take_from_afar(domain, turn),
+            job => job,
+        }?;
+        turn.count.set(count.wrapping_add(1));
         Some(job)
     }
 
-    /// Whether there is a job for this worker.
+    /// A job of another domain, and some more to this one's queues.
+    fn take_from_afar(&self, domain: usize, turn: &Turn<J, O>) -> Option<Envelope<J, O>> {
+        let own = &self.domains[domain];
+        let others = (1..self.domains.len()).map(|step| (domain + step) % self.domains.len());
+        for other in others {
+            for (from, to) in self.domains[other].iter().zip(own) {
+                let Some(job) = from.pop() else { continue };
+                let more = std::iter::from_fn(|| if to.is_full() { None } else { from.pop() });
+                for more in more.take(BATCH - 1) {
+                    if let Err(refused) = to.push(more) {
+                        // Others have filled it since: it is this worker's next one.
+                        turn.left_over.set(Some(refused));
+                        break;
+                    }
+                }
+                return Some(job);
+            }
+        }
+        None
+    }
+
+    /// Whether there is no job for this worker.
     pub(super) fn is_empty_for(&self, worker: usize) -> bool {
-        !self.has_mail(worker) && self.levels.iter().all(ArrayQueue::is_empty)
+        !self.has_mail(worker) && self.domains.iter().flatten().all(ArrayQueue::is_empty)
     }
 
     /// Whether there is one that no other worker may take.
     pub(super) fn has_mail(&self, worker: usize) -> bool {
-        !self.mailboxes[worker].is_empty()
+        !self.mailbox(worker).is_empty()
+    }
+
+    fn mailbox(&self, worker: usize) -> &ArrayQueue<Envelope<J, O>> {
+        &self.mailboxes[worker.min(self.mailboxes.len() - 1)]
     }
 
     /// Jobs that wait.
     pub(super) fn len(&self) -> usize {
-        self.levels.iter().chain(&self.mailboxes).map(ArrayQueue::len).sum()
+        self.domains.iter().flatten().chain(&self.mailboxes).map(ArrayQueue::len).sum()
     }
 }
 
@@ -101,14 +219,14 @@ mod tests {
 
     #[test]
     fn a_flood_of_higher_priority_starves_neither_the_low_nor_a_mailbox() {
-        let queues = Queues::new(64, 1);
-        let turn = Cell::new(0);
+        let queues = Queues::new(64, 1, Places::default());
+        let turn = Turn::default();
         let mut taken = std::collections::HashMap::new();
         for _ in 0..64 {
             // Whatever was taken is there again.
             for (level, name) in ["high", "normal", "low"].into_iter().enumerate() {
-                while queues.levels[level].len() < 8 {
-                    assert!(queues.levels[level].push(job(name)).is_ok());
+                while queues.domains[0][level].len() < 8 {
+                    assert!(queues.domains[0][level].push(job(name)).is_ok());
                 }
             }
             while queues.mailboxes[0].len() < 8 {
@@ -118,12 +236,47 @@ mod tests {
         }
         assert_eq!((taken["low"], taken["normal"], taken["mail"], taken["high"]), (4, 12, 16, 32));
 
-        let queues = Queues::new(64, 1);
+        let queues = Queues::new(64, 1, Places::default());
         for _ in 0..16 {
-            assert!(queues.push(Priority::Normal, job("normal")).is_ok());
+            assert!(queues.push(None, Priority::Normal, job("normal")).is_ok());
             assert!(queues.push_to(0, job("mail")).is_ok());
         }
         let first: Vec<_> = (0..8).map(|_| queues.pop(0, &turn).unwrap().job).collect();
         assert!(first.contains(&"mail") && first.contains(&"normal"), "{first:?}");
+    }
+
+    #[test]
+    fn a_domain_without_task_workers_uses_the_queues_of_others() {
+        let places = Places::of(&[0, 3, 7, 9], &[3, 3, 7]);
+        assert_eq!((places.domains(), &*places.executors), (2, &[0, 0, 1, 1][..]));
+        assert_eq!(places.workers, [0, 0, 1]);
+        assert_eq!(Places::of(&[], &[]).domains(), 1);
+    }
+
+    #[test]
+    fn work_of_its_own_domain_comes_first_and_that_of_others_in_batches() {
+        let queues = Queues::new(64, 2, Places::of(&[0, 1], &[0, 1]));
+        for _ in 0..20 {
+            assert!(queues.push(Some(0), Priority::Normal, job("near")).is_ok());
+            assert!(queues.push(Some(1), Priority::High, job("far")).is_ok());
+        }
+        let turn = Turn::default();
+        let near: Vec<_> = (0..20).map(|_| queues.pop(0, &turn).unwrap().job).collect();
+        assert!(near.iter().all(|name| *name == "near"), "{near:?}");
+        // The first one from afar brings seven more, which another worker of the domain may take.
+        assert_eq!(queues.pop(0, &turn).unwrap().job, "far");
+        assert_eq!((queues.domains[0][0].len(), queues.domains[1][0].len()), (7, 12));
+        assert!((0..19).all(|_| queues.pop(0, &turn).is_some()));
+        assert!(queues.pop(0, &turn).is_none() && queues.is_empty_for(0));
+    }
+
+    #[test]
+    fn a_job_from_afar_for_which_there_is_no_room_is_taken_next() {
+        let queues = Queues::new(1, 2, Places::of(&[0, 1], &[0, 1]));
+        let turn = Turn::default();
+        turn.left_over.set(Some(job("left over")));
+        assert!(queues.push(Some(1), Priority::Normal, job("far")).is_ok());
+        let taken: Vec<_> = (0..2).map(|_| queues.pop(0, &turn).unwrap().job).collect();
+        assert_eq!(taken, ["left over", "far"]);
     }
 }

@@ -29,16 +29,6 @@ impl<J: Send + 'static, O: Send + 'static> SendDispatch<J, O> {
         let Dispatch { tasks, job, options, again } = dispatch;
         SendDispatch { tasks, job: Some(job), options, again, asked: Instant::now(), ticket: None }
     }
-
-    /// Why it can never be dispatched, as the error that gives the job back.
-    fn refusal(&self) -> Option<fn(J) -> DispatchError<J>> {
-        let task_workers = self.tasks.task_workers();
-        if task_workers == 0 {
-            return Some(DispatchError::NoTaskWorkers);
-        }
-        let is_there = self.options.task_worker.is_none_or(|worker| worker < task_workers);
-        (!is_there).then_some(DispatchError::NoSuchTaskWorker)
-    }
 }
 
 impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
@@ -63,7 +53,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendDispatch<J, O>
         let this = &mut *self;
         // Polled after it was ready, there is none.
         let Some(job) = this.job.take() else { return Poll::Pending };
-        if let Some(refuse) = this.refusal() {
+        if let Some(refuse) = this.tasks.refusal(&this.options) {
             return Poll::Ready(Err(refuse(job)));
         }
         let (options, again) = (this.options.after(this.asked.elapsed()), this.again);

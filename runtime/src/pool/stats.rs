@@ -1,7 +1,7 @@
 //! Counters of a pool: each has one writer, so that an update is a plain load and store.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::histogram::Histogram;
@@ -116,12 +116,35 @@ impl ForeignStats {
 pub(crate) struct TaskWorkerStats {
     ran: Counter,
     panicked: Counter,
-    /// The id of the task that runs, 0 for none.
+    renewed: Counter,
+    /// The id of the task that runs, 0 for none. Stored after the two below and before they change
+    /// again, so that who reads it around them has those of that task.
     running: AtomicU64,
     /// Microseconds from `epoch` to when it began.
     since_us: AtomicU64,
+    /// The kind of its job.
+    kind: AtomicUsize,
+    /// The thread, as the system numbers it.
+    thread_id: AtomicU32,
+    /// Whether it has a thread, and whether that is asked to leave: of a spare only.
+    working: AtomicBool,
+    retiring: AtomicBool,
+    kinds: Box<[KindStats]>,
+}
+
+/// Of the jobs of one kind on one task worker; written by that.
+#[derive(Default)]
+struct KindStats {
+    panicked: Counter,
     waited: Histogram,
     run_time: Histogram,
+}
+
+/// The task that a worker runs.
+pub(super) struct RunningTask {
+    pub(super) task: u64,
+    pub(super) kind: usize,
+    pub(super) since: Duration,
 }
 
 /// The counters of one task worker at one moment.
@@ -131,8 +154,25 @@ pub struct TaskWorkerSnapshot {
     pub ran: u64,
     /// Those that panicked.
     pub panicked: u64,
+    /// How often it was made anew.
+    pub renewed: u64,
     /// The task that runs now, if one does, and for how long.
     pub running: Option<(u64, Duration)>,
+    /// Whether it is a spare.
+    pub is_spare: bool,
+}
+
+/// The counters of one kind of jobs at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KindSnapshot {
+    /// The kind.
+    pub name: &'static str,
+    /// Runs that panicked.
+    pub panicked: u64,
+    /// From dispatch to run.
+    pub waited: Percentiles,
+    /// Of the runs; their count is that of the runs.
+    pub run_time: Percentiles,
 }
 
 /// The counters of a pool at one moment.
@@ -152,11 +192,15 @@ pub struct PoolSnapshot {
     pub queued: usize,
     /// Task workers asleep.
     pub sleeping: u32,
+    /// System calls made to wake task workers, by all who dispatched.
+    pub wakes: u64,
     /// From a job's dispatch to its run.
     pub waited: Percentiles,
     /// Of the jobs' runs.
     pub run_time: Percentiles,
-    /// Each task worker.
+    /// The jobs by kind.
+    pub kinds: Vec<KindSnapshot>,
+    /// Each task worker; of the spares those that work or have worked.
     pub workers: Vec<TaskWorkerSnapshot>,
 }
 
@@ -168,29 +212,77 @@ impl PoolSnapshot {
 }
 
 impl TaskWorkerStats {
-    pub(super) fn begin(&self, id: u64, start: Instant, waited: Duration) {
-        let since = start.saturating_duration_since(epoch());
-        self.since_us.store(since.as_micros() as u64, Ordering::Relaxed);
-        self.running.store(id, Ordering::Relaxed);
-        self.waited.record(waited);
+    pub(super) fn new(kinds: usize) -> Self {
+        let kinds = (0..kinds).map(|_| KindStats::default()).collect();
+        TaskWorkerStats { kinds, ..TaskWorkerStats::default() }
     }
 
-    pub(super) fn end(&self, ran: Duration, panicked: bool) {
+    pub(super) fn begin(&self, id: u64, kind: usize, start: Instant, waited: Duration) {
+        let since = start.saturating_duration_since(epoch());
+        self.since_us.store(since.as_micros() as u64, Ordering::Release);
+        self.kind.store(kind, Ordering::Release);
+        self.running.store(id, Ordering::Release);
+        self.kinds[kind].waited.record(waited);
+    }
+
+    pub(super) fn end(&self, kind: usize, ran: Duration, panicked: bool) {
         self.ran.add(1);
         if panicked {
             self.panicked.add(1);
+            self.kinds[kind].panicked.add(1);
         }
-        self.run_time.record(ran);
-        self.running.store(0, Ordering::Relaxed);
+        self.kinds[kind].run_time.record(ran);
+        self.running.store(0, Ordering::Release);
     }
 
-    fn snapshot(&self) -> TaskWorkerSnapshot {
-        let running = self.running.load(Ordering::Relaxed);
-        let since = Duration::from_micros(self.since_us.load(Ordering::Relaxed));
+    /// What runs, and for how long; None too if that changes just now.
+    pub(super) fn running(&self) -> Option<RunningTask> {
+        let task = self.running.load(Ordering::Acquire);
+        // Acquire: whoever sees a later task's start here sees below that this one is over.
+        let began = Duration::from_micros(self.since_us.load(Ordering::Acquire));
+        let kind = self.kind.load(Ordering::Acquire);
+        let same = task != 0 && self.running.load(Ordering::Acquire) == task;
+        same.then(|| RunningTask { task, kind, since: epoch().elapsed().saturating_sub(began) })
+    }
+
+    pub(super) fn count_renewal(&self) {
+        self.renewed.add(1);
+    }
+
+    pub(super) fn set_thread_id(&self, id: rustix::thread::Pid) {
+        self.thread_id.store(id.as_raw_nonzero().get() as u32, Ordering::Relaxed);
+    }
+
+    pub(super) fn thread_id(&self) -> u32 {
+        self.thread_id.load(Ordering::Relaxed)
+    }
+
+    /// A spare begins, or has left its thread; either way nobody asks it to leave.
+    pub(super) fn set_working(&self, working: bool) {
+        self.retiring.store(false, Ordering::Release);
+        self.working.store(working, Ordering::Release);
+    }
+
+    pub(super) fn is_working(&self) -> bool {
+        self.working.load(Ordering::Acquire)
+    }
+
+    /// Asks a spare to leave its thread.
+    pub(super) fn retire(&self) {
+        self.retiring.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_retiring(&self) -> bool {
+        self.retiring.load(Ordering::Relaxed)
+    }
+
+    fn snapshot(&self, is_spare: bool) -> TaskWorkerSnapshot {
         TaskWorkerSnapshot {
             ran: self.ran.get(),
             panicked: self.panicked.get(),
-            running: (running != 0).then(|| (running, epoch().elapsed().saturating_sub(since))),
+            renewed: self.renewed.get(),
+            running: self.running().map(|running| (running.task, running.since)),
+            is_spare,
         }
     }
 }
@@ -220,9 +312,41 @@ impl<J, O> Shared<J, O> {
             callback_panics: lanes().map(|lane| lane.callback_panics.get()).sum(),
             queued: self.queues.len(),
             sleeping: self.park.sleeping(),
-            waited: Histogram::percentiles(self.workers.iter().map(|worker| &worker.waited)),
-            run_time: Histogram::percentiles(self.workers.iter().map(|worker| &worker.run_time)),
-            workers: self.workers.iter().map(TaskWorkerStats::snapshot).collect(),
+            wakes: self.park.wakes(),
+            waited: self.percentiles(|kind| &kind.waited),
+            run_time: self.percentiles(|kind| &kind.run_time),
+            kinds: self
+                .kinds
+                .names()
+                .iter()
+                .enumerate()
+                .map(|(k, name)| self.kind(k, name))
+                .collect(),
+            workers: self.worker_snapshots(),
         }
+    }
+
+    fn percentiles(&self, of: fn(&KindStats) -> &Histogram) -> Percentiles {
+        Histogram::percentiles(self.workers.iter().flat_map(|worker| worker.kinds.iter().map(of)))
+    }
+
+    fn kind(&self, kind: usize, name: &'static str) -> KindSnapshot {
+        let of_kind = || self.workers.iter().map(|worker| &worker.kinds[kind]);
+        KindSnapshot {
+            name,
+            panicked: of_kind().map(|kind| kind.panicked.get()).sum(),
+            waited: Histogram::percentiles(of_kind().map(|kind| &kind.waited)),
+            run_time: Histogram::percentiles(of_kind().map(|kind| &kind.run_time)),
+        }
+    }
+
+    fn worker_snapshots(&self) -> Vec<TaskWorkerSnapshot> {
+        let workers = self.workers.iter().enumerate();
+        workers
+            .filter(|(index, worker)| {
+                *index < self.seats || worker.is_working() || worker.ran.get() > 0
+            })
+            .map(|(index, worker)| worker.snapshot(index >= self.seats))
+            .collect()
     }
 }

@@ -117,7 +117,18 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
 
     /// The task workers that a job may be dispatched to by number; 0 without a pool.
     pub fn task_workers(&self) -> usize {
-        self.shared.as_ref().map_or(0, |shared| shared.workers.len())
+        self.shared.as_ref().map_or(0, |shared| shared.seats)
+    }
+
+    /// Why a job with these options can never be dispatched, as the error that gives it back.
+    pub(super) fn refusal(&self, options: &Options) -> Option<fn(J) -> DispatchError<J>> {
+        match (self.task_workers(), options.task_worker) {
+            (0, _) => Some(DispatchError::NoTaskWorkers),
+            (count, Some(task_worker)) if task_worker >= count => {
+                Some(DispatchError::NoSuchTaskWorker)
+            }
+            _ => None,
+        }
     }
 
     /// The counters of the pool, if there is one.
@@ -140,10 +151,6 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
 impl<J, O> Tasks<J, O> {
     pub(super) fn shared(&self) -> &Shared<J, O> {
         self.shared.as_deref().expect("a lane belongs to a pool with task workers")
-    }
-
-    pub(super) fn shared_if_any(&self) -> Option<&Shared<J, O>> {
-        self.shared.as_deref()
     }
 
     /// Names the pool among those of this process.

@@ -1,20 +1,19 @@
-//! Task workers: pinned threads that take jobs, run them and send their finishes home.
+//! Task workers: they take jobs, run them and send their finishes home. Their threads: `crew.rs`.
 
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc;
-use std::thread::JoinHandle;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, RingBuffer};
 
 use super::park::Source;
+use super::queue::Turn;
 use super::ticket::{Home, Ticket, Way};
 use super::{
-    Envelope, Failure, Homecoming, Origin, PoolConfig, PoolError, Seat, Shared, TaskContext,
-    TaskError,
+    Envelope, Failure, Homecoming, Origin, PoolConfig, Seat, Shared, TaskContext, TaskError,
 };
 use crate::sync::spin_loop;
 
@@ -28,89 +27,107 @@ const TRY_EVERY: u32 = 16;
 /// The consumers of an executor's finish rings, one for each task worker.
 type Finishes<J, O> = Vec<Consumer<Homecoming<J, O>>>;
 
-struct TaskWorker<J, O, F> {
-    index: usize,
+/// A task worker, apart from its thread and from what that runs jobs with: see `crew.rs`.
+pub(super) struct TaskWorker<J, O> {
+    pub(super) index: usize,
+    pub(super) seat: Seat,
     shared: Arc<Shared<J, O>>,
-    run: Arc<F>,
     homes: Vec<Home<J, O>>,
-    spin: Duration,
+    spin: Option<Duration>,
+    /// Jobs it runs before it is made anew.
+    recycle_after: Option<u64>,
+    /// Jobs since it was made.
+    jobs: u64,
+    /// The pool's generation when it was made.
+    generation: u32,
+    turn: Turn<J, O>,
 }
 
-/// Starts a thread for each seat; returns the rings' other ends, by executor.
-pub(super) fn start_all<J, O, F>(
+/// Why a worker left its thread.
+pub(super) enum Left {
+    /// The pool is closed and its queue empty.
+    Closed,
+    /// It is to be made anew.
+    Renew,
+    /// It is a spare that is not needed any more.
+    Retired,
+}
+
+/// What a worker finds when it looks for work.
+enum Step<J, O> {
+    Job(Envelope<J, O>),
+    Renew,
+    Retire,
+}
+
+/// Makes the workers of a pool, spares last, and the other ends of their rings, by executor.
+pub(super) fn make_all<J, O>(
     config: &PoolConfig,
     credits: usize,
     shared: &Arc<Shared<J, O>>,
-    run: Arc<F>,
-) -> Result<(Vec<JoinHandle<()>>, Vec<Finishes<J, O>>), PoolError>
-where
-    J: Send + 'static,
-    O: Send + 'static,
-    F: Fn(&TaskContext, J) -> Result<O, Failure> + Send + Sync + 'static,
-{
+) -> (Vec<TaskWorker<J, O>>, Vec<Finishes<J, O>>) {
     let mut finishes: Vec<Finishes<J, O>> = shared.lanes.iter().map(|_| Vec::new()).collect();
-    let mut threads = Vec::new();
-    for (index, &seat) in config.seats.iter().enumerate() {
+    let mut workers = Vec::new();
+    for index in 0..config.seats.len() + config.spares {
         let mut homes = Vec::new();
         for (lane, finishes) in shared.lanes.iter().zip(&mut finishes) {
             let (producer, consumer) = RingBuffer::new(credits);
             homes.push(Home { ring: producer, bell: lane.bell.clone() });
             finishes.push(consumer);
         }
-        let spin = config.spin(seat);
-        let worker = TaskWorker { index, shared: shared.clone(), run: run.clone(), homes, spin };
-        match start(worker, seat) {
-            Ok(thread) => threads.push(thread),
-            Err(error) => {
-                shared.park.close();
-                return Err(error);
-            }
-        }
+        let seat = config.seats[index % config.seats.len()];
+        workers.push(TaskWorker {
+            index,
+            seat,
+            shared: shared.clone(),
+            homes,
+            spin: config.spin,
+            recycle_after: config.recycle_after,
+            jobs: 0,
+            generation: 0,
+            turn: Turn::default(),
+        });
     }
-    Ok((threads, finishes))
+    (workers, finishes)
 }
 
-fn start<J, O, F>(worker: TaskWorker<J, O, F>, seat: Seat) -> Result<JoinHandle<()>, PoolError>
-where
-    J: Send + 'static,
-    O: Send + 'static,
-    F: Fn(&TaskContext, J) -> Result<O, Failure> + Send + Sync + 'static,
-{
-    let task_worker = worker.index;
-    let (pinned_tx, pinned) = mpsc::channel();
-    let thread = std::thread::Builder::new()
-        .name(format!("task-{task_worker}"))
-        .spawn(move || {
-            let id = core_affinity::CoreId { id: seat.cpu };
-            let pinned = core_affinity::set_for_current(id);
-            let told = pinned_tx.send(pinned);
-            if pinned && told.is_ok() {
-                worker.work();
-            }
-        })
-        .map_err(|cause| PoolError::Thread { task_worker, cause })?;
-    match pinned.recv() {
-        Ok(true) => Ok(thread),
-        _ => Err(PoolError::Pin { task_worker, cpu: seat.cpu }),
-    }
-}
-
-impl<J, O, F> TaskWorker<J, O, F>
-where
-    F: Fn(&TaskContext, J) -> Result<O, Failure>,
-{
-    fn work(mut self) {
+impl<J, O> TaskWorker<J, O> {
+    /// Runs jobs on this thread until there is a reason to leave it. No job is left half done.
+    pub(super) fn work<R>(&mut self, run: &mut R) -> Left
+    where
+        R: FnMut(&TaskContext, J) -> Result<O, Failure>,
+    {
         let shared = self.shared.clone();
-        let (index, spin) = (self.index, self.spin);
-        let queue =
-            Queue { shared: &shared, index, spin, turn: Cell::new(0), misses: Cell::new(0) };
-        while let Some(envelope) = shared.park.next(&queue) {
-            self.take(envelope);
+        let misses = Cell::new(0);
+        loop {
+            let queue = Queue { shared: &shared, worker: self, misses: &misses };
+            match shared.park.next(&queue) {
+                None => return Left::Closed,
+                Some(Step::Renew) => return Left::Renew,
+                Some(Step::Retire) => {
+                    shared.workers[self.index].set_working(false);
+                    return Left::Retired;
+                }
+                Some(Step::Job(envelope)) => self.take(envelope, run),
+            }
+            self.jobs += 1;
+            if self.recycle_after.is_some_and(|most| self.jobs >= most) {
+                return Left::Renew;
+            }
         }
+    }
+
+    /// It was made anew, not before `generation` was read.
+    pub(super) fn renewed(&mut self, generation: u32) {
+        self.jobs = 0;
+        self.generation = generation;
     }
 
     /// Runs a job, unless it was withdrawn or comes too late; it owes one finish either way.
-    fn take(&mut self, envelope: Envelope<J, O>) {
+    fn take<R>(&mut self, envelope: Envelope<J, O>, run: &mut R)
+    where
+        R: FnMut(&TaskContext, J) -> Result<O, Failure>,
+    {
         let Envelope { job, id, attempt, dispatched, deadline, origin, control, again } = envelope;
         let start = Instant::now();
         let waited = start.saturating_duration_since(dispatched);
@@ -133,10 +150,11 @@ where
         }
         let context = TaskContext { id, executor, task_worker, waited, attempt, control, deadline };
         let stats = &self.shared.workers[task_worker];
-        stats.begin(id, start, waited);
-        let (outcome, kept) = call(&*self.run, &context, job, again);
+        let kind = self.shared.kinds.of(&job);
+        stats.begin(id, kind, start, waited);
+        let (outcome, kept) = call(run, &context, job, again);
         let ran = start.elapsed();
-        stats.end(ran, matches!(outcome, Err(TaskError::Panicked(_))));
+        stats.end(kind, ran, matches!(outcome, Err(TaskError::Panicked(_))));
         context.control.inspect(|control| control.end());
         ticket.finish(outcome, Some(ran), kept);
     }
@@ -144,7 +162,7 @@ where
 
 /// Calls the job; a copy of it comes back where it failed and was to be kept.
 fn call<J, O>(
-    run: &impl Fn(&TaskContext, J) -> Result<O, Failure>,
+    run: &mut impl FnMut(&TaskContext, J) -> Result<O, Failure>,
     context: &TaskContext,
     job: J,
     again: Option<fn(&J) -> J>,
@@ -164,54 +182,67 @@ fn call<J, O>(
 /// The queues as a worker sees them.
 struct Queue<'a, J, O> {
     shared: &'a Shared<J, O>,
-    index: usize,
-    spin: Duration,
-    /// Jobs taken.
-    turn: Cell<u32>,
+    worker: &'a TaskWorker<J, O>,
     /// Spins in vain since one that found a job.
-    misses: Cell<u32>,
+    misses: &'a Cell<u32>,
 }
 
 impl<J, O> Queue<'_, J, O> {
+    /// What this worker is asked to do besides jobs.
+    fn asked(&self) -> Option<Step<J, O>> {
+        if self.shared.generation.load(Ordering::Relaxed) != self.worker.generation {
+            return Some(Step::Renew);
+        }
+        let retires = self.shared.workers[self.worker.index].is_retiring();
+        (retires && !self.worker.turn.holds_one()).then_some(Step::Retire)
+    }
+
+    fn spin_time(&self) -> Duration {
+        PoolConfig::spin(self.worker.spin, self.worker.seat)
+    }
+
     /// Spinning pays where jobs come closer together than it lasts. Where they do not it is
     /// wasted time, so that a worker soon stops, and later tries whether that has changed.
     fn may_spin(&self) -> bool {
         let misses = self.misses.get();
         let pays = misses < MISSES_MAX || misses % TRY_EVERY == 0;
         self.misses.set(misses.wrapping_add(1));
-        pays && !self.spin.is_zero()
+        pays && !self.spin_time().is_zero()
     }
 }
 
 impl<J, O> Source for Queue<'_, J, O> {
-    type Item = Envelope<J, O>;
+    type Item = Step<J, O>;
 
-    fn pop(&self) -> Option<Envelope<J, O>> {
-        self.shared.queues.pop(self.index, &self.turn)
+    fn pop(&self) -> Option<Step<J, O>> {
+        self.asked().or_else(|| {
+            let TaskWorker { index, turn, .. } = self.worker;
+            self.shared.queues.pop(*index, turn).map(Step::Job)
+        })
     }
 
     fn is_empty(&self) -> bool {
-        self.shared.queues.is_empty_for(self.index)
+        self.asked().is_none() && self.shared.queues.is_empty_for(self.worker.index)
     }
 
     fn has_mail(&self) -> bool {
-        self.shared.queues.has_mail(self.index)
+        self.asked().is_some() || self.shared.queues.has_mail(self.worker.index)
     }
 
-    fn spin(&self) -> Option<Envelope<J, O>> {
+    fn spin(&self) -> Option<Step<J, O>> {
         if !self.may_spin() {
             return None;
         }
-        let start = Instant::now();
+        let (start, limit) = (Instant::now(), self.spin_time());
         loop {
             for _ in 0..PAUSES_PER_LOOK {
                 spin_loop();
             }
-            if let Some(envelope) = self.pop() {
+            if let Some(step) = self.pop() {
                 self.misses.set(0);
-                return Some(envelope);
+                return Some(step);
             }
-            if start.elapsed() >= self.spin {
+            if start.elapsed() >= limit {
                 return None;
             }
         }
@@ -219,7 +250,7 @@ impl<J, O> Source for Queue<'_, J, O> {
 }
 
 /// The text of a panic; its payload is dropped where a panic of its destructor ends.
-fn panic_message(payload: Box<dyn Any + Send>) -> String {
+pub(super) fn panic_message(payload: Box<dyn Any + Send>) -> String {
     let message = match payload.downcast_ref::<&str>() {
         Some(text) => (*text).to_owned(),
         None => payload

@@ -184,14 +184,23 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
         &self,
         on_task: impl Fn(&TaskContext, J) -> Result<O, Failure> + Send + Sync + 'static,
     ) -> impl Fn(&TaskContext, Entry<J>) -> Result<O, Failure> + Send + Sync + 'static {
-        let shared = self.shared.clone();
-        move |task, entry| {
-            let Entry { job, sequence, retries } = entry;
-            let attempt = Attempt::begin(&shared.journal, task, sequence, retries);
-            let result = on_task(task, job);
-            attempt.end(&result);
-            result
-        }
+        let durable = self.clone();
+        move |task, entry| durable.attempt(task, entry, &on_task)
+    }
+
+    /// Makes one attempt of an entry's job by `run`: what [`on_task`](Self::on_task) does, for a
+    /// task worker that runs jobs by something of its own.
+    pub fn attempt(
+        &self,
+        task: &TaskContext,
+        entry: Entry<J>,
+        run: impl FnOnce(&TaskContext, J) -> Result<O, Failure>,
+    ) -> Result<O, Failure> {
+        let Entry { job, sequence, retries } = entry;
+        let attempt = Attempt::begin(&self.shared.journal, task, sequence, retries);
+        let result = run(task, job);
+        attempt.end(&result);
+        result
     }
 
     /// The pool's `on_finish`, of the user's. A pool whose `on_finish` is another settles nothing:

@@ -1,0 +1,199 @@
+//! The threads of a pool: started, made anew, joined by spares, ended.
+//!
+//! What a worker needs of the pool, its [`TaskWorker`] with the producers of its finish rings, goes
+//! from thread to thread: each thread brings what its runner has made for it (a connection, a
+//! cache), and hands the worker to the next one. So a worker is made anew without a job lost: the
+//! next thread is pinned and has its state before the last one gives its own up.
+//!
+//! Spares have their numbers, rings and counters from the start, so that adding one changes nothing
+//! that others read. Those that do not work lie in `reserve`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::notice::OnNotice;
+use super::worker::{Left, TaskWorker, panic_message};
+use super::{Failure, Notice, PoolError, Seat, Shared, TaskContext, TaskWorkerInfo};
+use crate::executor::drop_quietly;
+
+/// How often an ending pool looks whether its threads have ended.
+const LOOK: Duration = Duration::from_micros(200);
+
+/// Starts threads for the workers of one pool. `M` makes what a worker runs its jobs with.
+pub(super) struct Crew<J, O, M> {
+    pub(super) shared: Arc<Shared<J, O>>,
+    pub(super) make: M,
+    pub(super) on_notice: OnNotice,
+    pub(super) threads: Arc<Threads>,
+    /// Spares that do not work.
+    pub(super) reserve: Mutex<Vec<TaskWorker<J, O>>>,
+}
+
+/// The threads that live, from outside.
+#[derive(Default)]
+pub(super) struct Threads {
+    handles: Mutex<Vec<JoinHandle<()>>>,
+    /// Workers that have a thread; one that changes threads counts all the while.
+    working: AtomicUsize,
+    closing: AtomicBool,
+}
+
+impl<J, O, M, R> Crew<J, O, M>
+where
+    J: Send + 'static,
+    O: Send + 'static,
+    M: Fn(&TaskWorkerInfo) -> Result<R, Failure> + Send + Sync + 'static,
+    R: FnMut(&TaskContext, J) -> Result<O, Failure> + 'static,
+{
+    /// Puts a worker on a thread of its own; comes back when that is pinned and has its state.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        worker: TaskWorker<J, O>,
+    ) -> Result<(), (PoolError, TaskWorker<J, O>)> {
+        match self.launch(worker.index, worker.seat) {
+            Ok(hand_over) => {
+                self.threads.working.fetch_add(1, Ordering::AcqRel);
+                // The thread waits for nothing else.
+                let _ = hand_over.send(worker);
+                Ok(())
+            }
+            Err(error) => Err((error, worker)),
+        }
+    }
+
+    /// A thread that is ready to take a worker over.
+    fn launch(
+        self: &Arc<Self>,
+        task_worker: usize,
+        seat: Seat,
+    ) -> Result<Sender<TaskWorker<J, O>>, PoolError> {
+        let (ready_tx, ready) = mpsc::channel();
+        let (hand_over, worker) = mpsc::channel();
+        let crew = self.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("{}-{task_worker}", self.shared.thread_name))
+            .spawn(move || crew.live(task_worker, seat, &ready_tx, &worker))
+            .map_err(|cause| PoolError::Thread { task_worker, cause })?;
+        self.threads.keep(thread);
+        match ready.recv() {
+            Ok(Ok(())) => Ok(hand_over),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(PoolError::Pin { task_worker, cpu: seat.cpu }),
+        }
+    }
+
+    /// The life of a thread.
+    fn live(
+        self: &Arc<Self>,
+        task_worker: usize,
+        seat: Seat,
+        ready: &Sender<Result<(), PoolError>>,
+        worker: &Receiver<TaskWorker<J, O>>,
+    ) {
+        let made = self.make(task_worker, seat);
+        let (made, told) = match made {
+            Ok(run) => (Some(run), ready.send(Ok(()))),
+            Err(error) => (None, ready.send(Err(error))),
+        };
+        if let (Some(mut run), Ok(()), Ok(worker)) = (made, told, worker.recv()) {
+            self.work(worker, &mut run);
+            drop_quietly(run);
+        }
+    }
+
+    fn make(&self, task_worker: usize, seat: Seat) -> Result<R, PoolError> {
+        let id = core_affinity::CoreId { id: seat.cpu };
+        if !core_affinity::set_for_current(id) {
+            return Err(PoolError::Pin { task_worker, cpu: seat.cpu });
+        }
+        self.shared.workers[task_worker].set_thread_id(rustix::thread::gettid());
+        let is_spare = task_worker >= self.shared.seats;
+        let info = TaskWorkerInfo { task_worker, cpu: seat.cpu, is_spare };
+        let cause = match catch_unwind(AssertUnwindSafe(|| (self.make)(&info))) {
+            Ok(Ok(run)) => return Ok(run),
+            Ok(Err(failure)) => failure.to_string(),
+            Err(payload) => format!("it panicked: {}", panic_message(payload)),
+        };
+        Err(PoolError::Make { task_worker, cause })
+    }
+
+    /// Works until the pool closes or another thread has taken the worker over.
+    fn work(self: &Arc<Self>, mut worker: TaskWorker<J, O>, run: &mut R) {
+        loop {
+            let left = worker.work(run);
+            let generation = self.shared.generation();
+            match left {
+                Left::Closed => break,
+                Left::Retired => {
+                    self.reserve().push(worker);
+                    break;
+                }
+                Left::Renew => match self.launch(worker.index, worker.seat) {
+                    Ok(next) => {
+                        worker.renewed(generation);
+                        self.shared.workers[worker.index].count_renewal();
+                        let _ = next.send(worker);
+                        return;
+                    }
+                    Err(error) => {
+                        // Tried again when it is due again.
+                        worker.renewed(generation);
+                        self.notify_failed(worker.index, &error);
+                    }
+                },
+            }
+        }
+        self.threads.working.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn notify_failed(&self, task_worker: usize, error: &PoolError) {
+        let (pool, cause) = (self.shared.name.clone(), error.to_string());
+        (self.on_notice)(&Notice::WorkerFailed { pool, task_worker, cause });
+    }
+
+    pub(super) fn reserve(&self) -> MutexGuard<'_, Vec<TaskWorker<J, O>>> {
+        self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Threads {
+    /// Keeps a thread, and forgets those that have ended.
+    pub(super) fn keep(&self, thread: JoinHandle<()>) {
+        let mut handles = self.handles();
+        handles.retain(|handle| !handle.is_finished());
+        handles.push(thread);
+    }
+
+    /// Whether the pool is being closed.
+    pub(super) fn are_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Has the watchdog end, so that no spare is started any more.
+    pub(super) fn begin_close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.handles().iter().for_each(|handle| handle.thread().unpark());
+    }
+
+    /// Waits for all to end, until `deadline`; those that have not are left behind.
+    pub(super) fn join(&self, deadline: Instant) {
+        let live = || self.handles().iter().any(|handle| !handle.is_finished());
+        while (self.working.load(Ordering::Acquire) > 0 || live()) && Instant::now() < deadline {
+            std::thread::sleep(LOOK);
+        }
+        for handle in std::mem::take(&mut *self.handles()) {
+            if handle.is_finished() {
+                // A worker catches its jobs' panics; there is nothing to learn from its result.
+                let _ = handle.join();
+            }
+        }
+    }
+
+    fn handles(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
