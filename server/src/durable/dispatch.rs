@@ -34,7 +34,7 @@ pub struct DurableTasks<J, O> {
 
 impl<J: DurableJob, O: Send + 'static> DurableTasks<J, O> {
     /// Writes a job to the journal; the future is ready, with the task's id, when it is on the disk
-    /// and in the pool. Where the pool is full it waits for its turn, in the order of the calls.
+    /// and in the pool. Where the pool is full it waits for its turn.
     ///
     /// The write is begun by the call, and dropping the future changes nothing: the job is
     /// dispatched all the same. Its output goes to `on_finish`. Replaces Swoole's `task` where a

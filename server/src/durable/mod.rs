@@ -49,7 +49,7 @@
 //!
 //! **Attempts** are counted over restarts: [`TaskContext::attempt`](crate::TaskContext::attempt) and
 //! [`FinishContext::attempts`](crate::FinishContext::attempts) go on from where they were, and
-//! retries are made until all are used up. A kill of the process counts as an attempt of each record
+//! retries are made until all are used up; a pause between two of them is not kept. A kill of the process counts as an attempt of each record
 //! that was due, begun or not, as nobody can tell; so a redelivered job is run once more whatever
 //! its retries say. One that brings the process down each time is given up after
 //! [`crashes_max`](DurableLimits::crashes_max).
@@ -105,7 +105,7 @@ impl<J: Serialize + DeserializeOwned + Clone + Send + Unpin + 'static> DurableJo
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DurableLimits {
     /// What the journal holds. Its `pending_max` bounds all jobs that are not over, wherever they
-    /// wait.
+    /// wait; what an open finds is in memory until it is redelivered.
     pub journal: JournalLimits,
     /// Attempts beyond a job's retries after which it is not redelivered any more, but a dead
     /// letter: so often may the process be killed while it is due.
