@@ -57,14 +57,14 @@
 //! **The end.** The executors drain, then the pool closes, then [`Durable::close`] is called. What
 //! was dispatched and not run by the drain's time, or never found room, stays in the journal. An
 //! attempt that is running at that time counts, as it will be cut off by the end of the process;
-//! what waits is not charged for a clean end. Jobs that the pool still runs after its executors have
-//! ended are not acked: they run again.
+//! what waits is not charged for a clean end, and is not begun after its executor has ended.
 //!
 //! **The cost** of a dispatch is one fsync, shared by all that arrive while the one before it is
 //! under way, and some microseconds for JSON, a local task and two locks that are not contended.
 
 mod attempt;
 mod dispatch;
+mod ended;
 mod entry;
 mod error;
 mod finish;
@@ -90,6 +90,7 @@ pub use self::error::{DurableError, DurableRunError};
 pub use self::stats::DurableStats;
 
 use self::attempt::Attempt;
+use self::ended::{Ended, note_the_end};
 use self::finish::{Finisher, Open};
 use self::redelivery::{Backlog, redeliver};
 use crate::journal::{DeadLetter, Journal, JournalError, JournalLimits, Recovery, Sequence};
@@ -130,6 +131,7 @@ pub(crate) struct Shared<O> {
     finisher: Finisher<O>,
     crashes_max: u32,
     recovery: Recovery,
+    ended: Arc<Ended>,
     /// Until executor 0 takes it.
     left: Mutex<Option<Backlog>>,
     redelivered: AtomicU64,
@@ -165,6 +167,7 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
             finisher: Finisher { open: Open::new(), on_finish: OnceLock::new() },
             crashes_max: limits.crashes_max,
             recovery,
+            ended: Arc::default(),
             backlog: AtomicU64::new(backlog.len() as u64),
             left: Mutex::new(Some(backlog)),
             redelivered: AtomicU64::new(0),
@@ -196,6 +199,10 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
         entry: Entry<J>,
         run: impl FnOnce(&TaskContext, J) -> Result<O, Failure>,
     ) -> Result<O, Failure> {
+        if task.executor.is_some_and(|executor| self.shared.ended.contains(executor)) {
+            // It stays in the journal; nobody receives this.
+            return Err(Failure::cancelled());
+        }
         let Entry { job, sequence, retries } = entry;
         let attempt = Attempt::begin(&self.shared.journal, task, sequence, retries);
         let result = run(task, job);
@@ -223,6 +230,7 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
         worker: &Worker<A, B>,
         tasks: Tasks<Entry<J>, O>,
     ) -> DurableTasks<J, O> {
+        note_the_end(self.shared.ended.clone(), worker.index());
         if worker.index() == 0 {
             let mut left = self.shared.left.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(backlog) = left.take() {

@@ -30,6 +30,25 @@ fn what_is_queued_at_the_end_is_run_at_the_next_start_and_what_ran_counts() {
     assert_eq!((life.began.len(), life.stats.redelivered), (0, 0), "acked for good");
 }
 
+/// The pool outlives the executors by a moment.
+#[test]
+fn no_job_is_begun_whose_end_nobody_could_note() {
+    let scratch = Scratch::new("durable-end");
+    let life = live(&scratch, Setup::at_once(), |tasks, seen| async move {
+        (0..50).for_each(|number| drop(tasks.dispatch(slow(number, 30))));
+        until("all are durable and one runs", || {
+            tasks.stats().appended == 50 && !seen.began().is_empty()
+        })
+        .await;
+    });
+    let (began, finished) = (life.began.len(), life.finished.len());
+    assert!(began <= finished + 1, "{began} were begun, {finished} were noted");
+    assert_eq!(life.stats.kept as usize, 50 - finished);
+    let life = live_until_finished(&scratch, 50 - finished);
+    let again = life.began.iter().filter(|(_, attempt)| *attempt > 1).count();
+    assert!(again <= 1, "only what ran is charged: {:?}", life.began);
+}
+
 #[test]
 fn retries_go_on_after_a_restart_until_they_are_used_up() {
     let scratch = Scratch::new("durable-retries");
