@@ -26,8 +26,10 @@ use crate::topology::{Cpu, Topology};
 
 mod choice;
 mod error;
+mod pools;
 
 pub use error::{CpuFault, PlacementError, PlacementWarning, Setting};
+pub use pools::{PoolRequest, mark_shared, place_pool};
 
 /// The most task workers of one process. Each has a finish ring to each executor, so memory
 /// grows with it; past this a pool's queue, not its workers, is what limits a machine.
@@ -84,12 +86,20 @@ impl Placement {
         let executors = executors.map(|(index, &cpu)| {
             format!("exec-{index} on CPU {cpu}{}", Locality(topology.cpu(cpu)))
         });
-        let tasks = self.task_workers.iter().enumerate().map(|(index, seat)| {
-            let shared = if seat.shared { ", shared" } else { "" };
-            let locality = Locality(topology.cpu(seat.cpu));
-            format!("task-{index} on CPU {}{locality}{shared}", seat.cpu)
-        });
+        let tasks = self
+            .task_workers
+            .iter()
+            .enumerate()
+            .map(|(index, seat)| seat.describe("task", index, topology));
         executors.chain(tasks).collect()
+    }
+}
+
+impl TaskWorkerSeat {
+    /// One line, such as `task-0 on CPU 1 (cache domain 0, NUMA node 0), shared`.
+    pub fn describe(&self, pool: &str, index: usize, topology: &Topology) -> String {
+        let shared = if self.shared { ", shared" } else { "" };
+        format!("{pool}-{index} on CPU {}{}{shared}", self.cpu, Locality(topology.cpu(self.cpu)))
     }
 }
 

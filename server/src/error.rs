@@ -29,7 +29,9 @@ enum Kind {
     Placement(PlacementError),
     Probe(ProbeError),
     Bind(BindError),
-    Pool(PoolError),
+    Pool { name: String, error: PoolError },
+    PoolName { name: String, problem: &'static str },
+    PoolPlace { name: String, error: PlacementError },
     Executor(ExecutorError),
     Io { what: &'static str, cause: io::Error },
 }
@@ -39,13 +41,25 @@ impl Error {
         Error { kind: Kind::MissingCallback { name, task_workers } }
     }
 
+    pub(crate) fn pool(name: &str, error: PoolError) -> Self {
+        Error { kind: Kind::Pool { name: name.to_owned(), error } }
+    }
+
+    pub(crate) fn pool_name(name: &str, problem: &'static str) -> Self {
+        Error { kind: Kind::PoolName { name: name.to_owned(), problem } }
+    }
+
+    pub(crate) fn pool_place(name: &str, error: PlacementError) -> Self {
+        Error { kind: Kind::PoolPlace { name: name.to_owned(), error } }
+    }
+
     pub(crate) fn io(what: &'static str, cause: io::Error) -> Self {
         Error { kind: Kind::Io { what, cause } }
     }
 
     /// Whether the configuration is at fault.
     pub fn is_config(&self) -> bool {
-        matches!(self.kind, Kind::Config(_) | Kind::Placement(_))
+        matches!(self.kind, Kind::Config(_) | Kind::Placement(_) | Kind::PoolPlace { .. })
     }
 
     /// Whether `on_task` or `on_finish` is missing.
@@ -77,7 +91,9 @@ impl fmt::Display for Error {
             Kind::Placement(error) => error.fmt(f),
             Kind::Probe(error) => error.fmt(f),
             Kind::Bind(error) => error.fmt(f),
-            Kind::Pool(error) => error.fmt(f),
+            Kind::Pool { name, error } => write!(f, "pool {name}: {error}"),
+            Kind::PoolName { name, problem } => write!(f, "pool {name}: {problem}"),
+            Kind::PoolPlace { name, error } => write!(f, "pool {name}: {error}"),
             Kind::Executor(error) => error.fmt(f),
             Kind::Io { what, cause } => write!(f, "{what}: {cause}"),
         }
@@ -102,6 +118,5 @@ from! {
     PlacementError => Placement,
     ProbeError => Probe,
     BindError => Bind,
-    PoolError => Pool,
     ExecutorError => Executor,
 }

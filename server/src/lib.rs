@@ -40,11 +40,15 @@ pub mod journal;
 
 mod body;
 mod error;
+mod hall;
 mod http1;
+mod mounted;
+mod running;
 mod server;
 mod service;
 mod shutdown;
 mod signals;
+mod task_pool;
 mod tasks;
 mod worker;
 
@@ -56,14 +60,18 @@ pub use crate::error::{Error, Result};
 pub use crate::http1::head::{Framing, RequestHead, Version};
 pub use crate::http1::reject::Reject;
 pub use crate::http1::target::Target;
-pub use crate::server::{Report, Running, Server};
+pub use crate::mounted::{Mount, Mountable};
+pub use crate::running::{Reload, Report, Running};
+pub use crate::server::Server;
 pub use crate::service::{App, Direct, Oneshot, Plain, ServiceFailed};
 pub use crate::shutdown::Shutdown;
+pub use crate::task_pool::{PoolBuilder, TaskPool};
 pub use crate::tasks::{
-    Callbacks, Cancelled, Dispatch, DispatchError, Failure, FinishContext, OnFinish, OnTask,
-    Outcomes, Overlap, Percentiles, Periodic, PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run,
-    RunError, SendJob, TaskContext, TaskError, TaskHandle, TaskId, TaskResult, TaskState,
-    TaskWorkerSnapshot, Tasks,
+    Callbacks, Cancelled, DeadLetter, Dispatch, DispatchError, Failure, FinishContext,
+    KindSnapshot, Kinds, Notice, OnFinish, OnTask, Outcomes, Overlap, Percentiles, Periodic,
+    PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run, RunError, SendJob, Stuck, TaskContext,
+    TaskError, TaskHandle, TaskId, TaskResult, TaskState, TaskWorkerInfo, TaskWorkerSnapshot,
+    Tasks,
 };
 pub use crate::worker::{ServerStats, Worker};
 pub use sidecore_runtime::executor::ExecutorSnapshot;

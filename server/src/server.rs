@@ -1,29 +1,35 @@
-//! The server: built from a configuration and its callbacks, started, waited for.
+//! The server: built from a configuration and its callbacks, and started.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
 
 use sidecore_runtime::bell::Bell;
-use sidecore_runtime::executor::{Executor, ExecutorConfig, ExecutorSnapshot};
+use sidecore_runtime::executor::{Executor, ExecutorConfig};
 use sidecore_runtime::net::{RingConfig, bind_shared};
 use sidecore_runtime::placement::{Placement, PlacementRequest, place};
-use sidecore_runtime::pool::{Lane, Outcomes, Pool, PoolConfig, PoolSnapshot, Seat};
+use sidecore_runtime::pool::OnNotice;
 use sidecore_runtime::probe;
 use sidecore_runtime::topology::Topology;
 
 use crate::config::{Config, Options};
 use crate::error::{Error, Result};
+use crate::hall::Hall;
+use crate::mounted::{DEFAULT, Mount, Mountable, PoolSpec, StartPool};
+use crate::running::{Report, Running};
 use crate::service::App;
 use crate::shutdown::Shutdown;
 use crate::signals;
 use crate::tasks::{
-    Callbacks, Failure, FinishContext, OnFinish, OnTask, TaskContext, TaskResult, Tasks,
+    Callbacks, DeadLetter, Failure, FinishContext, Kinds, Notice, OnFinish, OnTask, TaskContext,
+    TaskResult, TaskWorkerInfo, Tasks,
 };
-use crate::worker::{Assignment, ServerStats, Worker, deliver_to};
+use crate::worker::{Assignment, OnWorkerStop, ServerStats, Worker};
 
+/// The longest name of a pool: its threads' names have 15 bytes (prctl(2), PR_SET_NAME).
+const NAME_MAX: usize = 10;
+/// The most further pools: a task's id has one byte for the number of its pool.
+const POOLS_MAX: usize = u8::MAX as usize;
 /// Descriptors that are no connections and no executor's: standard streams, signals, files.
 const DESCRIPTORS_KEPT: u64 = 64;
 
@@ -32,12 +38,17 @@ pub struct Server<T = (), F = ()> {
     config: Config,
     on_task: T,
     on_finish: F,
+    on_notice: Option<OnNotice>,
+    on_worker_stop: Option<OnWorkerStop>,
+    pools: Vec<Mount>,
 }
 
 impl Server {
     /// A server of this configuration, without task callbacks.
     pub fn new(config: Config) -> Self {
-        Server { config, on_task: (), on_finish: () }
+        let (on_notice, on_worker_stop) = (None, None);
+        let pools = Vec::new();
+        Server { config, on_task: (), on_finish: (), on_notice, on_worker_stop, pools }
     }
 }
 
@@ -46,7 +57,7 @@ impl<T, F> Server<T, F> {
     ///
     /// What it returns reaches `on_finish`, or the future that awaits it. A panic in it is caught
     /// and reaches them as a [`TaskError`](crate::TaskError). Replaces Swoole's `on('Task')`.
-    pub fn on_task<J, O>(
+    pub fn on_task<J: 'static, O: 'static>(
         self,
         on_task: impl Fn(&TaskContext, J) -> O + Send + Sync + 'static,
     ) -> Server<OnTask<J, O>, F> {
@@ -58,12 +69,70 @@ impl<T, F> Server<T, F> {
     ///
     /// [`Dispatch::retry`]: crate::Dispatch::retry
     /// [`TaskError::Failed`]: crate::TaskError::Failed
-    pub fn try_on_task<J, O>(
+    pub fn try_on_task<J: 'static, O: 'static>(
         self,
         on_task: impl Fn(&TaskContext, J) -> std::result::Result<O, Failure> + Send + Sync + 'static,
     ) -> Server<OnTask<J, O>, F> {
-        let Server { config, on_finish, .. } = self;
-        Server { config, on_task: OnTask(Arc::new(on_task)), on_finish }
+        self.with_on_task(OnTask::shared(on_task))
+    }
+
+    /// Each task worker runs jobs by what `make` returns on its own thread, when it starts: a
+    /// closure that may hold what the worker keeps, such as a connection. It is dropped on that
+    /// thread when the worker ends or is made anew (`task_recycle_after`, [`Reload`]), after the
+    /// next one has been made. Replaces Swoole's `on('WorkerStart')` and `on('WorkerStop')` for
+    /// task workers.
+    ///
+    /// Where `make` fails the server does not start; later on the worker goes on with what it has.
+    ///
+    /// ```
+    /// # use sidecore::{Config, Server};
+    /// Server::new(Config::default()).on_task_worker(|worker| {
+    ///     let mut log = std::fs::File::create(format!("/tmp/task-{}.log", worker.task_worker))
+    ///         .map_err(sidecore::Failure::new)?;
+    ///     Ok(move |_task: &sidecore::TaskContext, line: String| {
+    ///         std::io::Write::write_all(&mut log, line.as_bytes()).map_err(sidecore::Failure::new)
+    ///     })
+    /// });
+    /// ```
+    ///
+    /// [`Reload`]: crate::Reload
+    pub fn on_task_worker<J: 'static, O: 'static, R>(
+        self,
+        make: impl Fn(&TaskWorkerInfo) -> std::result::Result<R, Failure> + Send + Sync + 'static,
+    ) -> Server<OnTask<J, O>, F>
+    where
+        R: FnMut(&TaskContext, J) -> std::result::Result<O, Failure> + 'static,
+    {
+        self.with_on_task(OnTask::made(make))
+    }
+
+    fn with_on_task<J, O>(self, on_task: OnTask<J, O>) -> Server<OnTask<J, O>, F> {
+        let Server { config, on_finish, on_notice, on_worker_stop, pools, .. } = self;
+        Server { config, on_task, on_finish, on_notice, on_worker_stop, pools }
+    }
+
+    /// Adds a further pool, which starts and ends with the server.
+    pub fn with_pool(mut self, pool: &impl Mountable) -> Self {
+        self.pools.push(pool.mount());
+        self
+    }
+
+    /// Receives what the operator should know of the server's own pool, such as a stuck task; by
+    /// default it is one line on standard error.
+    pub fn on_notice(mut self, on_notice: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+        self.on_notice = Some(Arc::new(on_notice));
+        self
+    }
+
+    /// Called on each executor with its number, after its last request and its last task. What
+    /// starts with it is made by [`serve`](Self::serve)'s `make_app`. Replaces Swoole's
+    /// `on('WorkerStop')`.
+    pub fn on_worker_stop(
+        mut self,
+        on_worker_stop: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_worker_stop = Some(Arc::new(on_worker_stop));
+        self
     }
 
     /// Receives the end of each task that no future awaits, on the executor that dispatched it.
@@ -73,8 +142,28 @@ impl<T, F> Server<T, F> {
         self,
         on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
     ) -> Server<T, OnFinish<O>> {
-        let Server { config, on_task, .. } = self;
-        Server { config, on_task, on_finish: OnFinish(Arc::new(on_finish)) }
+        let Server { config, on_task, on_notice, on_worker_stop, pools, .. } = self;
+        let on_finish = OnFinish(Arc::new(on_finish));
+        Server { config, on_task, on_finish, on_notice, on_worker_stop, pools }
+    }
+}
+
+impl<J, O, F> Server<OnTask<J, O>, F> {
+    /// Keeps the statistics of the kinds of jobs apart, and names them to the operator.
+    pub fn kinds(mut self, kinds: Kinds<J>) -> Self {
+        self.on_task.kinds = kinds;
+        self
+    }
+
+    /// Receives the jobs whose last attempt has failed or panicked, of those that may be tried
+    /// again ([`Dispatch::retry`](crate::Dispatch::retry)), on the executor that dispatched them
+    /// and before their outcome is delivered.
+    pub fn on_dead_letter(
+        mut self,
+        on_dead_letter: impl Fn(DeadLetter<J>) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_task.on_dead_letter = Some(Arc::new(on_dead_letter));
+        self
     }
 }
 
@@ -91,8 +180,9 @@ where
         make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
     ) -> Result<Report> {
         let shutdown = Shutdown::new();
-        signals::listen(shutdown.clone())?;
+        let reload = signals::listen(shutdown.clone())?;
         let running = self.start_with(shutdown, make_app)?;
+        reload.set(running.reload());
         for line in running.describe() {
             eprintln!("sidecore: {line}");
         }
@@ -103,7 +193,7 @@ where
     pub fn start<A: App>(
         self,
         make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
-    ) -> Result<Running<Job<T, F>, Output<T, F>>> {
+    ) -> Result<Running> {
         self.start_with(Shutdown::new(), make_app)
     }
 
@@ -111,33 +201,44 @@ where
         self,
         shutdown: Shutdown,
         make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
-    ) -> Result<Running<Job<T, F>, Output<T, F>>> {
-        let Server { config, on_task, on_finish } = self;
+    ) -> Result<Running> {
+        let Server { config, on_task, on_finish, on_notice, on_worker_stop, mut pools } = self;
         let (on_task, on_finish) = (on_task, on_finish).split();
         let options = config.options.clone();
+        check_names(&config, &pools)?;
         let topology = Topology::read()?;
         let placement = place(&topology, &request(&options))?;
         check_callbacks(&placement, on_task.is_some(), on_finish.is_some())?;
-        probe::check(&needs(&options, placement.executors.len()))?;
+        let own = own_pool(&options, on_task, on_finish, on_notice);
+        let tasks = own.tasks;
+        if let Some(mount) = own.mount.filter(|_| !placement.task_workers.is_empty()) {
+            pools.insert(0, mount);
+        }
+        let mut hall = Hall::decide(&config, &topology, &placement, pools)?;
+        let executors = placement.executors.len();
+        probe::check(&needs(&options, executors))?;
         let (address, sockets) = bind_shared(
             address(&config),
-            placement.executors.len(),
+            executors,
             i32::try_from(options.listen_backlog).unwrap_or(i32::MAX),
         )?;
-        let bells = bells(placement.executors.len())?;
-        let (pool, lanes) = match (on_task, on_finish) {
-            (Some(on_task), Some(on_finish)) if !placement.task_workers.is_empty() => {
-                start_pool(&options, &placement, &bells, on_task, on_finish)?
-            }
-            _ => (None, placement.executors.iter().map(|_| None).collect()),
-        };
-        let tasks = pool.as_ref().map_or_else(Tasks::none, Pool::tasks);
+        let bells = bells(executors)?;
+        let (pools, lanes) = hall.start(&topology, &placement, &bells)?;
 
         let stats = ServerStats::default();
+        let counters = pools.iter().map(|pool| (pool.name(), pool.counters())).collect();
+        let _ = stats.pools.set(counters);
+        let tasks = tasks.get().cloned().unwrap_or_else(Tasks::none);
         let (ready, started) = mpsc::channel();
         let make_app = Arc::new(make_app);
-        let mut executors = Vec::new();
-        for (index, (socket, lane)) in sockets.into_iter().zip(lanes).enumerate() {
+        let mut running = Running {
+            address,
+            places: hall.describe(&topology, &placement),
+            shutdown: shutdown.clone(),
+            executors: Vec::new(),
+            pools,
+        };
+        for (index, (socket, lanes)) in sockets.into_iter().zip(lanes).enumerate() {
             let cpu = placement.executors[index].0;
             let assignment = Assignment {
                 worker: Worker {
@@ -147,11 +248,12 @@ where
                     stats: stats.clone(),
                     shutdown: shutdown.clone(),
                 },
-                lane,
+                lanes,
                 socket,
                 options: options.clone(),
                 shutdown: shutdown.clone(),
                 ready: ready.clone(),
+                on_stop: on_worker_stop.clone(),
             };
             let make_app = make_app.clone();
             let executor = Executor::start(
@@ -160,145 +262,23 @@ where
                 move || assignment.serve(move |worker| make_app(worker)),
             );
             match executor {
-                Ok(executor) => executors.push((cpu, executor)),
+                Ok(executor) => running.executors.push((cpu, executor)),
                 Err(error) => {
                     shutdown.raise();
+                    let _ = running.wait();
                     return Err(error.into());
                 }
             }
         }
         drop(ready);
-        let counters = executors.iter().map(|(_, executor)| executor.stats().clone()).collect();
-        let _ = stats.executors.set(counters);
-        let running = Running { address, topology, placement, shutdown, executors, pool };
+        let counters = running.executors.iter().map(|(_, executor)| executor.stats().clone());
+        let _ = stats.executors.set(counters.collect());
         running.await_start(&started)
     }
 }
 
 type Job<T, F> = <(T, F) as Callbacks>::Job;
 type Output<T, F> = <(T, F) as Callbacks>::Output;
-
-/// A server that accepts connections.
-pub struct Running<J, O> {
-    address: SocketAddr,
-    topology: Topology,
-    placement: Placement,
-    shutdown: Shutdown,
-    executors: Vec<(usize, Executor)>,
-    pool: Option<Pool<J, O>>,
-}
-
-impl<J: Send + 'static, O: Send + 'static> Running<J, O> {
-    /// Where it listens; with port 0 in the configuration, the port that was free.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// What shuts it down, from any thread.
-    pub fn shutdown(&self) -> Shutdown {
-        self.shutdown.clone()
-    }
-
-    /// The start-up lines: where it listens, which CPU serves what, what could be better.
-    pub fn describe(&self) -> Vec<String> {
-        let mut lines = self.placement.describe(&self.topology);
-        lines.extend(self.placement.warnings.iter().map(|warning| format!("warning: {warning}")));
-        lines.push(format!(
-            "listening on http://{} with {} executors and {} task workers",
-            self.address,
-            self.placement.executors.len(),
-            self.placement.task_workers.len()
-        ));
-        lines
-    }
-
-    /// The counters of each executor.
-    pub fn executor_stats(&self) -> Vec<ExecutorSnapshot> {
-        self.executors.iter().map(|(_, executor)| executor.stats().snapshot()).collect()
-    }
-
-    /// The counters of the task pool, if there is one.
-    pub fn task_stats(&self) -> Option<PoolSnapshot> {
-        self.pool.as_ref().map(Pool::snapshot)
-    }
-
-    /// Waits for the end of the shutdown.
-    pub fn wait(self) -> Result<Report> {
-        let mut failed = None;
-        for (index, (cpu, executor)) in self.executors.into_iter().enumerate() {
-            if let Err(error) = executor.join(index, cpu) {
-                self.shutdown.raise();
-                failed.get_or_insert(error);
-            }
-        }
-        // The executors have waited for their tasks; a worker that still runs one has overrun.
-        let tasks = self.pool.map(|pool| pool.close(Instant::now() + Duration::from_millis(100)));
-        match failed {
-            Some(error) => Err(error.into()),
-            None => Ok(Report::new(&tasks.unwrap_or_default())),
-        }
-    }
-
-    /// Every executor reports once it accepts; one that cannot start ends instead.
-    fn await_start(self, started: &mpsc::Receiver<()>) -> Result<Self> {
-        for _ in &self.executors {
-            if started.recv().is_err() {
-                self.shutdown.raise();
-                self.wait()?;
-                return Err(Error::io(
-                    "an executor ended before it could serve",
-                    std::io::ErrorKind::Interrupted.into(),
-                ));
-            }
-        }
-        Ok(self)
-    }
-}
-
-/// What became of the tasks of a server that has ended. The parts add up to `accepted`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Tasks that were accepted.
-    pub accepted: u64,
-    /// Tasks whose output was delivered.
-    pub finished: u64,
-    /// Tasks whose job failed, at its last attempt.
-    pub failed: u64,
-    /// Tasks that panicked.
-    pub panicked: u64,
-    /// Tasks whose deadline passed.
-    pub timed_out: u64,
-    /// Tasks that were cancelled.
-    pub cancelled: u64,
-    /// Tasks that were accepted and not delivered when the drain's time was over.
-    pub lost: u64,
-}
-
-impl Report {
-    fn new(tasks: &PoolSnapshot) -> Self {
-        let Outcomes { finished, failed, panicked, timed_out, cancelled, lost } = tasks.outcomes;
-        Report {
-            accepted: tasks.accepted,
-            finished,
-            failed,
-            panicked,
-            timed_out,
-            cancelled,
-            lost: lost + tasks.outstanding(),
-        }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { accepted, finished, failed, panicked, timed_out, cancelled, lost } = self;
-        write!(
-            f,
-            "accepted={accepted} finished={finished} failed={failed} panicked={panicked} \
-             timed_out={timed_out} cancelled={cancelled} lost={lost}"
-        )
-    }
-}
 
 fn check_callbacks(placement: &Placement, on_task: bool, on_finish: bool) -> Result<()> {
     let task_workers = placement.task_workers.len();
@@ -310,30 +290,64 @@ fn check_callbacks(placement: &Placement, on_task: bool, on_finish: bool) -> Res
     }
 }
 
-type LaneAndFinish<J, O> = Option<(Lane<J, O>, Arc<OnFinish<O>>)>;
-type Started<J, O> = (Option<Pool<J, O>>, Vec<LaneAndFinish<J, O>>);
+/// A server's own pool, and where its handle will be.
+struct OwnPool<J, O> {
+    mount: Option<Mount>,
+    tasks: Arc<OnceLock<Tasks<J, O>>>,
+}
 
-fn start_pool<J: Send + 'static, O: Send + 'static>(
+fn own_pool<J: Send + Unpin + 'static, O: Send + 'static>(
     options: &Options,
-    placement: &Placement,
-    bells: &[Arc<Bell>],
-    on_task: OnTask<J, O>,
-    on_finish: OnFinish<O>,
-) -> Result<Started<J, O>> {
-    let seats = placement.task_workers.iter();
-    let config = PoolConfig {
-        credits: options.task_credits,
-        spin: options.task_spin_us.map(Duration::from_micros),
-        ..PoolConfig::new(
-            seats.map(|seat| Seat { cpu: seat.cpu.0, shared: seat.shared, domain: 0 }).collect(),
-            options.task_queue_depth,
-        )
-    };
-    let (pool, lanes) = Pool::start(&config, bells, move |context, job| (on_task.0)(context, job))?;
-    let on_finish = Arc::new(on_finish);
-    pool.on_foreign_finish(deliver_to(on_finish.clone(), None));
-    let lanes = lanes.into_iter().map(|lane| Some((lane, on_finish.clone()))).collect();
-    Ok((Some(pool), lanes))
+    on_task: Option<OnTask<J, O>>,
+    on_finish: Option<OnFinish<O>>,
+    on_notice: Option<OnNotice>,
+) -> OwnPool<J, O> {
+    let tasks = Arc::new(OnceLock::new());
+    let told = tasks.clone();
+    let spec = on_task.zip(on_finish).map(|(on_task, on_finish)| -> Box<dyn StartPool> {
+        Box::new(PoolSpec {
+            name: DEFAULT.into(),
+            thread_name: "task".into(),
+            on_task,
+            on_finish,
+            on_notice,
+            on_start: Box::new(move |tasks| {
+                let _ = told.set(tasks);
+            }),
+        })
+    });
+    let mount = spec.map(|start| Mount {
+        name: DEFAULT.into(),
+        options: options.clone(),
+        start: Some(start),
+    });
+    OwnPool { mount, tasks }
+}
+
+/// Names that cannot be, or that the configuration has and the server has not.
+fn check_names(config: &Config, pools: &[Mount]) -> Result<()> {
+    let names: Vec<&str> = pools.iter().map(|pool| &*pool.name).collect();
+    if let Some(name) = names.get(POOLS_MAX) {
+        return Err(Error::pool_name(
+            name,
+            "there are too many pools: 255 beside the server's own",
+        ));
+    }
+    for (at, name) in names.iter().enumerate() {
+        let right = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let problem = match name {
+            name if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(right) => {
+                "give it 1 to 10 lower-case letters, digits and `_`"
+            }
+            &DEFAULT => "that is the server's own pool: give it another name",
+            name if names[..at].contains(name) => "there are two of that name",
+            _ if pools[at].start.is_none() => "it belongs to another server already",
+            _ => continue,
+        };
+        return Err(Error::pool_name(name, problem));
+    }
+    config.check_pools(&names)?;
+    Ok(())
 }
 
 fn bells(count: usize) -> Result<Vec<Arc<Bell>>> {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use sidecore_runtime::pool::{
-    Cancelled, Dispatch, DispatchError, Failure, Outcomes, Overlap, Percentiles, Periodic,
-    PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run, RunError, SendJob, TaskContext,
-    TaskError, TaskHandle, TaskId, TaskState, TaskWorkerSnapshot, Tasks,
+    Cancelled, DeadLetter, Dispatch, DispatchError, Failure, KindSnapshot, Kinds, Notice, Outcomes,
+    Overlap, Percentiles, Periodic, PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run, RunError,
+    SendJob, Stuck, TaskContext, TaskError, TaskHandle, TaskId, TaskState, TaskWorkerInfo,
+    TaskWorkerSnapshot, Tasks,
 };
 
 /// How a task ended, as `on_finish` receives it: what `on_task` returned, or why it did not.
@@ -31,13 +32,46 @@ pub struct FinishContext {
     pub attempts: u32,
 }
 
-/// A server's `on_task` callback.
-pub struct OnTask<J, O>(
-    pub(crate) Arc<dyn Fn(&TaskContext, J) -> std::result::Result<O, Failure> + Send + Sync>,
-);
+/// What a task worker runs jobs with, on its own thread.
+pub(crate) type RunJob<J, O> = Box<dyn FnMut(&TaskContext, J) -> Result<O, Failure>>;
 
-/// A server's `on_finish` callback.
+/// Makes that, on the thread of each task worker.
+type MakeRun<J, O> = Box<dyn Fn(&TaskWorkerInfo) -> Result<RunJob<J, O>, Failure> + Send + Sync>;
+
+/// A pool's `on_task` callback, and what else concerns its jobs.
+pub struct OnTask<J, O> {
+    pub(crate) make: MakeRun<J, O>,
+    pub(crate) kinds: Kinds<J>,
+    pub(crate) on_dead_letter: Option<Arc<dyn Fn(DeadLetter<J>) + Send + Sync>>,
+}
+
+/// A pool's `on_finish` callback.
 pub struct OnFinish<O>(pub(crate) Arc<dyn Fn(&FinishContext, TaskResult<O>) + Send + Sync>);
+
+impl<J: 'static, O: 'static> OnTask<J, O> {
+    /// The same function on each task worker.
+    pub(crate) fn shared(
+        on_task: impl Fn(&TaskContext, J) -> Result<O, Failure> + Send + Sync + 'static,
+    ) -> Self {
+        let on_task = Arc::new(on_task);
+        Self::made(move |_| {
+            let on_task = on_task.clone();
+            Ok(move |context: &TaskContext, job| on_task(context, job))
+        })
+    }
+
+    /// A function of its own for each.
+    pub(crate) fn made<R>(
+        make: impl Fn(&TaskWorkerInfo) -> Result<R, Failure> + Send + Sync + 'static,
+    ) -> Self
+    where
+        R: FnMut(&TaskContext, J) -> Result<O, Failure> + 'static,
+    {
+        let make: MakeRun<J, O> =
+            Box::new(move |info| make(info).map(|run| -> RunJob<J, O> { Box::new(run) }));
+        OnTask { make, kinds: Kinds::one(), on_dead_letter: None }
+    }
+}
 
 /// The callbacks that a server was given. Both are needed if it has task workers.
 pub trait Callbacks: Sized {

@@ -14,14 +14,15 @@ use sidecore_runtime::executor::{
     ExecutorSnapshot, ExecutorStats, sleep, spawn_local, tasks_quiet,
 };
 use sidecore_runtime::net::{TcpListener, TcpStream};
-use sidecore_runtime::pool::{self, Finish, Lane};
+use sidecore_runtime::pool::PoolSnapshot;
 
 use crate::config::Options;
 use crate::http1::connection::Connection;
 use crate::http1::serving::Serving;
+use crate::mounted::{Counters, Install};
 use crate::service::App;
 use crate::shutdown::Shutdown;
-use crate::tasks::{FinishContext, OnFinish, Tasks};
+use crate::tasks::Tasks;
 
 /// How long accepting pauses when the system has no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -35,10 +36,11 @@ pub struct Worker<J, O> {
     pub(crate) shutdown: Shutdown,
 }
 
-/// The counters of all executors, readable from any of them.
+/// The counters of all executors and pools, readable from any of them.
 #[derive(Clone, Default)]
 pub struct ServerStats {
     pub(crate) executors: Arc<OnceLock<Vec<Arc<ExecutorStats>>>>,
+    pub(crate) pools: Arc<OnceLock<Vec<(Arc<str>, Counters)>>>,
 }
 
 impl ServerStats {
@@ -46,6 +48,12 @@ impl ServerStats {
     pub fn executors(&self) -> Vec<ExecutorSnapshot> {
         let executors = self.executors.get().map_or(&[][..], Vec::as_slice);
         executors.iter().map(|stats| stats.snapshot()).collect()
+    }
+
+    /// Of each pool of task workers, with its name; the server's own is `default`.
+    pub fn pools(&self) -> Vec<(Arc<str>, PoolSnapshot)> {
+        let pools = self.pools.get().map_or(&[][..], Vec::as_slice);
+        pools.iter().map(|(name, counters)| (name.clone(), counters())).collect()
     }
 }
 
@@ -79,12 +87,16 @@ impl<J: Send + 'static, O: Send + 'static> Worker<J, O> {
 /// What an executor is given to serve with.
 pub(crate) struct Assignment<J, O> {
     pub(crate) worker: Worker<J, O>,
-    pub(crate) lane: Option<(Lane<J, O>, Arc<OnFinish<O>>)>,
+    pub(crate) lanes: Vec<Install>,
     pub(crate) socket: OwnedFd,
     pub(crate) options: Options,
     pub(crate) shutdown: Shutdown,
     pub(crate) ready: Sender<()>,
+    pub(crate) on_stop: Option<OnWorkerStop>,
 }
+
+/// Called on an executor that has ended, with its number.
+pub(crate) type OnWorkerStop = Arc<dyn Fn(usize) + Send + Sync>;
 
 /// Begins the shutdown of the whole server when an executor ends, for whatever reason.
 struct RaiseOnDrop(Shutdown);
@@ -99,11 +111,9 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
     /// Serves until the shutdown, then drains: what was read is answered, what was accepted is
     /// delivered, within the drain's time.
     pub(crate) async fn serve<A: App>(self, make_app: impl FnOnce(&Worker<J, O>) -> A) {
-        let Assignment { worker, lane, socket, options, shutdown, ready } = self;
+        let Assignment { worker, lanes, socket, options, shutdown, ready, on_stop } = self;
         let _ended = RaiseOnDrop(shutdown.clone());
-        if let Some((lane, on_finish)) = lane {
-            pool::attach(lane.install(deliver_to(on_finish, Some(worker.index))));
-        }
+        let installed: Vec<_> = lanes.into_iter().map(|install| install(worker.index)).collect();
         let serving = Serving::new(make_app(&worker), &options);
         let listener = TcpListener::from_socket(socket);
         // The receiver is gone only if another executor could not start.
@@ -117,18 +127,10 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
         serving.drain();
         let _ = before(end, serving.closed()).await;
         let _ = before(end, tasks_quiet()).await;
-        worker.tasks.uninstall();
-    }
-}
-
-/// The callback, as the pool calls it.
-pub(crate) fn deliver_to<O>(
-    on_finish: Arc<OnFinish<O>>,
-    executor: Option<usize>,
-) -> impl Fn(Finish<O>) {
-    move |finish| {
-        let Finish { id, outcome, task_worker, waited, ran, attempts } = finish;
-        (on_finish.0)(&FinishContext { id, executor, task_worker, waited, ran, attempts }, outcome);
+        installed.into_iter().for_each(|uninstall| uninstall());
+        if let Some(on_stop) = on_stop {
+            on_stop(worker.index);
+        }
     }
 }
 

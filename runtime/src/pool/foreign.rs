@@ -23,7 +23,7 @@ type OnFinish<O> = Arc<dyn Fn(Finish<O>) + Send + Sync>;
 /// The credits, ids and counters of foreign threads.
 pub(crate) struct Foreign<O> {
     credits_left: AtomicUsize,
-    sequence: AtomicU64,
+    next_id: AtomicU64,
     pushing: AtomicUsize,
     closed: AtomicBool,
     on_finish: OnceLock<OnFinish<O>>,
@@ -37,10 +37,10 @@ pub(super) enum Refused {
 }
 
 impl<O> Foreign<O> {
-    pub(super) fn new(credits: usize) -> Self {
+    pub(super) fn new(credits: usize, id_base: TaskId) -> Self {
         Foreign {
             credits_left: AtomicUsize::new(credits),
-            sequence: AtomicU64::new(0),
+            next_id: AtomicU64::new(FOREIGN_IDS + id_base + 1),
             pushing: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             on_finish: OnceLock::new(),
@@ -80,7 +80,7 @@ impl<O> Foreign<O> {
         if self.credits_left.fetch_update(Ordering::AcqRel, Ordering::Relaxed, take).is_err() {
             return Err((Refused::Full, value));
         }
-        let id = FOREIGN_IDS + 1 + self.sequence.fetch_add(1, Ordering::Relaxed);
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         push(id, value).map(|()| id).map_err(|value| {
             self.credits_left.fetch_add(1, Ordering::AcqRel);
             (Refused::Full, value)

@@ -241,8 +241,9 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 
     fn next_id(&self) -> TaskId {
-        let executors = self.tasks.shared().lanes.len() as u64;
-        self.sequence.get() * executors + self.executor as u64 + 1
+        let shared = self.tasks.shared();
+        let executors = shared.lanes.len() as u64;
+        shared.id_base + self.sequence.get() * executors + self.executor as u64 + 1
     }
 
     fn envelope(

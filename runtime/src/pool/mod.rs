@@ -77,8 +77,12 @@ use self::stats::{LaneStats, TaskWorkerStats};
 use self::watchdog::Watchdog;
 use crate::bell::Bell;
 
-/// A task's number: strictly increasing on each executor, unique in the process, from 1.
+/// A task's number: strictly increasing on each executor, unique among pools of different
+/// [numbers](PoolSetup::number). Those of pool 0 begin at 1. JSON numbers hold it exactly.
 pub type TaskId = u64;
+
+/// Above the ids of one pool stands its number.
+const POOL_SHIFT: u32 = 44;
 
 /// What a job knows while it runs on a task worker.
 #[derive(Clone)]
@@ -186,6 +190,8 @@ pub(crate) struct Shared<J, O> {
     kinds: Kinds<J>,
     /// Raised when all task workers are to be made anew.
     generation: AtomicU32,
+    /// What the ids of its tasks are above.
+    id_base: TaskId,
     name: Arc<str>,
     thread_name: Arc<str>,
 }
@@ -219,6 +225,8 @@ pub struct TaskWorkerInfo {
 
 /// What a pool is told of its jobs and tells of itself.
 pub struct PoolSetup<J> {
+    /// The pool's number, which its tasks' ids carry.
+    pub number: u8,
     /// The pool's name, in notices.
     pub name: Arc<str>,
     /// What the threads' names begin with.
@@ -233,6 +241,7 @@ impl<J> Default for PoolSetup<J> {
     /// One kind of jobs, threads `task-0`, `task-1`, ..., notices on standard error.
     fn default() -> Self {
         PoolSetup {
+            number: 0,
             name: "default".into(),
             thread_name: "task".into(),
             kinds: Kinds::one(),
@@ -281,7 +290,8 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         R: FnMut(&TaskContext, J) -> Result<O, Failure> + 'static,
     {
         config.check(bells.len())?;
-        let PoolSetup { name, thread_name, kinds, on_notice } = setup;
+        let PoolSetup { number, name, thread_name, kinds, on_notice } = setup;
+        let id_base = TaskId::from(number) << POOL_SHIFT;
         let credits = config.credits(bells.len());
         let lanes = bells.iter().map(LaneShared::new);
         let task_workers = config.seats.len() + config.spares;
@@ -290,11 +300,12 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
             queues: Queues::new(config.queue_depth, config.seats.len(), config.places()),
             park: Park::new(),
             lanes: lanes.collect(),
-            foreign: Foreign::new(credits),
+            foreign: Foreign::new(credits, id_base),
             seats: config.seats.len(),
             workers: workers.collect(),
             kinds,
             generation: AtomicU32::new(0),
+            id_base,
             name,
             thread_name,
         });
@@ -343,9 +354,7 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     /// Has each task worker made anew, after its job if it runs one: no job is lost, none waits
     /// but for that. Replaces Swoole's `reload` of task workers.
     pub fn reload(&self) {
-        // The workers look at it as they look at their mail: see `post`.
-        self.shared.generation.fetch_add(1, Ordering::Release);
-        self.shared.park.post();
+        self.tasks.reload_workers();
     }
 
     /// Ends the pool: what is queued is still run, no job may be dispatched any more. Waits for

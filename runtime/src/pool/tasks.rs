@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -134,6 +135,15 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
     /// The counters of the pool, if there is one.
     pub fn snapshot(&self) -> Option<PoolSnapshot> {
         self.shared.as_ref().map(|shared| shared.snapshot())
+    }
+
+    /// See [`Pool::reload`](super::Pool::reload).
+    pub fn reload_workers(&self) {
+        if let Some(shared) = &self.shared {
+            // The workers look at it as they look at their mail: see `post`.
+            shared.generation.fetch_add(1, Ordering::Release);
+            shared.park.post();
+        }
     }
 
     /// Removes this pool's lane from this thread, at the end of its executor.

@@ -59,6 +59,20 @@ impl ConfigError {
         ConfigError { line: format!("{source}: {name} is not a known key; {hint}"), key: None }
     }
 
+    pub(super) fn unknown_pool(name: &str, source: Source, known: &[&str]) -> Self {
+        let known = match known {
+            [] => "this server has none but the one of [options]".to_owned(),
+            known => format!("those of this server are {}", known.join(", ")),
+        };
+        ConfigError { line: format!("{source}: there is no pool {name}; {known}"), key: None }
+    }
+
+    pub(super) fn not_of_pools(name: &str, source: Source) -> Self {
+        let known = keys().iter().filter(|key| key.is_of_pools()).map(|key| key.name.to_owned());
+        let hint = nearest(name, known);
+        ConfigError { line: format!("{source}: {name} is not a key of a pool; {hint}"), key: None }
+    }
+
     pub(super) fn unknown_variable(name: &str) -> Self {
         let hint = nearest(name, keys().iter().map(Key::variable));
         let line = format!("{name} is not a known variable, and {PREFIX} is this server's; {hint}");

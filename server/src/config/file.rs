@@ -10,6 +10,7 @@ use super::value::Value;
 use super::{Config, Key, Source, keys};
 
 const OPTIONS: &str = "options";
+const POOLS: &str = "pools";
 
 /// Applies a file's keys.
 pub(super) fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigError> {
@@ -30,6 +31,21 @@ pub(super) fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), 
                     set(config, name.get_ref(), true, value, at)?;
                 }
             }
+            (POOLS, DeValue::Table(pools)) => {
+                for (pool, table) in pools {
+                    let DeValue::Table(table) = table.get_ref() else {
+                        let at = source(pool.span().start);
+                        return Err(ConfigError::syntax(at, "a pool is a table: [pools.<name>]"));
+                    };
+                    for (name, value) in table {
+                        let at = source(name.span().start);
+                        set_of_pool(config, pool.get_ref(), name.get_ref(), value, at)?;
+                    }
+                }
+            }
+            (POOLS, _) => {
+                return Err(ConfigError::syntax(at, "pools are tables: [pools.<name>]"));
+            }
             (OPTIONS, _) => return Err(ConfigError::syntax(at, "options is a table: [options]")),
             (name, _) => set(config, name, false, value, at)?,
         }
@@ -49,6 +65,19 @@ fn set(
         Some(key) if key.is_option == in_options => config.set(key, &read(value.get_ref()), source),
         Some(key) => Err(ConfigError::misplaced(key, source)),
         None => Err(ConfigError::unknown_key(name, source)),
+    }
+}
+
+fn set_of_pool(
+    config: &mut Config,
+    pool: &str,
+    name: &str,
+    value: &Spanned<DeValue<'_>>,
+    source: Source,
+) -> Result<(), ConfigError> {
+    match keys().iter().find(|key| key.name == name && key.is_of_pools()) {
+        Some(key) => config.set_of_pool(pool, key, &read(value.get_ref()), source),
+        None => Err(ConfigError::not_of_pools(name, source)),
     }
 }
 

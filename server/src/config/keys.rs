@@ -63,7 +63,7 @@ pub fn keys() -> &'static [Key] {
     &KEYS
 }
 
-static KEYS: [Key; 31] = [
+static KEYS: [Key; 34] = [
     top("host", Field::Host, "address to listen on: an IP address or localhost"),
     top("port", Field::Port, "port to listen on; 0 takes a free one"),
     option("worker_num", count!(worker_num, 1, 1024, or auto), "executors; auto from the CPUs"),
@@ -96,6 +96,21 @@ static KEYS: [Key; 31] = [
         "task_spin_us",
         Field::MaybeNumber { get: |o| &mut o.task_spin_us, min: 0, max: 1_000_000 },
         "microseconds an idle task worker spins before it sleeps; auto: by its CPU",
+    ),
+    option(
+        "task_recycle_after",
+        Field::MaybeNumber { get: |o| &mut o.task_recycle_after, min: 1, max: 1 << 50 },
+        "tasks after which a task worker is made anew; auto: never",
+    ),
+    option(
+        "task_stuck_after_ms",
+        Field::MaybeNumber { get: |o| &mut o.task_stuck_after_ms, min: 1, max: DAY_MS },
+        "milliseconds after which a running task is reported as stuck; auto: nobody looks",
+    ),
+    option(
+        "task_spares",
+        count!(task_spares, 0, 64),
+        "task workers that may stand in for those whose task is stuck",
     ),
     option(
         "executor_spin_us",

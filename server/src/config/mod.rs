@@ -9,6 +9,9 @@
 //! task_worker_num = 2
 //! ```
 //!
+//! A further pool ([`TaskPool`](crate::TaskPool)) has a table of its own, with the keys of
+//! `[options]` that begin with `task_`: `[pools.mail]`, or `SIDECORE_POOL_MAIL_TASK_WORKER_NUM`.
+//!
 //! Nothing is guessed: an unknown key, a value of the wrong type or out of range is refused with
 //! the key's name and the file's line or the variable it came from. [`keys`] lists every key.
 
@@ -33,6 +36,7 @@ use self::value::Value;
 /// The file that is read where `SIDECORE_CONFIG` names no other.
 const DEFAULT_FILE: &str = "sidecore.toml";
 const PREFIX: &str = "SIDECORE_";
+const POOL_PREFIX: &str = "SIDECORE_POOL_";
 const FILE_VARIABLE: &str = "SIDECORE_CONFIG";
 /// Variables of the benches and tests, which share the prefix.
 const RESERVED: [&str; 3] = ["SIDECORE_BUDGET_", "SIDECORE_BENCH_", "SIDECORE_TEST_"];
@@ -48,6 +52,15 @@ pub struct Config {
     /// All else.
     pub options: Options,
     sources: BTreeMap<&'static str, Source>,
+    pools: BTreeMap<String, PoolTable>,
+}
+
+/// What the file and the variables say of one further pool. Of its options only the `task_*` ones
+/// that stand in `sources` count.
+#[derive(Clone, Debug, Default)]
+struct PoolTable {
+    options: Options,
+    sources: BTreeMap<&'static str, Source>,
 }
 
 /// The keys under `[options]`; [`keys`] says what each means and takes.
@@ -62,6 +75,9 @@ pub struct Options {
     pub task_queue_depth: usize,
     pub task_credits: Option<usize>,
     pub task_spin_us: Option<u64>,
+    pub task_recycle_after: Option<u64>,
+    pub task_stuck_after_ms: Option<u64>,
+    pub task_spares: usize,
     pub executor_spin_us: u64,
     pub executor_gather_us: u64,
     pub head_timeout_ms: u64,
@@ -121,6 +137,9 @@ impl Default for Options {
             task_queue_depth: 1024,
             task_credits: None,
             task_spin_us: None,
+            task_recycle_after: None,
+            task_stuck_after_ms: None,
+            task_spares: 1,
             executor_spin_us: 0,
             executor_gather_us: 10,
             head_timeout_ms: 10_000,
@@ -154,6 +173,7 @@ impl Default for Config {
             port: 8080,
             options: Options::default(),
             sources: BTreeMap::new(),
+            pools: BTreeMap::new(),
         }
     }
 }
@@ -175,10 +195,46 @@ impl Config {
         self.sources.get(key).cloned().unwrap_or_default()
     }
 
+    /// The options of a further pool: `defaults`, and over them what `[pools.<name>]` and the
+    /// variables `SIDECORE_POOL_<NAME>_*` say.
+    pub(crate) fn pool(&self, name: &str, defaults: Options) -> Options {
+        let Some(table) = self.pools.get(name) else { return defaults };
+        let set = keys().iter().filter(|key| table.sources.contains_key(key.name));
+        set.fold(defaults, |mut options, key| {
+            value::copy(key, &table.options, &mut options);
+            options
+        })
+    }
+
+    /// A pool that is configured and is none of `known`.
+    pub(crate) fn check_pools(&self, known: &[&str]) -> Result<(), ConfigError> {
+        match self.pools.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some((name, table)) => {
+                let source = table.sources.values().next().cloned().unwrap_or_default();
+                Err(ConfigError::unknown_pool(name, source, known))
+            }
+        }
+    }
+
     fn set(&mut self, key: &'static Key, value: &Value, source: Source) -> Result<(), ConfigError> {
         value::set(self, key, value)
             .map_err(|problem| ConfigError::value(key, value, &source, problem))?;
         self.sources.insert(key.name, source);
+        Ok(())
+    }
+
+    fn set_of_pool(
+        &mut self,
+        pool: &str,
+        key: &'static Key,
+        value: &Value,
+        source: Source,
+    ) -> Result<(), ConfigError> {
+        let table = self.pools.entry(pool.to_owned()).or_default();
+        value::set_option(&mut table.options, key, value)
+            .map_err(|problem| ConfigError::value(key, value, &source, problem))?;
+        table.sources.insert(key.name, source);
         Ok(())
     }
 
@@ -230,6 +286,10 @@ impl Loader {
             if name == FILE_VARIABLE || self.is_foreign(&name) {
                 continue;
             }
+            if let Some((pool, key)) = key_of_pool(&name) {
+                config.set_of_pool(&pool, key, &Value::Text(value), Source::Variable(name))?;
+                continue;
+            }
             let key = keys().iter().find(|key| key.variable() == name);
             let Some(key) = key else { return Err(ConfigError::unknown_variable(&name)) };
             config.set(key, &Value::Text(value), Source::Variable(name))?;
@@ -276,7 +336,21 @@ impl Loader {
     }
 }
 
+/// Of `SIDECORE_POOL_MAIL_TASK_QUEUE_DEPTH`: `mail` and the key `task_queue_depth`.
+fn key_of_pool(variable: &str) -> Option<(String, &'static Key)> {
+    let rest = variable.strip_prefix(POOL_PREFIX)?.to_lowercase();
+    keys().iter().filter(|key| key.is_of_pools()).find_map(|key| {
+        let pool = rest.strip_suffix(key.name)?.strip_suffix('_')?;
+        (!pool.is_empty()).then(|| (pool.to_owned(), key))
+    })
+}
+
 impl Key {
+    /// Whether it may stand in the table of a further pool too: `[pools.<name>]`.
+    pub fn is_of_pools(&self) -> bool {
+        self.name.starts_with("task_")
+    }
+
     /// The variable that sets it.
     pub fn variable(&self) -> String {
         format!("{PREFIX}{}", self.name.to_uppercase())

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use sidecore_runtime::cpu_list::CpuList;
 
 use super::keys::Field;
-use super::{Config, Key};
+use super::{Config, Key, Options};
 
 /// A value before it is understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,10 +24,18 @@ pub(super) type Problem = String;
 
 /// Sets the field of a key.
 pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), Problem> {
-    let options = &mut config.options;
     match &key.field {
         Field::Host => config.host = host(value)?,
         Field::Port => config.port = number(value, 0, 65_535)? as u16,
+        _ => set_option(&mut config.options, key, value)?,
+    }
+    Ok(())
+}
+
+/// Sets the field of an option's key.
+pub(super) fn set_option(options: &mut Options, key: &Key, value: &Value) -> Result<(), Problem> {
+    match &key.field {
+        Field::Host | Field::Port => {}
         Field::Number { get, min, max, power_of_two } => {
             let number = number(value, *min, *max)?;
             if *power_of_two && !number.is_power_of_two() {
@@ -53,6 +61,19 @@ pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), P
         }
     }
     Ok(())
+}
+
+/// Copies the field of a key.
+pub(super) fn copy(key: &Key, from: &Options, to: &mut Options) {
+    let mut from = from.clone();
+    match &key.field {
+        Field::Host | Field::Port => {}
+        Field::Number { get, .. } => *get(to) = *get(&mut from),
+        Field::Count { get, .. } => *get(to) = *get(&mut from),
+        Field::MaybeCount { get, .. } => *get(to) = *get(&mut from),
+        Field::MaybeNumber { get, .. } => *get(to) = *get(&mut from),
+        Field::Cpus { get } => *get(to) = get(&mut from).take(),
+    }
 }
 
 fn is_auto(value: &Value) -> bool {

@@ -9,7 +9,7 @@ use sidecore_tests::{Answer, Client};
 
 /// A server whose tasks square numbers, ended with the test.
 struct Served {
-    running: Option<Running<u64, u64>>,
+    running: Option<Running>,
 }
 
 impl Served {

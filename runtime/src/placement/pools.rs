@@ -1,0 +1,81 @@
+//! Places for the task workers of further pools, beside those that are decided.
+
+use std::collections::BTreeMap;
+
+use super::{CpuFault, Placement, PlacementError, Setting, TASK_WORKER_NUM_MAX, TaskWorkerSeat};
+use crate::cpu_list::{CpuId, CpuList};
+use crate::topology::Topology;
+
+/// What a further pool asks for; `None` leaves it to the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolRequest {
+    /// How many task workers: by default one for each CPU listed, else one.
+    pub task_worker_num: Option<usize>,
+    /// The CPUs they may take: by default those of the placement's own task workers, else of its
+    /// last executor.
+    pub task_worker_cpus: Option<CpuList>,
+}
+
+/// Decides the seats of a further pool, dealt over its CPUs round robin. Whether they are shared is
+/// for [`mark_shared`] to say, once all pools have theirs.
+pub fn place_pool(
+    topology: &Topology,
+    placement: &Placement,
+    request: &PoolRequest,
+) -> Result<Vec<TaskWorkerSeat>, PlacementError> {
+    let setting = Setting::TaskWorkerCpus;
+    let cpus: Vec<CpuId> = match &request.task_worker_cpus {
+        Some(listed) if listed.is_empty() => return Err(PlacementError::EmptyList(setting)),
+        Some(listed) => {
+            for cpu in listed.iter() {
+                if let Some(fault) = CpuFault::find(topology, cpu) {
+                    return Err(PlacementError::Cpu { setting, cpu, fault });
+                }
+            }
+            listed.iter().collect()
+        }
+        None => {
+            let mut cpus: Vec<CpuId> = placement.task_workers.iter().map(|seat| seat.cpu).collect();
+            cpus.dedup();
+            match (cpus.is_empty(), placement.executors.last()) {
+                (true, Some(last)) => vec![*last],
+                _ => cpus,
+            }
+        }
+    };
+    let listed = request.task_worker_cpus.as_ref().map(|_| cpus.len());
+    let asked = request.task_worker_num.or(listed).unwrap_or(1);
+    if asked > TASK_WORKER_NUM_MAX {
+        return Err(PlacementError::TooManyTaskWorkers { asked });
+    }
+    Ok((0..asked).map(|at| TaskWorkerSeat { cpu: cpus[at % cpus.len()], shared: false }).collect())
+}
+
+/// Marks the seats, of all pools, whose CPU has more than one of them or an executor.
+pub fn mark_shared(executors: &[CpuId], pools: &mut [Vec<TaskWorkerSeat>]) {
+    let mut threads: BTreeMap<CpuId, usize> = BTreeMap::new();
+    let seats = pools.iter().flatten().map(|seat| seat.cpu);
+    for cpu in executors.iter().copied().chain(seats) {
+        *threads.entry(cpu).or_default() += 1;
+    }
+    for seat in pools.iter_mut().flatten() {
+        seat.shared = threads[&seat.cpu] > 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seats(cpus: &[usize]) -> Vec<TaskWorkerSeat> {
+        cpus.iter().map(|cpu| TaskWorkerSeat { cpu: CpuId(*cpu), shared: false }).collect()
+    }
+
+    #[test]
+    fn seats_on_one_cpu_are_shared_among_pools_and_with_executors() {
+        let mut pools = [seats(&[1, 2]), seats(&[2, 3, 0])];
+        mark_shared(&[CpuId(0)], &mut pools);
+        let shared: Vec<_> = pools.iter().flatten().map(|seat| seat.shared).collect();
+        assert_eq!(shared, [false, true, true, false, true]);
+    }
+}

@@ -1,0 +1,166 @@
+//! A server that runs: its counters, its end, and what became of its tasks.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use sidecore_runtime::executor::{Executor, ExecutorSnapshot};
+use sidecore_runtime::pool::{Outcomes, PoolSnapshot};
+
+use crate::error::{Error, Result};
+use crate::mounted::{DEFAULT, Ended, RunningPool};
+use crate::shutdown::Shutdown;
+
+/// How long a task worker may overrun the drain.
+const OVERRUN: Duration = Duration::from_millis(100);
+
+/// Has the task workers of a running server made anew, each after its job: nothing is lost.
+#[derive(Clone)]
+pub struct Reload {
+    pools: Vec<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl Reload {
+    /// Begins it; comes back at once.
+    pub fn task_workers(&self) {
+        self.pools.iter().for_each(|reload| reload());
+    }
+}
+
+/// A server that accepts connections.
+pub struct Running {
+    pub(crate) address: SocketAddr,
+    /// Who runs where.
+    pub(crate) places: Vec<String>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) executors: Vec<(usize, Executor)>,
+    pub(crate) pools: Vec<Box<dyn RunningPool>>,
+}
+
+impl Running {
+    /// Where it listens; with port 0 in the configuration, the port that was free.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What shuts it down, from any thread.
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// The start-up lines: where it listens, which CPU serves what, what could be better.
+    pub fn describe(&self) -> Vec<String> {
+        let mut lines = self.places.clone();
+        lines.push(format!(
+            "listening on http://{} with {} executors and {} task workers",
+            self.address,
+            self.executors.len(),
+            self.pools.iter().map(|pool| (pool.counters())().workers.len()).sum::<usize>()
+        ));
+        lines
+    }
+
+    /// The counters of each executor.
+    pub fn executor_stats(&self) -> Vec<ExecutorSnapshot> {
+        self.executors.iter().map(|(_, executor)| executor.stats().snapshot()).collect()
+    }
+
+    /// The counters of the server's own task pool, if there is one.
+    pub fn task_stats(&self) -> Option<PoolSnapshot> {
+        self.pool_stats().into_iter().find(|(name, _)| &**name == DEFAULT).map(|(_, pool)| pool)
+    }
+
+    /// The counters of all pools, with their names; the server's own is `default`.
+    pub fn pool_stats(&self) -> Vec<(Arc<str>, PoolSnapshot)> {
+        self.pools.iter().map(|pool| (pool.name(), (pool.counters())())).collect()
+    }
+
+    /// What has task workers made anew, from any thread. Replaces Swoole's `reload(true)`.
+    pub fn reload(&self) -> Reload {
+        Reload { pools: self.pools.iter().map(|pool| pool.reloader()).collect() }
+    }
+
+    /// Waits for the end of the shutdown.
+    pub fn wait(self) -> Result<Report> {
+        let mut failed = None;
+        for (index, (cpu, executor)) in self.executors.into_iter().enumerate() {
+            if let Err(error) = executor.join(index, cpu) {
+                self.shutdown.raise();
+                failed.get_or_insert(error);
+            }
+        }
+        // The executors have waited for their tasks; a worker that still runs one has overrun.
+        let end = Instant::now() + OVERRUN;
+        let mut report = Report::default();
+        self.pools.into_iter().for_each(|pool| report.add(&pool.close(end)));
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(report),
+        }
+    }
+
+    /// Every executor reports once it accepts; one that cannot start ends instead.
+    pub(crate) fn await_start(self, started: &mpsc::Receiver<()>) -> Result<Self> {
+        for _ in &self.executors {
+            if started.recv().is_err() {
+                self.shutdown.raise();
+                self.wait()?;
+                return Err(Error::io(
+                    "an executor ended before it could serve",
+                    std::io::ErrorKind::Interrupted.into(),
+                ));
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// What became of the tasks of a server that has ended. The parts add up to `accepted`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Tasks that were accepted.
+    pub accepted: u64,
+    /// Tasks whose output was delivered.
+    pub finished: u64,
+    /// Tasks whose job failed, at its last attempt.
+    pub failed: u64,
+    /// Tasks that panicked.
+    pub panicked: u64,
+    /// Tasks whose deadline passed.
+    pub timed_out: u64,
+    /// Tasks that were cancelled.
+    pub cancelled: u64,
+    /// Tasks of durable pools that were not delivered when the drain's time was over: they are run
+    /// at the next start.
+    pub kept: u64,
+    /// Tasks that were accepted and not delivered when the drain's time was over.
+    pub lost: u64,
+}
+
+impl Report {
+    fn add(&mut self, ended: &Ended) {
+        let Ended { counters, kept } = ended;
+        let Outcomes { finished, failed, panicked, timed_out, cancelled, lost } = counters.outcomes;
+        self.accepted += counters.accepted;
+        self.finished += finished;
+        self.failed += failed;
+        self.panicked += panicked;
+        self.timed_out += timed_out;
+        self.cancelled += cancelled;
+        self.kept += kept;
+        self.lost += lost + counters.outstanding() - kept;
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { accepted, finished, failed, panicked, timed_out, cancelled, kept, lost } =
+            self;
+        write!(
+            f,
+            "accepted={accepted} finished={finished} failed={failed} panicked={panicked} \
+             timed_out={timed_out} cancelled={cancelled} kept={kept} lost={lost}"
+        )
+    }
+}
