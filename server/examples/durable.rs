@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sidecore::durable::{Durable, DurableLimits, DurableTasks};
 use sidecore::{
-    Config, Failure, Incoming, Request, Response, Retry, Server, StatusCode, TaskContext,
+    Config, Failure, Incoming, Request, Response, Retry, Server, StatusCode, TaskContext, TaskPool,
 };
 
 const DATA_DIR: &str = "SIDECORE_DATA_DIR";
@@ -41,27 +41,30 @@ struct Mail {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let config = Config::loader().allow_variable(DATA_DIR).load()?;
+    let mut config = Config::loader().allow_variable(DATA_DIR).load()?;
+    // All tasks are those of the pool below: the server has none of its own.
+    config.options.task_worker_num.get_or_insert(0);
     let directory = std::env::var_os(DATA_DIR)
         .map_or_else(|| std::env::temp_dir().join("sidecore-durable"), PathBuf::from);
     // One process at a time has a journal open. What an earlier one left in it is run again.
-    let mails: Durable<Mail, ()> = Durable::open(&directory, "mails", DurableLimits::default())?;
-    eprintln!("{} mails are left from before", mails.stats().backlog);
-    let (starts, outbox) = (mails.clone(), directory.join("outbox"));
-    Server::new(config)
-        .try_on_task(mails.on_task(move |task, mail: Mail| send(task, &mail, &outbox)))
-        .on_finish(mails.on_finish(|finish, outcome| {
+    let journal = Durable::open(&directory, "mails", DurableLimits::default())?;
+    eprintln!("{} mails are left from before", journal.stats().backlog);
+    let outbox = directory.join("outbox");
+    let mails = TaskPool::named("mails")
+        .try_on_task(move |task, mail: Mail| send(task, &mail, &outbox))
+        .on_finish(|finish, outcome| {
             if let Err(error) = outcome {
                 eprintln!("task {} after {} attempts: {error}", finish.id, finish.attempts);
             }
-        }))
-        .serve(move |worker| {
-            let tasks = starts.start(worker, worker.tasks());
-            tower::service_fn(move |request| answer(tasks.clone(), request))
-        })?;
-    // After the server has ended: what it did not get to is there at the next start.
-    let stats = mails.close(Duration::from_secs(10))?;
-    eprintln!("{} mails are kept for the next start", stats.kept);
+        })
+        .durable(&journal);
+    let pool = mails.clone();
+    Server::new(config).with_pool(&mails).serve(move |worker| {
+        let tasks = pool.start(worker);
+        tower::service_fn(move |request| answer(tasks.clone(), request))
+    })?;
+    // What the server did not get to is there at the next start.
+    eprintln!("{} mails are kept for the next start", mails.stats().kept);
     Ok(())
 }
 

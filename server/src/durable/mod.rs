@@ -7,40 +7,38 @@
 //!                     what is pending
 //! ```
 //!
-//! A pool is durable if its jobs are [`Entry`]s and its callbacks are wrapped by a [`Durable`]:
-//!
 //! ```no_run
 //! use sidecore::durable::{Durable, DurableLimits};
-//! use sidecore::{Config, Incoming, Request, Response, Server, StatusCode};
+//! use sidecore::{Config, Incoming, Request, Response, Server, StatusCode, TaskPool};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let mails = Durable::open("data".as_ref(), "mails", DurableLimits::default())?;
-//! let starts = mails.clone();
-//! Server::new(Config::load()?)
-//!     .try_on_task(mails.on_task(|task, to: String| {
-//!         println!("attempt {} of a mail to {to}", task.attempt);
-//!         Ok(())
-//!     }))
-//!     .on_finish(mails.on_finish(|finish, outcome| println!("{}: {outcome:?}", finish.id)))
-//!     .serve(move |worker| {
-//!         let tasks = starts.start(worker, worker.tasks());
-//!         tower::service_fn(move |_: Request<Incoming>| {
-//!             let dispatched = tasks.dispatch("ada@example.org".to_owned());
-//!             async move {
-//!                 let status = match dispatched.await {
-//!                     Ok(_) => StatusCode::ACCEPTED,
-//!                     Err(_) => StatusCode::SERVICE_UNAVAILABLE,
-//!                 };
-//!                 let mut answer = Response::new(String::new());
-//!                 *answer.status_mut() = status;
-//!                 Ok::<_, std::convert::Infallible>(answer)
-//!             }
-//!         })
-//!     })?;
-//! mails.close(std::time::Duration::from_secs(10))?;
+//! let journal = Durable::open("data".as_ref(), "mails", DurableLimits::default())?;
+//! let mails = TaskPool::named("mails")
+//!     .on_task(|task, to: String| println!("attempt {} of a mail to {to}", task.attempt))
+//!     .on_finish(|finish, outcome| println!("{}: {outcome:?}", finish.id))
+//!     .durable(&journal);
+//! let pool = mails.clone();
+//! Server::new(Config::load()?).with_pool(&mails).serve(move |worker| {
+//!     let tasks = pool.start(worker);
+//!     tower::service_fn(move |_: Request<Incoming>| {
+//!         let dispatched = tasks.dispatch("ada@example.org".to_owned());
+//!         async move {
+//!             let mut answer = Response::new(String::new());
+//!             *answer.status_mut() = match dispatched.await {
+//!                 Ok(_) => StatusCode::ACCEPTED,
+//!                 Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+//!             };
+//!             Ok::<_, std::convert::Infallible>(answer)
+//!         }
+//!     })
+//! })?;
+//! println!("{} mails are kept for the next start", mails.stats().kept);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Any other pool is durable if its jobs are [`Entry`]s and its callbacks are wrapped by
+//! [`Durable::on_task`] and [`Durable::on_finish`].
 //!
 //! **At least once.** A job whose dispatch was answered runs, in this life of the process or a later
 //! one, until an attempt is over and its finish was delivered. An ack is written some milliseconds
@@ -54,7 +52,7 @@
 //! its retries say. One that brings the process down each time is given up after
 //! [`crashes_max`](DurableLimits::crashes_max).
 //!
-//! **The end.** The executors drain, then the pool closes, then [`Durable::close`] is called. What
+//! **The end.** The executors drain, then the pool closes, then its journal ([`Durable::close`]). What
 //! was dispatched and not run by the drain's time, or never found room, stays in the journal. An
 //! attempt that is running at that time counts, as it will be cut off by the end of the process;
 //! what waits is not charged for a clean end, and is not begun after its executor has ended.
@@ -70,6 +68,7 @@ mod error;
 mod finish;
 mod oneshot;
 mod plan;
+mod pool;
 mod redelivery;
 mod stats;
 
@@ -87,6 +86,7 @@ use sidecore_runtime::executor::spawn_local;
 pub use self::dispatch::{Dispatching, DurableDispatch, DurableRun, DurableTasks};
 pub use self::entry::Entry;
 pub use self::error::{DurableError, DurableRunError};
+pub use self::pool::DurablePool;
 pub use self::stats::DurableStats;
 
 use self::attempt::Attempt;
@@ -132,6 +132,8 @@ pub(crate) struct Shared<O> {
     crashes_max: u32,
     recovery: Recovery,
     ended: Arc<Ended>,
+    /// How the journal was closed.
+    closed: OnceLock<Result<(), JournalError>>,
     /// Until executor 0 takes it.
     left: Mutex<Option<Backlog>>,
     redelivered: AtomicU64,
@@ -168,6 +170,7 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
             crashes_max: limits.crashes_max,
             recovery,
             ended: Arc::default(),
+            closed: OnceLock::new(),
             backlog: AtomicU64::new(backlog.len() as u64),
             left: Mutex::new(Some(backlog)),
             redelivered: AtomicU64::new(0),
@@ -258,16 +261,18 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
 
     /// Closes the journal, after the server has ended: attempts that still run are counted, all
     /// that was told is made durable. The counters of the end say how many records are
-    /// [`kept`](DurableStats::kept) for the next start.
+    /// [`kept`](DurableStats::kept) for the next start. A second call has the result of the first.
     ///
     /// After `deadline` it returns an error while the journal's thread goes on. Without a close the
     /// end of the process counts as an attempt of each record that is due.
     pub fn close(&self, deadline: Duration) -> Result<DurableStats, JournalError> {
-        for sequence in self.shared.finisher.open.running() {
-            self.shared.journal.retry(sequence, None);
-        }
-        self.shared.journal.close(deadline)?;
-        Ok(self.stats())
+        let closed = self.shared.closed.get_or_init(|| {
+            for sequence in self.shared.finisher.open.running() {
+                self.shared.journal.retry(sequence, None);
+            }
+            self.shared.journal.close(deadline)
+        });
+        closed.clone().map(|()| self.stats())
     }
 }
 

@@ -16,7 +16,7 @@ fn mailer(directory: &Path) -> Command {
         "durable",
         &[
             ("SIDECORE_DATA_DIR", directory),
-            ("SIDECORE_TASK_WORKER_NUM", "2"),
+            ("SIDECORE_POOL_MAILS_TASK_WORKER_NUM", "2"),
             ("SIDECORE_DRAIN_TIMEOUT_MS", "200"),
         ],
     )

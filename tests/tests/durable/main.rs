@@ -1,5 +1,6 @@
 //! Durable pools: what was accepted is run at least once, over kills, damage and restarts.
 
+mod binary;
 mod dispatching;
 mod kills;
 mod restarts;
