@@ -217,7 +217,7 @@ mod tests {
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-        assert!(Order::parse(bX).is_ok());
+        assert!(Order::parse(br#"{"kind":"append","line":"x"}"#, ALL).is_ok());
     }
 
     #[test]
