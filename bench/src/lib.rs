@@ -1,8 +1,9 @@
-//! Benches of sidecore: raw controls, a load client, and servers compared side by side.
+//! Benches of sidecore: raw controls, a load client, servers and task pools side by side.
 //!
 //! - [`controls`]: raw io_uring and epoll loops, what the kernel alone costs;
 //! - [`load`]: the client, in closed and open loop;
 //! - [`subject`] and [`compare`]: servers and peers in alternating rounds, CPU per request;
+//! - [`peers`]: the peers' workspace, and task pools side by side, throughput and latency;
 //! - [`budgets`]: the criterion benches of `benches/` against `budgets.toml`;
 //! - [`statistics`]: medians and ratios of pairs.
 
@@ -10,5 +11,6 @@ pub mod budgets;
 pub mod compare;
 pub mod controls;
 pub mod load;
+pub mod peers;
 pub mod statistics;
 pub mod subject;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sidecore_bench::compare::{Comparison, table};
 use sidecore_bench::load::{Load, Pace};
+use sidecore_bench::peers::TaskComparison;
 use sidecore_bench::subject::{Cpus, Subject};
 use sidecore_bench::{budgets, controls};
 
@@ -26,6 +27,8 @@ enum Command {
     Budgets,
     /// Compares servers by CPU per request, in alternating rounds
     Compare(Compare),
+    /// Compares task pools: sidecore's, spawn_blocking, rayon, crossbeam-channel, flume
+    Tasks(Tasks),
     /// Loads a server on this machine and prints latencies
     Load(LoadArguments),
     /// Runs a raw control server
@@ -73,6 +76,21 @@ struct Compare {
 }
 
 #[derive(Args)]
+struct Tasks {
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// Of all rounds together
+    #[arg(long, default_value_t = 50)]
+    seconds: usize,
+    /// CPU of the threads that dispatch and await
+    #[arg(long, default_value_t = 0)]
+    producer_cpu: usize,
+    /// CPU of the threads that run the jobs
+    #[arg(long, default_value_t = 1)]
+    worker_cpu: usize,
+}
+
+#[derive(Args)]
 struct LoadArguments {
     /// Such as 127.0.0.1:8080
     address: SocketAddr,
@@ -102,6 +120,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Budgets => budgets::run(),
         Command::Compare(arguments) => compare(&arguments),
+        Command::Tasks(arguments) => tasks(&arguments),
         Command::Load(arguments) => load(&arguments),
         Command::Control { kind, cpu, seconds } => control(kind, cpu, seconds),
     };
@@ -144,6 +163,11 @@ fn compare(arguments: &Compare) -> Result<(), Box<dyn Error>> {
         println!("{}", table(&measured));
     }
     Ok(())
+}
+
+fn tasks(arguments: &Tasks) -> Result<(), Box<dyn Error>> {
+    let &Tasks { rounds, seconds, producer_cpu, worker_cpu } = arguments;
+    Ok(TaskComparison { producer_cpu, worker_cpu, rounds, seconds }.run()?)
 }
 
 fn load(arguments: &LoadArguments) -> Result<(), Box<dyn Error>> {

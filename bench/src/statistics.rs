@@ -1,4 +1,5 @@
 //! Medians and pairs: what can be said of numbers from a machine that others use too.
+//! `bench/peers` compiles this file too.
 
 /// The middle value; the mean of the two middle ones where there are two.
 ///

@@ -1,11 +1,12 @@
 //! What is compared: a server and the request it is asked.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 
 use sidecore_tests::{ServerProcess, server_command, server_command_of};
+
+use crate::peers;
 
 /// A server, a request and the server's environment, written `server`, `server:request` or
 /// `server:request@KEY=VALUE,KEY=VALUE`.
@@ -110,23 +111,10 @@ fn control_command(name: &str, cpus: Cpus) -> Command {
 }
 
 fn hyper_command(cpus: Cpus) -> Command {
-    let mut command = Command::new(hyper());
+    let mut command = Command::new(peers::build("peer-hyper"));
     command.args([&cpus.server.to_string(), "1800"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
-}
-
-/// Builds the peer in its own workspace.
-fn hyper() -> PathBuf {
-    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--release", "--locked"])
-        .current_dir(&peers)
-        .status()
-        .expect("cargo runs");
-    assert!(built.success(), "the peer does not build");
-    peers.join("target/release/peer-hyper")
 }
 
 impl Request {

@@ -25,8 +25,11 @@
 //! - the HTTP/1.1 [`codec`] and the connection over it, on each executor's own ring;
 //! - [`App`]: any `tower::Service` over `http` types, and [`Direct`] answers before it;
 //! - [`Tasks`]: dispatch a job, or run one and await its output;
+//! - [`closures`]: jobs that are closures, with outputs of their own types;
+//! - [`events`]: listeners that run where an event is raised, or as tasks;
+//! - [`trigger`]: middleware that makes a task of a request;
 //! - [`journal`]: jobs that shall survive the process are on the disk first;
-//! - [`durable`]: a pool over it, whose jobs are delivered at least once.
+//! - [`durable`]: a pool over it, whose jobs are run at least once.
 
 #![forbid(unsafe_code)]
 
@@ -34,9 +37,15 @@ pub mod config;
 
 pub mod codec;
 
+pub mod closures;
+
 pub mod durable;
 
+pub mod events;
+
 pub mod journal;
+
+pub mod trigger;
 
 mod body;
 mod error;
@@ -55,8 +64,10 @@ mod worker;
 pub use http::{Request, Response, StatusCode};
 
 pub use crate::body::{BodyError, Incoming};
+pub use crate::closures::{Closure, ClosureOutput, Closures};
 pub use crate::config::Config;
 pub use crate::error::{Error, Result};
+pub use crate::events::Events;
 pub use crate::http1::head::{Framing, RequestHead, Version};
 pub use crate::http1::reject::Reject;
 pub use crate::http1::target::Target;
@@ -73,5 +84,6 @@ pub use crate::tasks::{
     TaskError, TaskHandle, TaskId, TaskResult, TaskState, TaskWorkerInfo, TaskWorkerSnapshot,
     Tasks,
 };
+pub use crate::trigger::{TriggerAfter, TriggerTask};
 pub use crate::worker::{ServerStats, Worker};
 pub use sidecore_runtime::executor::ExecutorSnapshot;

@@ -1,6 +1,7 @@
 //! Shutdown: what was read is answered, what was accepted is delivered.
 
 use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,13 @@ fn ask_until_the_end(address: SocketAddr, request: &str, depth: usize, received:
     }
 }
 
+/// wrk at 64 connections, where it is installed: `apt-get install wrk`.
+fn wrk(address: SocketAddr) -> Option<Child> {
+    let mut command = Command::new("wrk");
+    command.args(["-t1", "-c64", "-d2s", &format!("http://{address}/")]);
+    command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()
+}
+
 /// At any time of the SIGTERM: a request that the server has read is answered. That nothing was
 /// read and not answered is seen by the tasks: the server counts those it accepted, which it does
 /// when it has read the request, and each client those it was told of.
@@ -52,6 +60,7 @@ fn sigterm_under_load_loses_no_request_that_was_read() {
     let server = ServerProcess::start(&[]);
     let address = server.address();
     let received = Received::default();
+    let wrk = wrk(address);
     std::thread::scope(|scope| {
         for at in 0..64 {
             let request = [GET, ECHO, TASK, TASK][at % 4];
@@ -68,6 +77,10 @@ fn sigterm_under_load_loses_no_request_that_was_read() {
         [&received.answers, &received.accepted, &received.farewells]
             .map(|count| count.load(Ordering::Relaxed));
     println!("{answers} answers, {accepted} tasks, {farewells} farewells");
+    match wrk.map(Child::wait_with_output) {
+        Some(output) => println!("{}", String::from_utf8_lossy(&output.unwrap().stdout)),
+        None => println!("wrk is not installed: the load was that of the 64 clients alone"),
+    }
     assert!(answers > 1000 && accepted > 100 && farewells > 0);
     assert_eq!(ended.count("accepted"), accepted, "accepted by the server, heard of by clients");
     assert_eq!((ended.count("finished"), ended.count("lost")), (accepted, 0));

@@ -53,7 +53,7 @@ where
     pub(super) fn start(
         self: &Arc<Self>,
         worker: TaskWorker<J, O>,
-    ) -> Result<(), (PoolError, TaskWorker<J, O>)> {
+    ) -> Result<(), Box<(PoolError, TaskWorker<J, O>)>> {
         match self.launch(worker.index, worker.seat) {
             Ok(hand_over) => {
                 self.threads.working.fetch_add(1, Ordering::AcqRel);
@@ -61,7 +61,7 @@ where
                 let _ = hand_over.send(worker);
                 Ok(())
             }
-            Err(error) => Err((error, worker)),
+            Err(error) => Err(Box::new((error, worker))),
         }
     }
 

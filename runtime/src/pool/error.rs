@@ -151,6 +151,17 @@ impl<J> DispatchError<J> {
         }
     }
 
+    /// The same refusal, with what `change` makes of the job: `refused.map(drop)` keeps the reason.
+    pub fn map<T>(self, change: impl FnOnce(J) -> T) -> DispatchError<T> {
+        match self {
+            DispatchError::Full(job) => DispatchError::Full(change(job)),
+            DispatchError::NoTaskWorkers(job) => DispatchError::NoTaskWorkers(change(job)),
+            DispatchError::NoSuchTaskWorker(job) => DispatchError::NoSuchTaskWorker(change(job)),
+            DispatchError::NotOnExecutor(job) => DispatchError::NotOnExecutor(change(job)),
+            DispatchError::Closed(job) => DispatchError::Closed(change(job)),
+        }
+    }
+
     /// Whether the job may be accepted later.
     pub fn is_full(&self) -> bool {
         matches!(self, DispatchError::Full(_))

@@ -317,7 +317,7 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         let crew = Arc::new(Crew { shared, make, on_notice, threads, reserve });
         let started = workers
             .into_iter()
-            .try_for_each(|worker| crew.start(worker).map_err(|(error, _)| error))
+            .try_for_each(|worker| crew.start(worker).map_err(|failed| failed.0))
             .and_then(|()| match config.stuck_after {
                 Some(after) => Watchdog::start(crew.clone(), after, config.seats.clone())
                     .map_err(PoolError::Watchdog),

@@ -117,7 +117,8 @@ where
         self.crew.shared.workers[task_worker].set_working(true);
         match self.crew.start(spare) {
             Ok(()) => (self.crew.on_notice)(&Notice::SpareStarted { pool, task_worker }),
-            Err((error, spare)) => {
+            Err(failed) => {
+                let (error, spare) = *failed;
                 self.crew.shared.workers[task_worker].set_working(false);
                 self.crew.notify_failed(task_worker, &error);
                 self.crew.reserve().push(spare);

@@ -40,7 +40,7 @@ use sidecore::{Config, Direct, Report, Server, TaskPool};
 use tower_layer::Layer;
 
 use crate::app::App;
-use crate::audit::TriggerAudit;
+use crate::audit::trigger_audit;
 use crate::job::{Job, Output, Runner};
 use crate::ledger::Ledger;
 
@@ -83,7 +83,7 @@ fn run() -> Result<Report, Box<dyn std::error::Error>> {
     let report = server.serve(move |worker| {
         let durable = pool.as_ref().map(|pool| pool.start(worker));
         let app = App::new(worker, durable, ledger.clone(), may_append);
-        let audit = TriggerAudit::new(app.clone());
+        let audit = trigger_audit(app.clone());
         let direct = app.clone();
         Direct::new(audit.layer(app), move |head, body| direct.direct(head, body))
     })?;
