@@ -107,7 +107,7 @@ impl App {
                 // It waits for the disk.
                 Ok(order) if order.is_durable => None,
                 Ok(order) => Some(self.post_task(order)),
-                Err(refused) => Some(refused),
+                Err(cause) => Some(bad_order(&cause)),
             },
             _ => None,
         }
@@ -160,19 +160,18 @@ impl App {
             Route::Dispatch => of_plain(match self.parse(&body) {
                 Ok(order) if order.is_durable => self.post_durable(order).await,
                 Ok(order) => self.post_task(order),
-                Err(refused) => refused,
+                Err(cause) => bad_order(&cause),
             }),
             Route::Run => match self.parse(&body) {
                 Ok(order) => self.run_task(order).await,
-                Err(refused) => of_plain(refused),
+                Err(cause) => of_plain(bad_order(&cause)),
             },
             Route::Wait => self.wait_for_tasks(&body).await,
         }
     }
 
-    fn parse(&self, body: &[u8]) -> Result<Order, Plain> {
+    fn parse(&self, body: &[u8]) -> Result<Order, String> {
         Order::parse(body, self.shared.abilities)
-            .map_err(|cause| plain_error(StatusCode::BAD_REQUEST, &cause))
     }
 
     fn post_task(&self, order: Order) -> Plain {
@@ -221,7 +220,7 @@ impl App {
     async fn wait_for_tasks(&self, body: &Bytes) -> Answer {
         let (limit, orders) = match Order::parse_wait(body, self.shared.abilities) {
             Ok(wait) => wait,
-            Err(cause) => return error(StatusCode::BAD_REQUEST, &cause),
+            Err(cause) => return of_plain(bad_order(&cause)),
         };
         let begun: Vec<_> =
             orders.into_iter().map(|order| self.begin(order.within(limit))).collect();
@@ -259,6 +258,10 @@ impl App {
         let durable = durable.as_ref().and_then(|tasks| Some((tasks.snapshot()?, tasks.stats())));
         json(StatusCode::OK, &stats::view(&stats.executors(), tasks.snapshot().as_ref(), durable))
     }
+}
+
+fn bad_order(cause: &str) -> Plain {
+    plain_error(StatusCode::BAD_REQUEST, cause)
 }
 
 fn unknown_task() -> Answer {
