@@ -118,6 +118,60 @@ fn with_more_credits_than_room_the_queue_refuses_and_nothing_is_lost() {
     stress(1, 1, 100_000, &config(1, 1, Some(1)));
 }
 
+/// One executor floods the pool, the other dispatches now and then: the flood is stopped by its own
+/// credits, and the other is neither refused nor left waiting behind more than those.
+#[test]
+fn an_executor_that_floods_leaves_the_others_their_share() {
+    const CREDITS: usize = 64;
+    const JOB: Duration = Duration::from_micros(50);
+    let bells: Vec<_> = (0..2).map(|_| Arc::new(Bell::new().unwrap())).collect();
+    let run = |_: &_, ()| {
+        let start = Instant::now();
+        while start.elapsed() < JOB {
+            std::hint::spin_loop();
+        }
+        Ok(())
+    };
+    let (pool, mut lanes) = Pool::start(&config(1, 256, Some(CREDITS)), &bells, run).unwrap();
+    let (calm, flooding) = (lanes.pop().unwrap(), lanes.pop().unwrap());
+    let (tasks, done) = (pool.tasks(), Arc::new(std::sync::atomic::AtomicBool::new(false)));
+    let stop = done.clone();
+    let flood = std::thread::spawn({
+        let tasks = tasks.clone();
+        move || {
+            let source = flooding.install(|_: Finish<()>| {});
+            let mut refused = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) || source.in_flight() > 0 {
+                let stopped = stop.load(std::sync::atomic::Ordering::Relaxed);
+                refused += u64::from(!stopped && tasks.dispatch(()).is_err());
+                source.drain();
+            }
+            tasks.uninstall();
+            refused
+        }
+    });
+    let waited = Rc::new(RefCell::new(Vec::new()));
+    let waits = waited.clone();
+    let source = calm.install(move |finish: Finish<()>| waits.borrow_mut().push(finish.waited));
+    for _ in 0..200 {
+        tasks.dispatch(()).expect("it has credits of its own, and there is room");
+        while source.in_flight() > 0 {
+            source.drain();
+            std::thread::yield_now();
+        }
+    }
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    let refused = flood.join().unwrap();
+    tasks.uninstall();
+    let mut waited = waited.borrow().clone();
+    waited.sort_unstable();
+    assert!(refused > 0, "the flood was stopped");
+    // A job waits behind the flood's credits and no more; the machine may take the thread away.
+    let fair = JOB * CREDITS as u32;
+    assert!(waited[100] <= fair * 4, "{:?} against {fair:?}", waited[100]);
+    pool.close(Instant::now() + Duration::from_secs(10));
+}
+
 #[test]
 fn a_worker_that_overruns_is_left_behind_and_counted() {
     let bell = Arc::new(Bell::new().unwrap());
