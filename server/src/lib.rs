@@ -28,7 +28,8 @@
 //! - [`closures`]: jobs that are closures, with outputs of their own types;
 //! - [`events`]: listeners that run where an event is raised, or as tasks;
 //! - [`trigger`]: middleware that makes a task of a request;
-//! - [`journal`]: jobs that shall survive the process are on the disk first.
+//! - [`journal`]: jobs that shall survive the process are on the disk first;
+//! - [`durable`]: a pool over it, whose jobs are run at least once.
 
 #![forbid(unsafe_code)]
 
@@ -37,6 +38,8 @@ pub mod config;
 pub mod codec;
 
 pub mod closures;
+
+pub mod durable;
 
 pub mod events;
 

@@ -241,7 +241,13 @@ where
         for (index, (socket, lanes)) in sockets.into_iter().zip(lanes).enumerate() {
             let cpu = placement.executors[index].0;
             let assignment = Assignment {
-                worker: Worker { index, cpu, tasks: tasks.clone(), stats: stats.clone() },
+                worker: Worker {
+                    index,
+                    cpu,
+                    tasks: tasks.clone(),
+                    stats: stats.clone(),
+                    shutdown: shutdown.clone(),
+                },
                 lanes,
                 socket,
                 options: options.clone(),

@@ -216,6 +216,19 @@ impl<J, O, F> PoolBuilder<OnTask<J, O>, F> {
     }
 }
 
+impl<J, O> PoolBuilder<OnTask<J, O>, OnFinish<O>> {
+    /// The same pool for jobs of another type.
+    pub(crate) fn map_callbacks<K>(
+        self,
+        map_on_task: impl FnOnce(OnTask<J, O>) -> OnTask<K, O>,
+        map_on_finish: impl FnOnce(OnFinish<O>) -> OnFinish<O>,
+    ) -> PoolBuilder<OnTask<K, O>, OnFinish<O>> {
+        let PoolBuilder { name, options, on_task, on_finish, on_notice } = self;
+        let (on_task, on_finish) = (map_on_task(on_task), map_on_finish(on_finish));
+        PoolBuilder { name, options, on_task, on_finish, on_notice }
+    }
+}
+
 impl<J, O> PoolBuilder<OnTask<J, O>, OnFinish<O>>
 where
     (OnTask<J, O>, OnFinish<O>): Callbacks,

@@ -33,6 +33,7 @@ pub struct Worker<J, O> {
     pub(crate) cpu: usize,
     pub(crate) tasks: Tasks<J, O>,
     pub(crate) stats: ServerStats,
+    pub(crate) shutdown: Shutdown,
 }
 
 /// The counters of all executors and pools, readable from any of them.
@@ -70,6 +71,11 @@ impl<J: Send + 'static, O: Send + 'static> Worker<J, O> {
     /// The handle that dispatches tasks from this executor's handlers.
     pub fn tasks(&self) -> Tasks<J, O> {
         self.tasks.clone()
+    }
+
+    /// What shuts the server down.
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
     }
 
     /// The counters of the server.

@@ -125,6 +125,75 @@ fn who_waits_for_room_gets_it_in_turn_and_before_those_that_do_not_wait() {
 }
 
 #[test]
+fn a_dispatch_with_options_waits_for_room_in_turn_and_its_times_go_on() {
+    with_pool(&config(1, 1), |tasks| async move {
+        tasks.dispatch(200).unwrap();
+        sleep(Duration::from_millis(10)).await;
+        let last = tasks.dispatch(1).unwrap();
+        let plain = tasks.send(1);
+        let start = Instant::now();
+        // Their time passes while they wait for room.
+        let late = tasks.job(1).deadline(Duration::from_millis(5)).send();
+        let delayed = tasks.job(1).delay(Duration::from_millis(150)).attempts_before(3).send();
+        let order = Rc::new(RefCell::new(Vec::new()));
+        let sent = order.clone();
+        spawn_local(async move {
+            let id = plain.await.unwrap();
+            sent.borrow_mut().push(id);
+        });
+        let sent = order.clone();
+        spawn_local(async move {
+            let id = late.await.unwrap().id();
+            sent.borrow_mut().push(id);
+        });
+        // They are in line before the last one is.
+        sleep(Duration::from_millis(1)).await;
+        let handle = delayed.await.unwrap();
+        let waited = start.elapsed();
+        order.borrow_mut().push(handle.id());
+        assert!(order.borrow().is_sorted() && order.borrow()[0] > last, "{:?}", order.borrow());
+        let end = Instant::now() + Duration::from_secs(5);
+        while !handle.is_over() {
+            assert!(Instant::now() < end, "the task does not end");
+            sleep(Duration::from_millis(1)).await;
+        }
+        let all = start.elapsed();
+        assert!(
+            all < waited + Duration::from_millis(150),
+            "{waited:?} {all:?}: its delay was over"
+        );
+        let snapshot = tasks.snapshot().unwrap();
+        assert_eq!((snapshot.outcomes.timed_out, snapshot.accepted), (1, 5), "{snapshot:?}");
+    });
+}
+
+#[test]
+fn attempts_of_an_earlier_life_count_as_retries() {
+    let bell = Arc::new(Bell::new().unwrap());
+    let (attempted, attempts) = channel();
+    let fails = move |context: &TaskContext, _: u64| -> Result<u64, Failure> {
+        attempted.send(context.attempt).unwrap();
+        Err(Failure::new("asked to"))
+    };
+    let (pool, mut lanes) = Pool::start(&config(1, 8), std::slice::from_ref(&bell), fails).unwrap();
+    let (told, ends) = channel();
+    let source = lanes.remove(0).install(move |finish| told.send(finish.attempts).unwrap());
+    let retry = Retry { backoff: Duration::from_millis(1), ..Retry::times(3) };
+    for before in [0, 2, 9] {
+        pool.tasks().job(1).retry(retry).attempts_before(before).dispatch().unwrap();
+        let end = Instant::now() + Duration::from_secs(5);
+        while source.in_flight() > 0 {
+            assert!(Instant::now() < end, "the task does not end");
+            source.drain();
+        }
+    }
+    assert!(attempts.try_iter().eq([1, 2, 3, 4, 3, 4, 10]));
+    assert!(ends.try_iter().eq([4, 4, 10]));
+    pool.tasks().uninstall();
+    pool.close(Instant::now() + Duration::from_secs(5));
+}
+
+#[test]
 fn a_callback_of_its_own_takes_the_place_of_on_finish() {
     with_pool(&config(2, 64), |tasks| async move {
         let (told, finished) = channel();

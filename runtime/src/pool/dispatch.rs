@@ -8,6 +8,7 @@ use super::foreign::{Receiver, Refused};
 use super::lane::{Installed, Order};
 use super::options::{Options, Priority, Retry};
 use super::run::{Mailbox, Run, State};
+use super::send::SendDispatch;
 use super::slots::{Sink, SlotKey};
 use super::tasks::{Tasks, with_lane};
 use super::{DispatchError, Envelope, Finish, Origin, TaskHandle, TaskId};
@@ -29,12 +30,12 @@ use super::{DispatchError, Envelope, Finish, Origin, TaskHandle, TaskId};
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a job is dispatched by `dispatch`, `dispatch_then` or `run`"]
+#[must_use = "a job is dispatched by `dispatch`, `dispatch_then`, `send` or `run`"]
 pub struct Dispatch<J: Send + 'static, O: Send + 'static> {
-    tasks: Tasks<J, O>,
-    job: J,
-    options: Options,
-    again: Option<fn(&J) -> J>,
+    pub(super) tasks: Tasks<J, O>,
+    pub(super) job: J,
+    pub(super) options: Options,
+    pub(super) again: Option<fn(&J) -> J>,
 }
 
 impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
@@ -75,9 +76,25 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
         self
     }
 
+    /// Attempts that were made of this job before, by an earlier life of the process: its first
+    /// one here has the number after them, and retries count from there.
+    pub fn attempts_before(mut self, attempts: u32) -> Self {
+        self.options.attempts_before = attempts;
+        self
+    }
+
+    /// Dispatches it as soon as there is room, in turn with what waits by [`Tasks::send`]; its
+    /// outcome goes to `on_finish`. Its delay and its deadline count from this call. Dropping the
+    /// future before it is ready drops the job.
+    ///
+    /// On an executor of the pool; elsewhere it is [`NotOnExecutor`](DispatchError::NotOnExecutor).
+    pub fn send(self) -> SendDispatch<J, O> {
+        SendDispatch::new(self)
+    }
+
     /// Dispatches it, at once, with a handle; its outcome goes to `on_finish`.
     pub fn dispatch(self) -> Result<TaskHandle, DispatchError<J>> {
-        self.send(Sink::OnFinish, || None).map(|(handle, _)| handle)
+        self.order(Sink::OnFinish, || None).map(|(handle, _)| handle)
     }
 
     /// Dispatches it with a callback of its own in the place of `on_finish`; on an executor it is
@@ -88,8 +105,8 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
     ) -> Result<TaskHandle, DispatchError<J>> {
         let on_finish: Box<dyn FnOnce(Finish<O>) + Send> = Box::new(on_finish);
         match self.is_on_lane() {
-            true => self.send(Sink::Callback(on_finish), || None),
-            false => self.send(Sink::OnFinish, || Some(on_finish)),
+            true => self.order(Sink::Callback(on_finish), || None),
+            false => self.order(Sink::OnFinish, || Some(on_finish)),
         }
         .map(|(handle, _)| handle)
     }
@@ -103,7 +120,7 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
             let for_finish = mailbox.insert(Mailbox::new()).clone();
             Some(Box::new(move |finish| for_finish.put(finish)))
         };
-        let sent = self.send(Sink::Waiting(None), receiver);
+        let sent = self.order(Sink::Waiting(None), receiver);
         match (sent, mailbox) {
             (Ok((handle, Some((executor, key)))), _) => {
                 Run::new(tasks, State::Lane { executor, key }, Some(handle))
@@ -121,17 +138,14 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
     }
 
     /// Through the lane of this thread, or as a foreign one.
-    fn send(
+    fn order(
         self,
         sink: Sink<O>,
         receiver: impl FnOnce() -> Receiver<O>,
     ) -> Result<(TaskHandle, Option<(usize, SlotKey)>), DispatchError<J>> {
         let Dispatch { tasks, job, options, again } = self;
-        let Some(shared) = tasks.shared_if_any() else {
-            return Err(DispatchError::NoTaskWorkers(job));
-        };
-        if options.task_worker.is_some_and(|worker| worker >= shared.seats) {
-            return Err(DispatchError::NoSuchTaskWorker(job));
+        if let Some(refuse) = tasks.refusal(&options) {
+            return Err(refuse(job));
         }
         let mut order = Some(Order { job, options, sink, again, controlled: true });
         let sent = with_lane(tasks.key(), |lane: &Installed<J, O>| {
@@ -179,7 +193,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
         let envelope = |id: TaskId, (job, receiver): (J, Receiver<O>)| Envelope {
             job,
             id,
-            attempt: 1,
+            attempt: options.first_attempt(),
             dispatched: now,
             deadline: options.deadline.map(|after| now + after),
             origin: Origin::Foreign(receiver),

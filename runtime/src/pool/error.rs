@@ -129,8 +129,8 @@ impl From<Failure> for TaskError {
 }
 
 impl TaskError {
-    /// Whether another attempt may end better.
-    pub(super) fn may_be_retried(&self) -> bool {
+    /// Whether another attempt may end better: it is made, where the task has retries left.
+    pub fn may_be_retried(&self) -> bool {
         match self {
             TaskError::Failed(failure) => !failure.is_permanent(),
             TaskError::Panicked(_) => true,

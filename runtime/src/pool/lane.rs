@@ -65,7 +65,7 @@ pub(super) struct Installed<J, O> {
     pub(super) agenda: RefCell<Agenda>,
     /// Finishes whose future was dropped after they came. At most one a dropped future.
     pub(super) orphans: RefCell<VecDeque<Finish<O>>>,
-    /// Those that wait for a credit, first come first served, with their tickets.
+    /// Those that wait for a credit, first come first served, by their tickets, which go up.
     senders: RefCell<VecDeque<(u64, Option<Waker>)>>,
     next_sender: Cell<u64>,
     pub(super) on_finish: Box<dyn Fn(Finish<O>)>,
@@ -150,7 +150,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         self.dispatch_first(job)
     }
 
-    fn dispatch_first(&self, job: J) -> Result<TaskId, J> {
+    pub(super) fn dispatch_first(&self, job: J) -> Result<TaskId, J> {
         let envelope = self.envelope(job, self.next_id(), None, Instant::now());
         self.with_credit(envelope, |envelope| self.push(envelope, &Options::default(), false))
             .map_err(|envelope| envelope.job)
@@ -167,8 +167,16 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         let awaited = matches!(sink, Sink::Waiting(_));
         let now = Instant::now();
         let deadline = options.deadline.map(|after| now + after);
-        let slot =
-            Slot { id, options, again, deadline, control: control.clone(), ..Slot::plain(sink) };
+        let attempt = options.first_attempt();
+        let slot = Slot {
+            id,
+            options,
+            again,
+            deadline,
+            attempt,
+            control: control.clone(),
+            ..Slot::plain(sink)
+        };
         let key = self.slots.borrow_mut().insert(slot);
         let accepted = match options.delay {
             Some(delay) => self.with_credit(job, |job| {
@@ -178,6 +186,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             }),
             None => {
                 let mut envelope = self.envelope(job, id, Some(key), now);
+                envelope.attempt = attempt;
                 envelope.control = control.clone();
                 envelope.deadline = deadline;
                 envelope.again = again;
@@ -325,13 +334,15 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         }
     }
 
-    /// Dispatches in the order of the tickets; without room the job comes back with its ticket.
-    pub(super) fn dispatch_in_turn(
+    /// Dispatches by `dispatch` in the order of the tickets; without room the job comes back with
+    /// its ticket.
+    pub(super) fn dispatch_in_turn<T>(
         &self,
         job: J,
         ticket: Option<u64>,
         waker: &Waker,
-    ) -> Result<TaskId, (J, u64)> {
+        dispatch: impl FnOnce(&Self, J) -> Result<T, J>,
+    ) -> Result<T, (J, u64)> {
         let ticket = ticket.unwrap_or_else(|| {
             let ticket = self.next_sender.get();
             self.next_sender.set(ticket + 1);
@@ -340,10 +351,10 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         });
         let is_first = self.senders.borrow().front().is_some_and(|(first, _)| *first == ticket);
         let job = match is_first {
-            true => match self.dispatch_first(job) {
-                Ok(id) => {
+            true => match dispatch(self, job) {
+                Ok(sent) => {
                     self.leave_senders(ticket);
-                    return Ok(id);
+                    return Ok(sent);
                 }
                 Err(job) => job,
             },
@@ -354,15 +365,19 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             self.add_due(Instant::now() + FULL_PAUSE, Due::Senders);
         }
         let mut senders = self.senders.borrow_mut();
-        if let Some((_, kept)) = senders.iter_mut().find(|(waiting, _)| *waiting == ticket) {
-            *kept = Some(waker.clone());
+        if let Ok(at) = senders.binary_search_by_key(&ticket, |(waiting, _)| *waiting) {
+            senders[at].1 = Some(waker.clone());
         }
         Err((job, ticket))
     }
 
     /// Whoever waited for a credit has one, or is gone: the next is first.
     pub(super) fn leave_senders(&self, ticket: u64) {
-        self.senders.borrow_mut().retain(|(waiting, _)| *waiting != ticket);
+        let mut senders = self.senders.borrow_mut();
+        if let Ok(at) = senders.binary_search_by_key(&ticket, |(waiting, _)| *waiting) {
+            senders.remove(at);
+        }
+        drop(senders);
         self.wake_first_sender();
     }
 }

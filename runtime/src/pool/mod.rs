@@ -35,6 +35,7 @@ mod park;
 mod periodic;
 mod queue;
 mod run;
+mod send;
 mod slots;
 mod stats;
 mod tasks;
@@ -62,6 +63,7 @@ pub use self::notice::{Notice, OnNotice, Stuck};
 pub use self::options::{Priority, Retry};
 pub use self::periodic::{Overlap, Periodic, PeriodicSnapshot};
 pub use self::run::Run;
+pub use self::send::SendDispatch;
 pub use self::stats::{KindSnapshot, Outcomes, PoolSnapshot, TaskWorkerSnapshot};
 pub use self::tasks::{SendJob, Tasks};
 

@@ -52,6 +52,23 @@ pub(super) struct Options {
     pub(super) deadline: Option<Duration>,
     pub(super) task_worker: Option<usize>,
     pub(super) retry: Option<Retry>,
+    /// Attempts that were made before this dispatch.
+    pub(super) attempts_before: u32,
+}
+
+impl Options {
+    /// The number of the first attempt that this dispatch makes.
+    pub(super) fn first_attempt(&self) -> u32 {
+        self.attempts_before.saturating_add(1)
+    }
+
+    /// The same when so much of its times has passed.
+    pub(super) fn after(self, passed: Duration) -> Self {
+        let left = |time: Duration| time.saturating_sub(passed);
+        // Without a rest of it there is nothing to wait for.
+        let delay = self.delay.map(left).filter(|delay| !delay.is_zero());
+        Options { delay, deadline: self.deadline.map(left), ..self }
+    }
 }
 
 #[cfg(test)]

@@ -116,6 +116,22 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
         SendJob { tasks: self.clone(), job: Some(job), ticket: None }
     }
 
+    /// The task workers that a job may be dispatched to by number; 0 without a pool.
+    pub fn task_workers(&self) -> usize {
+        self.shared.as_ref().map_or(0, |shared| shared.seats)
+    }
+
+    /// Why a job with these options can never be dispatched, as the error that gives it back.
+    pub(super) fn refusal(&self, options: &Options) -> Option<fn(J) -> DispatchError<J>> {
+        match (self.task_workers(), options.task_worker) {
+            (0, _) => Some(DispatchError::NoTaskWorkers),
+            (count, Some(task_worker)) if task_worker >= count => {
+                Some(DispatchError::NoSuchTaskWorker)
+            }
+            _ => None,
+        }
+    }
+
     /// The counters of the pool, if there is one.
     pub fn snapshot(&self) -> Option<PoolSnapshot> {
         self.shared.as_ref().map(|shared| shared.snapshot())
@@ -145,10 +161,6 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
 impl<J, O> Tasks<J, O> {
     pub(super) fn shared(&self) -> &Shared<J, O> {
         self.shared.as_deref().expect("a lane belongs to a pool with task workers")
-    }
-
-    pub(super) fn shared_if_any(&self) -> Option<&Shared<J, O>> {
-        self.shared.as_deref()
     }
 
     /// Names the pool among those of this process.
@@ -195,7 +207,8 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendJob<J, O> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let sent = this.tasks.on_lane(|lane| {
-            Some(lane.dispatch_in_turn(this.job.take()?, this.ticket, context.waker()))
+            let (job, waker) = (this.job.take()?, context.waker());
+            Some(lane.dispatch_in_turn(job, this.ticket, waker, Installed::dispatch_first))
         });
         match (sent, this.job.take()) {
             (Some(Ok(id)), _) => {

@@ -99,7 +99,7 @@ impl<T> fmt::Debug for Done<T> {
 }
 
 /// A line on standard error. `eprintln!` would panic where that is a file on the disk that is full.
-pub(super) fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     // One write, so that the line is whole beside those of other threads.
     let _ = std::io::stderr().write_all(format!("sidecore: {line}\n").as_bytes());
 }

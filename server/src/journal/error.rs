@@ -62,7 +62,7 @@ impl JournalError {
         JournalError { kind: Kind::Busy }
     }
 
-    pub(super) fn closed() -> Self {
+    pub(crate) fn closed() -> Self {
         JournalError { kind: Kind::Closed }
     }
 

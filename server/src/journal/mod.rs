@@ -68,6 +68,8 @@ pub use self::record::{DeadLetter, Meta, Record, Sequence};
 pub use self::recovery::Recovery;
 pub use self::shared::JournalStats;
 
+pub(crate) use self::command::say;
+
 use self::command::{Append, Command, Done, Settlement, Verdict};
 use self::paths::Paths;
 use self::shared::Shared;

@@ -6,6 +6,7 @@ use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 use serde_json::json;
+use sidecore::durable::DurableError;
 use sidecore::{DispatchError, Plain};
 
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -67,6 +68,20 @@ pub(crate) fn refuse_dispatch<J>(refused: &DispatchError<J>) -> Plain {
     let status = match refused {
         DispatchError::NoSuchTaskWorker(_) => StatusCode::BAD_REQUEST,
         _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut answer = plain_error(status, &refused.to_string());
+    answer.field = refused.is_full().then_some((RETRY_AFTER, RETRY_AFTER_S));
+    answer
+}
+
+pub(crate) fn refuse_durable<J>(refused: &DurableError<J>) -> Plain {
+    let status = match refused {
+        DurableError::Refused(refused) => return refuse_dispatch(refused),
+        DurableError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        DurableError::Full(_) | DurableError::Ended => StatusCode::SERVICE_UNAVAILABLE,
+        DurableError::Unwritable(..) | DurableError::Journal(..) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     };
     let mut answer = plain_error(status, &refused.to_string());
     answer.field = refused.is_full().then_some((RETRY_AFTER, RETRY_AFTER_S));

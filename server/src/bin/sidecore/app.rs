@@ -13,19 +13,21 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde::Serialize;
 use serde_json::json;
+use sidecore::durable::DurableTasks;
 use sidecore::{
-    Cancelled, DispatchError, Incoming, Plain, RequestHead, RunError, ServerStats, TaskId, Tasks,
+    Cancelled, DispatchError, Incoming, Plain, RequestHead, ServerStats, TaskHandle, TaskId, Tasks,
     Worker,
 };
 use tower_service::Service;
 
 use crate::answer::{
-    Answer, error, json, of_plain, plain_error, plain_json, refuse_dispatch, refuse_method, text,
-    with_type,
+    Answer, error, json, of_plain, plain_error, plain_json, refuse_dispatch, refuse_durable,
+    refuse_method, text, with_type,
 };
+use crate::begun::{Begun, Unfinished};
 use crate::job::{Job, Output};
 use crate::ledger::{Ledger, View};
-use crate::order::Order;
+use crate::order::{Abilities, Order};
 use crate::stats;
 
 /// The application of one executor, cloned for each request.
@@ -37,10 +39,12 @@ pub(crate) struct App {
 /// What an executor's requests share; it never leaves its thread.
 struct Shared {
     tasks: Tasks<Job, Output>,
+    /// Where the server has a directory for its journal.
+    durable: Option<DurableTasks<Job, Output>>,
     worker: usize,
     stats: ServerStats,
     ledger: Arc<Ledger>,
-    may_append: bool,
+    abilities: Abilities,
 }
 
 /// What is left to do for a request once its head is read.
@@ -62,13 +66,19 @@ struct Accepted {
 }
 
 impl App {
-    pub(crate) fn new(worker: &Worker<Job, Output>, ledger: Arc<Ledger>, may_append: bool) -> Self {
+    pub(crate) fn new(
+        worker: &Worker<Job, Output>,
+        durable: Option<DurableTasks<Job, Output>>,
+        ledger: Arc<Ledger>,
+        may_append: bool,
+    ) -> Self {
         let shared = Shared {
             tasks: worker.tasks(),
+            abilities: Abilities { append: may_append, durable: durable.is_some() },
+            durable,
             worker: worker.index(),
             stats: worker.stats(),
             ledger,
-            may_append,
         };
         App { shared: Rc::new(shared) }
     }
@@ -93,7 +103,12 @@ impl App {
     pub(crate) fn direct(&self, head: &RequestHead<'_>, body: &[u8]) -> Option<Plain> {
         match (head.method, head.target.path()) {
             ("GET" | "HEAD" | "OPTIONS", "/") | ("OPTIONS", "*") => Some(Plain::text("OK")),
-            ("POST", "/tasks") => Some(self.post_task(body)),
+            ("POST", "/tasks") => match self.parse(body) {
+                // It waits for the disk.
+                Ok(order) if order.is_durable => None,
+                Ok(order) => Some(self.post_task(order)),
+                Err(cause) => Some(bad_order(&cause)),
+            },
             _ => None,
         }
     }
@@ -142,50 +157,79 @@ impl App {
             Route::Echo(content_type) => {
                 with_type(body, content_type.unwrap_or(HeaderValue::from_static("text/plain")))
             }
-            Route::Dispatch => of_plain(self.post_task(&body)),
-            Route::Run => self.run_task(&body).await,
+            Route::Dispatch => of_plain(match self.parse(&body) {
+                Ok(order) if order.is_durable => self.post_durable(order).await,
+                Ok(order) => self.post_task(order),
+                Err(cause) => bad_order(&cause),
+            }),
+            Route::Run => match self.parse(&body) {
+                Ok(order) => self.run_task(order).await,
+                Err(cause) => of_plain(bad_order(&cause)),
+            },
             Route::Wait => self.wait_for_tasks(&body).await,
         }
     }
 
-    fn post_task(&self, body: &[u8]) -> Plain {
-        let Shared { tasks, worker, may_append, .. } = &*self.shared;
-        let order = match Order::parse(body, *may_append) {
-            Ok(order) => order,
-            Err(cause) => return plain_error(StatusCode::BAD_REQUEST, &cause),
-        };
-        match self.remember(order.prepare(tasks)) {
-            Ok(task_id) => plain_json(StatusCode::ACCEPTED, &Accepted { task_id, worker: *worker }),
+    fn parse(&self, body: &[u8]) -> Result<Order, String> {
+        Order::parse(body, self.shared.abilities)
+    }
+
+    fn post_task(&self, order: Order) -> Plain {
+        match self.remember(order.prepare(&self.shared.tasks)) {
+            Ok(task_id) => self.accepted(task_id),
             Err(refused) => refuse_dispatch(&refused),
         }
     }
 
-    async fn run_task(&self, body: &Bytes) -> Answer {
-        let order = match Order::parse(body, self.shared.may_append) {
-            Ok(order) => order,
-            Err(cause) => return error(StatusCode::BAD_REQUEST, &cause),
+    /// Answers when the job is on the disk and in the pool.
+    async fn post_durable(&self, order: Order) -> Plain {
+        let Some(tasks) = &self.shared.durable else {
+            return plain_error(StatusCode::BAD_REQUEST, "there is no durable pool");
         };
-        match order.prepare(&self.shared.tasks).run().await {
+        let ledger = self.shared.ledger.clone();
+        // Also where this request is gone by then, and before the task's end is told.
+        let remember = move |handle: &TaskHandle| ledger.insert(handle.clone());
+        match order.prepare_durable(tasks).on_dispatch(remember).dispatch().await {
+            Ok(handle) => self.accepted(handle.id()),
+            Err(refused) => refuse_durable(&refused),
+        }
+    }
+
+    fn accepted(&self, task_id: TaskId) -> Plain {
+        plain_json(StatusCode::ACCEPTED, &Accepted { task_id, worker: self.shared.worker })
+    }
+
+    /// Dispatches now; the outcome is awaited later.
+    fn begin(&self, order: Order) -> Begun {
+        match &self.shared.durable {
+            Some(tasks) if order.is_durable => Begun::Durable(order.prepare_durable(tasks).run()),
+            _ => Begun::Plain(order.prepare(&self.shared.tasks).run()),
+        }
+    }
+
+    async fn run_task(&self, order: Order) -> Answer {
+        match self.begin(order).end().await {
             Ok(output) => json(StatusCode::OK, &output),
-            Err(RunError::Refused(refused)) => of_plain(refuse_dispatch(&refused)),
-            Err(failed) => error(StatusCode::INTERNAL_SERVER_ERROR, &failed.to_string()),
+            Err(Unfinished::Refused { answer, .. }) => of_plain(answer),
+            Err(Unfinished::Failed(cause)) => {
+                error(StatusCode::INTERNAL_SERVER_ERROR, &cause.to_string())
+            }
         }
     }
 
     async fn wait_for_tasks(&self, body: &Bytes) -> Answer {
-        let (limit, orders) = match Order::parse_wait(body, self.shared.may_append) {
+        let (limit, orders) = match Order::parse_wait(body, self.shared.abilities) {
             Ok(wait) => wait,
-            Err(cause) => return error(StatusCode::BAD_REQUEST, &cause),
+            Err(cause) => return of_plain(bad_order(&cause)),
         };
-        let tasks = &self.shared.tasks;
-        let runs: Vec<_> =
-            orders.into_iter().map(|order| order.within(limit).prepare(tasks).run()).collect();
-        let mut outcomes = Vec::with_capacity(runs.len());
-        for run in runs {
-            outcomes.push(match run.await {
+        let begun: Vec<_> =
+            orders.into_iter().map(|order| self.begin(order.within(limit))).collect();
+        let mut outcomes = Vec::with_capacity(begun.len());
+        for task in begun {
+            outcomes.push(match task.end().await {
                 Ok(output) => View::of(Ok(output)),
-                Err(RunError::Failed(error)) => View::of(Err(error)),
-                Err(refused) => View::refused(refused.to_string()),
+                Err(Unfinished::Failed(error)) => View::of(Err(error)),
+                Err(Unfinished::Refused { cause, .. }) => View::refused(cause),
             });
         }
         json(StatusCode::OK, &outcomes)
@@ -210,9 +254,14 @@ impl App {
     }
 
     fn stats(&self) -> Answer {
-        let pool = self.shared.tasks.snapshot();
-        json(StatusCode::OK, &stats::view(&self.shared.stats.executors(), pool.as_ref()))
+        let Shared { tasks, durable, stats, .. } = &*self.shared;
+        let durable = durable.as_ref().and_then(|tasks| Some((tasks.snapshot()?, tasks.stats())));
+        json(StatusCode::OK, &stats::view(&stats.executors(), tasks.snapshot().as_ref(), durable))
     }
+}
+
+fn bad_order(cause: &str) -> Plain {
+    plain_error(StatusCode::BAD_REQUEST, cause)
 }
 
 fn unknown_task() -> Answer {

@@ -18,8 +18,9 @@ const LINE_MAX_BYTES: usize = 4096;
 const LOOK: Duration = Duration::from_millis(5);
 const ROUNDS_A_LOOK: u64 = 1024;
 
-/// What to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What to do. A journal keeps it under these names.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Job {
     /// Nothing: what remains is the cost of the task itself.
     Noop,

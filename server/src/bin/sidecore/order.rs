@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use sidecore::durable::{DurableDispatch, DurableTasks};
 use sidecore::{Dispatch, Priority, Retry, Tasks};
 
 use crate::job::{Job, Kind, Output};
@@ -13,10 +14,21 @@ const RETRIES_MAX: u32 = 100;
 /// Tasks that may be waited for in one request.
 const TASKS_MAX: usize = 1024;
 
+/// What this server was set up for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Abilities {
+    /// There is a file for `append`.
+    pub(crate) append: bool,
+    /// There is a directory for the journal of the durable pool.
+    pub(crate) durable: bool,
+}
+
 /// The body of `POST /tasks`.
 #[derive(Debug)]
 pub(crate) struct Order {
     job: Job,
+    /// For the durable pool.
+    pub(crate) is_durable: bool,
     priority: Priority,
     delay: Option<Duration>,
     deadline: Option<Duration>,
@@ -55,17 +67,38 @@ enum Level {
     Low,
 }
 
+/// An order's dispatch: both kinds of pools take the same options.
+macro_rules! with_options {
+    ($order:expr, $tasks:expr) => {{
+        let Order { job, priority, delay, deadline, retries, task_worker, .. } = $order;
+        let mut dispatch = $tasks.job(job).priority(priority);
+        if let Some(delay) = delay {
+            dispatch = dispatch.delay(delay);
+        }
+        if let Some(deadline) = deadline {
+            dispatch = dispatch.deadline(deadline);
+        }
+        if let Some(task_worker) = task_worker {
+            dispatch = dispatch.task_worker(task_worker);
+        }
+        if retries > 0 {
+            dispatch = dispatch.retry(Retry::times(retries));
+        }
+        dispatch
+    }};
+}
+
 impl Order {
     /// Parses and checks a client's order.
-    pub(crate) fn parse(json: &[u8], may_append: bool) -> Result<Order, String> {
+    pub(crate) fn parse(json: &[u8], abilities: Abilities) -> Result<Order, String> {
         let written: Written = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-        written.check(may_append)
+        written.check(abilities)
     }
 
     /// Parses and checks several, and the time that they have together.
     pub(crate) fn parse_wait(
         json: &[u8],
-        may_append: bool,
+        abilities: Abilities,
     ) -> Result<(Duration, Vec<Order>), String> {
         let wait: WrittenWait = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         if wait.tasks.len() > TASKS_MAX {
@@ -75,7 +108,7 @@ impl Order {
             ));
         }
         let deadline = time("deadline_ms", Some(wait.deadline_ms))?.unwrap_or_default();
-        let tasks = wait.tasks.into_iter().map(|task| task.check(may_append));
+        let tasks = wait.tasks.into_iter().map(|task| task.check(abilities));
         Ok((deadline, tasks.collect::<Result<_, _>>()?))
     }
 
@@ -87,38 +120,45 @@ impl Order {
 
     /// The dispatch that was ordered.
     pub(crate) fn prepare(self, tasks: &Tasks<Job, Output>) -> Dispatch<Job, Output> {
-        let mut dispatch = tasks.job(self.job).priority(self.priority);
-        if let Some(delay) = self.delay {
-            dispatch = dispatch.delay(delay);
-        }
-        if let Some(deadline) = self.deadline {
-            dispatch = dispatch.deadline(deadline);
-        }
-        if let Some(task_worker) = self.task_worker {
-            dispatch = dispatch.task_worker(task_worker);
-        }
-        if self.retries > 0 {
-            dispatch = dispatch.retry(Retry::times(self.retries));
-        }
-        dispatch
+        with_options!(self, tasks)
+    }
+
+    /// The same for the durable pool.
+    pub(crate) fn prepare_durable(
+        self,
+        tasks: &DurableTasks<Job, Output>,
+    ) -> DurableDispatch<Job, Output> {
+        with_options!(self, tasks)
     }
 }
 
 impl Written {
-    fn check(self, may_append: bool) -> Result<Order, String> {
+    fn check(self, abilities: Abilities) -> Result<Order, String> {
         let Written { kind, ms, rounds, line, .. } = self;
-        if kind == Kind::Append && !may_append {
+        if kind == Kind::Append && !abilities.append {
             return Err("append is refused: set SIDECORE_APPEND_FILE to the file".to_owned());
         }
-        if let Some(pool) = self.pool.filter(|pool| pool != "default") {
-            return Err(format!("there is no pool `{pool}`: the one of this server is `default`"));
-        }
+        let is_durable = match self.pool.as_deref() {
+            None | Some("default") => false,
+            Some("durable") if abilities.durable => true,
+            Some("durable") => {
+                return Err(
+                    "the pool `durable` is refused: set SIDECORE_DATA_DIR to a directory for \
+                            its journal"
+                        .to_owned(),
+                );
+            }
+            Some(pool) => {
+                return Err(format!("there is no pool `{pool}`: give `default` or `durable`"));
+            }
+        };
         let retries = self.retries.unwrap_or(0);
         if retries > RETRIES_MAX {
             return Err(format!("retries = {retries} is out of range: give at most {RETRIES_MAX}"));
         }
         Ok(Order {
             job: Job::check(kind, ms, rounds, line)?,
+            is_durable,
             priority: match self.priority.unwrap_or(Level::Normal) {
                 Level::High => Priority::High,
                 Level::Normal => Priority::Normal,
@@ -145,9 +185,12 @@ fn time(name: &str, ms: Option<u64>) -> Result<Option<Duration>, String> {
 mod tests {
     use super::*;
 
+    const NOTHING: Abilities = Abilities { append: false, durable: false };
+    const ALL: Abilities = Abilities { append: true, durable: true };
+
     #[test]
     fn orders_are_parsed_strictly() {
-        let parse = |json: &str| Order::parse(json.as_bytes(), false);
+        let parse = |json: &str| Order::parse(json.as_bytes(), NOTHING);
         assert_eq!(parse(r#"{"kind":"sleep","ms":5}"#).unwrap().job, Job::Sleep { ms: 5 });
         let order = parse(r#"{"kind":"hash","rounds":1,"priority":"low","retries":2}"#).unwrap();
         assert_eq!((order.priority, order.retries), (Priority::Low, 2));
@@ -170,18 +213,19 @@ mod tests {
             r#"{"kind":"noop","retries":101}"#,
             r#"{"kind":"noop","delay_ms":86400001}"#,
             r#"{"kind":"noop","pool":"other"}"#,
+            r#"{"kind":"noop","pool":"durable"}"#,
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-        assert!(Order::parse(br#"{"kind":"append","line":"x"}"#, true).is_ok());
+        assert!(Order::parse(br#"{"kind":"append","line":"x"}"#, ALL).is_ok());
     }
 
     #[test]
     fn a_wait_has_a_time_that_its_tasks_cannot_exceed() {
         let json = r#"{"deadline_ms":600,"tasks":[{"kind":"noop","deadline_ms":700},{"kind":"noop","deadline_ms":5}]}"#;
-        let (limit, orders) = Order::parse_wait(json.as_bytes(), false).unwrap();
+        let (limit, orders) = Order::parse_wait(json.as_bytes(), NOTHING).unwrap();
         let deadlines: Vec<_> = orders.into_iter().map(|o| o.within(limit).deadline).collect();
         assert_eq!(deadlines, [600, 5].map(|ms| Some(Duration::from_millis(ms))));
-        assert!(Order::parse_wait(br#"{"tasks":[]}"#, false).is_err());
+        assert!(Order::parse_wait(br#"{"tasks":[]}"#, NOTHING).is_err());
     }
 }

@@ -1,14 +1,19 @@
 //! `GET /stats`: the counters of the executors and of the task pool.
 
 use serde_json::{Value, json};
+use sidecore::durable::DurableStats;
 use sidecore::{ExecutorSnapshot, Percentiles, PoolSnapshot, TaskWorkerSnapshot};
 
 /// All counters, with the names that Swoole's `stats()` gives some of them beside them.
-pub(crate) fn view(executors: &[ExecutorSnapshot], pool: Option<&PoolSnapshot>) -> Value {
+pub(crate) fn view(
+    executors: &[ExecutorSnapshot],
+    pool: Option<&PoolSnapshot>,
+    durable: Option<(PoolSnapshot, DurableStats)>,
+) -> Value {
     let idle = pool.map_or(0, |pool| pool.workers.iter().filter(|w| w.running.is_none()).count());
     json!({
         "executors": executors.iter().map(executor).collect::<Vec<_>>(),
-        "pools": { "default": pool.map(pool_view) },
+        "pools": { "default": pool.map(pool_view), "durable": durable.as_ref().map(durable_view) },
         // Swoole's own fields.
         "worker_num": executors.len(),
         "task_worker_num": pool.map_or(0, |pool| pool.workers.len()),
@@ -51,6 +56,23 @@ fn pool_view(pool: &PoolSnapshot) -> Value {
         "ran_us": percentiles(&pool.run_time),
         "task_workers": pool.workers.iter().map(task_worker).collect::<Vec<_>>(),
     })
+}
+
+/// The counters of the pool, and those of its journal.
+fn durable_view((pool, durable): &(PoolSnapshot, DurableStats)) -> Value {
+    let mut view = pool_view(pool);
+    view["journal"] = json!({
+        "appended": durable.appended,
+        "acked": durable.acked,
+        "redelivered": durable.redelivered,
+        "backlog": durable.backlog,
+        "given_up": durable.given_up,
+        "dead": durable.dead,
+        "kept": durable.kept,
+        "commits": durable.journal.commits,
+        "poisoned": durable.journal.poisoned,
+    });
+    view
 }
 
 fn task_worker(worker: &TaskWorkerSnapshot) -> Value {

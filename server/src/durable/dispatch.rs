@@ -1,0 +1,295 @@
+//! Dispatching: the record first, then the pool.
+//!
+//! The append is made within the call. What follows it, the wait for the disk and for the job's
+//! turn, is a task of the executor's own, so that it goes on whether or not somebody still waits.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use sidecore_runtime::executor::{self, spawn_local};
+
+use super::finish::{Placed, Told};
+use super::oneshot::{Receiver, Sender, oneshot};
+use super::plan::{Plan, from_now};
+use super::{DurableError, DurableJob, DurableRunError, DurableStats, Entry, Shared};
+use crate::journal::{JournalError, Sequence};
+use crate::tasks::{DispatchError, PoolSnapshot, Priority, Retry, TaskHandle, TaskId, Tasks};
+
+/// Called with a task's handle as its job enters the pool.
+pub(super) type OnDispatch = Box<dyn FnOnce(&TaskHandle)>;
+
+/// Dispatches durable jobs, on the executors of its server. Cheap to clone; `Send`, `Sync`.
+///
+/// On a thread that is no executor every dispatch is refused, as
+/// [`NotOnExecutor`](DispatchError::NotOnExecutor): the wait for the disk needs one. Such a thread
+/// sends the job to a handler, or uses a pool that is not durable.
+pub struct DurableTasks<J, O> {
+    pub(super) shared: Arc<Shared<O>>,
+    pub(super) tasks: Tasks<Entry<J>, O>,
+}
+
+impl<J: DurableJob, O: Send + 'static> DurableTasks<J, O> {
+    /// Writes a job to the journal; the future is ready, with the task's id, when it is on the disk
+    /// and in the pool. Where the pool is full it waits for its turn.
+    ///
+    /// The write is begun by the call, and dropping the future changes nothing: the job is
+    /// dispatched all the same. Its output goes to `on_finish`. Replaces Swoole's `task` where a
+    /// task must not be lost, which there takes a broker.
+    pub fn dispatch(
+        &self,
+        job: J,
+    ) -> impl Future<Output = Result<TaskId, DurableError<J>>> + Send + 'static + use<J, O> {
+        let sent = self.job(job).dispatch();
+        async move { sent.await.map(|handle| handle.id()) }
+    }
+
+    /// Says more of a job before it is dispatched.
+    pub fn job(&self, job: J) -> DurableDispatch<J, O> {
+        let DurableTasks { shared, tasks } = self.clone();
+        DurableDispatch { shared, tasks, job, plan: Plan::default(), on_dispatch: None }
+    }
+
+    /// Dispatches a job as [`dispatch`](Self::dispatch) does, and returns a future of its output.
+    pub fn run(&self, job: J) -> DurableRun<J, O> {
+        self.job(job).run()
+    }
+
+    /// The counters of the journal and of the redelivery.
+    pub fn stats(&self) -> DurableStats {
+        self.shared.stats()
+    }
+
+    /// The counters of the pool, if there is one.
+    pub fn snapshot(&self) -> Option<PoolSnapshot> {
+        self.tasks.snapshot()
+    }
+}
+
+/// A job that is about to be dispatched: [`DurableTasks::job`].
+///
+/// Its times are kept by the wall clock and hold over restarts, as priority and retries do.
+#[must_use = "a job is dispatched by `dispatch` or `run`"]
+pub struct DurableDispatch<J, O> {
+    shared: Arc<Shared<O>>,
+    tasks: Tasks<Entry<J>, O>,
+    job: J,
+    plan: Plan,
+    on_dispatch: Option<OnDispatch>,
+}
+
+impl<J: DurableJob, O: Send + 'static> DurableDispatch<J, O> {
+    /// Which of the waiting jobs come first.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.plan.priority = priority;
+        self
+    }
+
+    /// Puts it into the queue after so long. It takes a credit from when it is durable, unless it
+    /// is redelivered: then it waits for its time without one.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.plan.due_at = Some(from_now(delay));
+        self
+    }
+
+    /// It must be over so long from now, a restart included; one that is not ends as
+    /// [`TimedOut`](crate::TaskError::TimedOut), and its record with it.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.plan.deadline_at = Some(from_now(deadline));
+        self
+    }
+
+    /// Tries it again where its job fails or panics; attempts of earlier lives of the process
+    /// count. After the last one it is a dead letter.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.plan.retry = Some(retry);
+        self
+    }
+
+    /// Runs it on this task worker and no other; after a restart on any.
+    pub fn task_worker(mut self, task_worker: usize) -> Self {
+        self.plan.task_worker = Some(task_worker);
+        self
+    }
+
+    /// Receives the task's handle as the job enters the pool, on this executor: before any outcome
+    /// of it is told, and also where the future has been dropped.
+    pub fn on_dispatch(mut self, on_dispatch: impl FnOnce(&TaskHandle) + 'static) -> Self {
+        self.on_dispatch = Some(Box::new(on_dispatch));
+        self
+    }
+
+    /// Dispatches it as [`DurableTasks::dispatch`] does; the future's output is its handle.
+    pub fn dispatch(self) -> Dispatching<J> {
+        self.send(None)
+    }
+
+    /// Dispatches it and returns a future of its output.
+    pub fn run(self) -> DurableRun<J, O> {
+        let (awaiter, outcome) = oneshot();
+        let shared = self.shared.clone();
+        DurableRun { dispatching: Some(self.send(Some(awaiter))), outcome, shared }
+    }
+
+    fn send(self, awaiter: Option<Sender<Told<O>>>) -> Dispatching<J> {
+        let (told, answer) = oneshot();
+        match self.append() {
+            Ok((parcel, durable)) => spawn_local(async move {
+                // Nobody may wait for it any more.
+                let _ = told.send(parcel.place_when(durable, awaiter).await);
+            }),
+            Err(refused) => {
+                let _ = told.send(Err(refused));
+            }
+        }
+        Dispatching { answer }
+    }
+
+    /// Checks what can be known before, and begins the write.
+    fn append(self) -> Result<(Parcel<J, O>, Receiver<Durable>), DurableError<J>> {
+        let DurableDispatch { shared, tasks, job, plan, on_dispatch } = self;
+        if let Err(refused) = check(&tasks, &plan) {
+            return Err(DurableError::Refused(refused(job)));
+        }
+        let payload = match plan.write(&job) {
+            Ok(payload) => payload,
+            Err(cause) => return Err(DurableError::Unwritable(job, cause)),
+        };
+        let (sender, durable) = oneshot();
+        let done = move |result| {
+            let _ = sender.send(result);
+        };
+        match shared.journal.append(payload, plan.meta(), done) {
+            Ok(()) => Ok((Parcel { shared, tasks, job, plan, on_dispatch }, durable)),
+            Err(refused) => Err(DurableError::of_append(job, refused)),
+        }
+    }
+}
+
+type Durable = Result<Sequence, JournalError>;
+
+/// Whether a pool will take it; else the error that gives the job back.
+fn check<J: DurableJob, O: Send + 'static>(
+    tasks: &Tasks<Entry<J>, O>,
+    plan: &Plan,
+) -> Result<(), fn(J) -> DispatchError<J>> {
+    let task_workers = tasks.task_workers();
+    match plan.task_worker {
+        _ if task_workers == 0 => Err(DispatchError::NoTaskWorkers),
+        _ if executor::current_index().is_none() => Err(DispatchError::NotOnExecutor),
+        Some(task_worker) if task_worker >= task_workers => Err(DispatchError::NoSuchTaskWorker),
+        _ => Ok(()),
+    }
+}
+
+/// A job on its way into the pool.
+pub(super) struct Parcel<J, O> {
+    pub(super) shared: Arc<Shared<O>>,
+    pub(super) tasks: Tasks<Entry<J>, O>,
+    pub(super) job: J,
+    pub(super) plan: Plan,
+    pub(super) on_dispatch: Option<OnDispatch>,
+}
+
+impl<J: DurableJob, O: Send + 'static> Parcel<J, O> {
+    async fn place_when(
+        self,
+        durable: Receiver<Durable>,
+        awaiter: Option<Sender<Told<O>>>,
+    ) -> Result<TaskHandle, DurableError<J>> {
+        match durable.await {
+            Some(Ok(sequence)) => self.place(sequence, awaiter).await,
+            Some(Err(failure)) => Err(DurableError::Journal(self.job, failure)),
+            None => Err(DurableError::Journal(self.job, JournalError::closed())),
+        }
+    }
+
+    /// Puts a durable job into the pool, in its turn.
+    pub(super) async fn place(
+        self,
+        sequence: Sequence,
+        awaiter: Option<Sender<Told<O>>>,
+    ) -> Result<TaskHandle, DurableError<J>> {
+        let Parcel { shared, tasks, job, plan, on_dispatch } = self;
+        let entry = Entry { job, sequence, retries: plan.retries() };
+        // What can be refused was refused before: here it is the end of the executor.
+        let sent = plan.prepare(&tasks, entry).send().await;
+        let (Ok(handle), Some(executor)) = (sent, executor::current_index()) else {
+            return Err(DurableError::Ended);
+        };
+        // Its finish is delivered by the executor's loop, so not before this.
+        shared.finisher.open.insert(executor, Placed { sequence, handle: handle.clone(), awaiter });
+        if let Some(on_dispatch) = on_dispatch {
+            on_dispatch(&handle);
+        }
+        Ok(handle)
+    }
+}
+
+/// The future of [`DurableDispatch::dispatch`]. Dropping it changes nothing.
+#[must_use = "the job is dispatched, but only the future says whether it was taken"]
+pub struct Dispatching<J> {
+    answer: Receiver<Result<TaskHandle, DurableError<J>>>,
+}
+
+impl<J> Future for Dispatching<J> {
+    type Output = Result<TaskHandle, DurableError<J>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(Pin::new(&mut self.answer).poll(context));
+        Poll::Ready(answer.unwrap_or(Err(DurableError::Ended)))
+    }
+}
+
+/// The future of [`DurableTasks::run`]. Dropping it cancels nothing: the job runs, and its output
+/// goes to `on_finish`.
+#[must_use = "a future does nothing unless awaited; `dispatch` sends a job without waiting"]
+pub struct DurableRun<J, O> {
+    /// Until the job is in the pool.
+    dispatching: Option<Dispatching<J>>,
+    outcome: Receiver<Told<O>>,
+    shared: Arc<Shared<O>>,
+}
+
+impl<J, O> Future for DurableRun<J, O> {
+    type Output = Result<O, DurableRunError<J>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Some(dispatching) = &mut this.dispatching {
+            let dispatched = ready!(Pin::new(dispatching).poll(context));
+            this.dispatching = None;
+            if let Err(refused) = dispatched {
+                return Poll::Ready(Err(DurableRunError::Refused(refused)));
+            }
+        }
+        let told = ready!(Pin::new(&mut this.outcome).poll(context));
+        Poll::Ready(match told {
+            Some((_, outcome)) => outcome.map_err(DurableRunError::Failed),
+            None => Err(DurableRunError::Refused(DurableError::Ended)),
+        })
+    }
+}
+
+impl<J, O> Drop for DurableRun<J, O> {
+    fn drop(&mut self) {
+        if let Some(told) = self.outcome.leave() {
+            self.shared.finisher.tell_instead(told);
+        }
+    }
+}
+
+impl<J, O> Clone for DurableTasks<J, O> {
+    fn clone(&self) -> Self {
+        DurableTasks { shared: self.shared.clone(), tasks: self.tasks.clone() }
+    }
+}
+
+impl<J, O> fmt::Debug for DurableTasks<J, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DurableTasks").field("tasks", &self.tasks).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,52 @@
+//! Which executors have ended: nobody is left to settle what they dispatched, so it is not run any
+//! more in this life of the process, lest it be run twice.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sidecore_runtime::executor::spawn_local;
+
+/// The executors that have ended.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// Set once there is one, by Release after it was inserted; task workers look at it with Acquire
+    /// before each job, and take the lock only where it is set.
+    any: AtomicBool,
+    executors: Mutex<BTreeSet<usize>>,
+}
+
+impl Ended {
+    pub(super) fn contains(&self, executor: usize) -> bool {
+        self.any.load(Ordering::Acquire) && self.lock().contains(&executor)
+    }
+
+    fn insert(&self, executor: usize) {
+        self.lock().insert(executor);
+        self.any.store(true, Ordering::Release);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<usize>> {
+        self.executors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes the end of this executor, which drops its tasks then.
+pub(super) fn note_the_end(ended: Arc<Ended>, executor: usize) {
+    let note = Note { ended, executor };
+    spawn_local(async move {
+        let _note = note;
+        std::future::pending::<()>().await;
+    });
+}
+
+struct Note {
+    ended: Arc<Ended>,
+    executor: usize,
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        self.ended.insert(self.executor);
+    }
+}

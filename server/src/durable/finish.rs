@@ -1,0 +1,147 @@
+//! The end of a durable task: its record is settled, and its outcome told to who waits for it.
+//!
+//! | outcome | record |
+//! |---|---|
+//! | finished | acked |
+//! | cancelled, deadline passed | acked: who dispatched it has decided so |
+//! | failed or panicked at its last attempt | a dead letter |
+//! | lost | stays, and is delivered at the next start |
+//!
+//! A record is settled after `on_finish` has returned, so that it, too, is called at least once.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::oneshot::Sender;
+use crate::journal::{Journal, Sequence, say};
+use crate::tasks::{FinishContext, TaskError, TaskHandle, TaskId, TaskResult, TaskState};
+
+/// Executors beyond so many share the locks of the first ones.
+const SHARDS: usize = 64;
+
+/// An outcome on its way to the future that awaits it.
+pub(super) type Told<O> = (FinishContext, TaskResult<O>);
+
+/// The user's callback.
+pub(super) type OnFinish<O> = Arc<dyn Fn(&FinishContext, TaskResult<O>) + Send + Sync>;
+
+/// A task in the pool.
+pub(super) struct Placed<O> {
+    pub(super) sequence: Sequence,
+    pub(super) handle: TaskHandle,
+    /// The future of its output, if it has one.
+    pub(super) awaiter: Option<Sender<Told<O>>>,
+}
+
+/// The tasks in the pool, by executor: each lock is taken by one executor's thread, and at the end.
+/// Bounded by the pool's credits.
+pub(super) struct Open<O> {
+    shards: Box<[Shard<O>]>,
+}
+
+type Shard<O> = Mutex<HashMap<TaskId, Placed<O>>>;
+
+impl<O> Open<O> {
+    pub(super) fn new() -> Self {
+        Open { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+    }
+
+    pub(super) fn insert(&self, executor: usize, placed: Placed<O>) {
+        self.lock(executor).insert(placed.handle.id(), placed);
+    }
+
+    pub(super) fn remove(&self, executor: usize, id: TaskId) -> Option<Placed<O>> {
+        self.lock(executor).remove(&id)
+    }
+
+    /// The records of the jobs that run now.
+    pub(super) fn running(&self) -> Vec<Sequence> {
+        let mut running = Vec::new();
+        for executor in 0..SHARDS {
+            let shard = self.lock(executor);
+            let runs = |placed: &&Placed<O>| placed.handle.state() == TaskState::Running;
+            running.extend(shard.values().filter(runs).map(|placed| placed.sequence));
+        }
+        running
+    }
+
+    fn lock(&self, executor: usize) -> MutexGuard<'_, HashMap<TaskId, Placed<O>>> {
+        // Nothing that can panic runs under the lock.
+        self.shards[executor % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes outcomes in.
+pub(super) struct Finisher<O> {
+    pub(super) open: Open<O>,
+    pub(super) on_finish: OnceLock<OnFinish<O>>,
+}
+
+impl<O> Finisher<O> {
+    /// Tells an outcome, then settles its record.
+    pub(super) fn finish(&self, journal: &Journal, finish: &FinishContext, outcome: TaskResult<O>) {
+        let placed = finish.executor.and_then(|executor| self.open.remove(executor, finish.id));
+        let Some(Placed { sequence, awaiter, .. }) = placed else {
+            return self.call(finish, outcome);
+        };
+        // Also where the callback panics.
+        let _settled = Settle { journal, sequence, verdict: Verdict::of(&outcome) };
+        let left = match awaiter {
+            Some(awaiter) => awaiter.send((*finish, outcome)).err(),
+            None => Some((*finish, outcome)),
+        };
+        if let Some((finish, outcome)) = left {
+            self.call(&finish, outcome);
+        }
+    }
+
+    /// Tells an outcome whose future was dropped after it had come, on the thread of that.
+    pub(super) fn tell_instead(&self, (finish, outcome): Told<O>) {
+        if catch_unwind(AssertUnwindSafe(|| self.call(&finish, outcome))).is_err() {
+            say("on_finish of a durable pool panicked");
+        }
+    }
+
+    fn call(&self, finish: &FinishContext, outcome: TaskResult<O>) {
+        if let Some(on_finish) = self.on_finish.get() {
+            on_finish(finish, outcome);
+        }
+    }
+}
+
+/// What becomes of a record.
+enum Verdict {
+    Ack,
+    Dead(String),
+    Keep,
+}
+
+impl Verdict {
+    fn of<O>(outcome: &TaskResult<O>) -> Self {
+        match outcome {
+            Ok(_) | Err(TaskError::Cancelled | TaskError::TimedOut) => Verdict::Ack,
+            Err(error @ (TaskError::Failed(_) | TaskError::Panicked(_))) => {
+                Verdict::Dead(error.to_string())
+            }
+            Err(TaskError::Lost) => Verdict::Keep,
+        }
+    }
+}
+
+/// Settles a record when dropped.
+struct Settle<'a> {
+    journal: &'a Journal,
+    sequence: Sequence,
+    verdict: Verdict,
+}
+
+impl Drop for Settle<'_> {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.verdict, Verdict::Keep) {
+            Verdict::Ack => self.journal.ack(self.sequence),
+            Verdict::Dead(reason) => self.journal.dead(self.sequence, reason),
+            Verdict::Keep => {}
+        }
+    }
+}

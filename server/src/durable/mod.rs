@@ -1,0 +1,292 @@
+//! Durable pools: jobs survive the process, and are run at least once.
+//!
+//! ```text
+//! dispatch ─► journal, fsync ─► in its turn ─► pool ─► on_task ─► on_finish ─► ack
+//!                  │               ▲                      │           └─ failed for good ─► dead
+//!                  └─ at a start, ─┘                      └─ will be tried again ─► retry
+//!                     what is pending
+//! ```
+//!
+//! ```no_run
+//! use sidecore::durable::{Durable, DurableLimits};
+//! use sidecore::{Config, Incoming, Request, Response, Server, StatusCode, TaskPool};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let journal = Durable::open("data".as_ref(), "mails", DurableLimits::default())?;
+//! let mails = TaskPool::named("mails")
+//!     .on_task(|task, to: String| println!("attempt {} of a mail to {to}", task.attempt))
+//!     .on_finish(|finish, outcome| println!("{}: {outcome:?}", finish.id))
+//!     .durable(&journal);
+//! let pool = mails.clone();
+//! Server::new(Config::load()?).with_pool(&mails).serve(move |worker| {
+//!     let tasks = pool.start(worker);
+//!     tower::service_fn(move |_: Request<Incoming>| {
+//!         let dispatched = tasks.dispatch("ada@example.org".to_owned());
+//!         async move {
+//!             let mut answer = Response::new(String::new());
+//!             *answer.status_mut() = match dispatched.await {
+//!                 Ok(_) => StatusCode::ACCEPTED,
+//!                 Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+//!             };
+//!             Ok::<_, std::convert::Infallible>(answer)
+//!         }
+//!     })
+//! })?;
+//! println!("{} mails are kept for the next start", mails.stats().kept);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Any other pool is durable if its jobs are [`Entry`]s and its callbacks are wrapped by
+//! [`Durable::on_task`] and [`Durable::on_finish`].
+//!
+//! **At least once.** A job whose dispatch was answered runs, in this life of the process or a later
+//! one, until an attempt is over and its finish was delivered. An ack is written some milliseconds
+//! after that, and not at all if the process is killed before: so a job may run again that has been
+//! run, and must bear that.
+//!
+//! **Attempts** are counted over restarts: [`TaskContext::attempt`](crate::TaskContext::attempt) and
+//! [`FinishContext::attempts`](crate::FinishContext::attempts) go on from where they were, and
+//! retries are made until all are used up; a pause between two of them is not kept. A kill of the process counts as an attempt of each record
+//! that was due, begun or not, as nobody can tell; so a redelivered job is run once more whatever
+//! its retries say. One that brings the process down each time is given up after
+//! [`crashes_max`](DurableLimits::crashes_max).
+//!
+//! **The end.** The executors drain, then the pool closes, then its journal ([`Durable::close`]). What
+//! was dispatched and not run by the drain's time, or never found room, stays in the journal. An
+//! attempt that is running at that time counts, as it will be cut off by the end of the process;
+//! what waits is not charged for a clean end, and is not begun after its executor has ended.
+//!
+//! **The cost** of a dispatch is one fsync, shared by all that arrive while the one before it is
+//! under way, and some microseconds for JSON, a local task and two locks that are not contended.
+
+mod attempt;
+mod dispatch;
+mod ended;
+mod entry;
+mod error;
+mod finish;
+mod oneshot;
+mod plan;
+mod pool;
+mod redelivery;
+mod stats;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sidecore_runtime::executor::spawn_local;
+
+pub use self::dispatch::{Dispatching, DurableDispatch, DurableRun, DurableTasks};
+pub use self::entry::Entry;
+pub use self::error::{DurableError, DurableRunError};
+pub use self::pool::DurablePool;
+pub use self::stats::DurableStats;
+
+use self::attempt::Attempt;
+use self::ended::{Ended, note_the_end};
+use self::finish::{Finisher, Open};
+use self::redelivery::{Backlog, redeliver};
+use crate::journal::{DeadLetter, Journal, JournalError, JournalLimits, Recovery, Sequence};
+use crate::tasks::{Failure, FinishContext, TaskContext, TaskResult, Tasks};
+use crate::worker::Worker;
+
+/// What a durable pool's jobs must be. Implemented for all that can be.
+pub trait DurableJob: Serialize + DeserializeOwned + Clone + Send + Unpin + 'static {}
+
+impl<J: Serialize + DeserializeOwned + Clone + Send + Unpin + 'static> DurableJob for J {}
+
+/// The bounds of a durable pool, beside those of its pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DurableLimits {
+    /// What the journal holds. Its `pending_max` bounds all jobs that are not over, wherever they
+    /// wait; what an open finds is in memory until it is redelivered.
+    pub journal: JournalLimits,
+    /// Attempts beyond a job's retries after which it is not redelivered any more, but a dead
+    /// letter: so often may the process be killed while it is due.
+    pub crashes_max: u32,
+}
+
+impl Default for DurableLimits {
+    fn default() -> Self {
+        DurableLimits { journal: JournalLimits::default(), crashes_max: 100 }
+    }
+}
+
+/// What makes a pool durable: its journal, and what was found in it. Cheap to clone.
+pub struct Durable<J, O> {
+    shared: Arc<Shared<O>>,
+    jobs: PhantomData<fn() -> J>,
+}
+
+/// What handles, callbacks and the redelivery share.
+pub(crate) struct Shared<O> {
+    journal: Journal,
+    finisher: Finisher<O>,
+    crashes_max: u32,
+    recovery: Recovery,
+    ended: Arc<Ended>,
+    /// How the journal was closed.
+    closed: OnceLock<Result<(), JournalError>>,
+    /// Until executor 0 takes it.
+    left: Mutex<Option<Backlog>>,
+    redelivered: AtomicU64,
+    given_up: AtomicU64,
+    backlog: AtomicU64,
+}
+
+impl<O> Shared<O> {
+    fn stats(&self) -> DurableStats {
+        let journal = self.journal.stats();
+        DurableStats {
+            appended: journal.appended,
+            redelivered: self.redelivered.load(Ordering::Relaxed),
+            given_up: self.given_up.load(Ordering::Relaxed),
+            backlog: self.backlog.load(Ordering::Relaxed),
+            acked: journal.acked,
+            dead: journal.dead,
+            kept: journal.pending,
+            journal,
+        }
+    }
+}
+
+impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
+    /// Opens or creates the journal `name` in `directory`; what is pending in it will be redelivered.
+    ///
+    /// Damage is reported on standard error, in one line, and by [`recovery`](Self::recovery).
+    pub fn open(directory: &Path, name: &str, limits: DurableLimits) -> Result<Self, JournalError> {
+        let (journal, mut recovery) = Journal::open(directory, name, limits.journal)?;
+        let backlog = Backlog::new(std::mem::take(&mut recovery.pending), SystemTime::now());
+        let shared = Arc::new(Shared {
+            journal,
+            finisher: Finisher { open: Open::new(), on_finish: OnceLock::new() },
+            crashes_max: limits.crashes_max,
+            recovery,
+            ended: Arc::default(),
+            closed: OnceLock::new(),
+            backlog: AtomicU64::new(backlog.len() as u64),
+            left: Mutex::new(Some(backlog)),
+            redelivered: AtomicU64::new(0),
+            given_up: AtomicU64::new(0),
+        });
+        Ok(Durable { shared, jobs: PhantomData })
+    }
+
+    /// What the open found. Its `pending` is empty: those records are the
+    /// [`backlog`](DurableStats::backlog).
+    pub fn recovery(&self) -> &Recovery {
+        &self.shared.recovery
+    }
+
+    /// The pool's `on_task`, of the user's.
+    pub fn on_task(
+        &self,
+        on_task: impl Fn(&TaskContext, J) -> Result<O, Failure> + Send + Sync + 'static,
+    ) -> impl Fn(&TaskContext, Entry<J>) -> Result<O, Failure> + Send + Sync + 'static {
+        let durable = self.clone();
+        move |task, entry| durable.attempt(task, entry, &on_task)
+    }
+
+    /// Makes one attempt of an entry's job by `run`: what [`on_task`](Self::on_task) does, for a
+    /// task worker that runs jobs by something of its own.
+    pub fn attempt(
+        &self,
+        task: &TaskContext,
+        entry: Entry<J>,
+        run: impl FnOnce(&TaskContext, J) -> Result<O, Failure>,
+    ) -> Result<O, Failure> {
+        if task.executor.is_some_and(|executor| self.shared.ended.contains(executor)) {
+            // It stays in the journal; nobody receives this.
+            return Err(Failure::cancelled());
+        }
+        let Entry { job, sequence, retries } = entry;
+        let attempt = Attempt::begin(&self.shared.journal, task, sequence, retries);
+        let result = run(task, job);
+        attempt.end(&result);
+        result
+    }
+
+    /// The pool's `on_finish`, of the user's. A pool whose `on_finish` is another settles nothing:
+    /// all its jobs are redelivered at each start.
+    pub fn on_finish(
+        &self,
+        on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
+    ) -> impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static {
+        let shared = self.shared.clone();
+        // There is one pool to a journal, so one callback; a second one would change nothing.
+        let _ = shared.finisher.on_finish.set(Arc::new(on_finish));
+        move |finish, outcome| shared.finisher.finish(&shared.journal, finish, outcome)
+    }
+
+    /// The handle that dispatches from this executor's handlers; on executor 0 it begins the
+    /// redelivery. Call it on each executor, where the server's application is made, with the
+    /// tasks of the pool whose callbacks were wrapped.
+    pub fn start<A: Send + 'static, B: Send + 'static>(
+        &self,
+        worker: &Worker<A, B>,
+        tasks: Tasks<Entry<J>, O>,
+    ) -> DurableTasks<J, O> {
+        note_the_end(self.shared.ended.clone(), worker.index());
+        if worker.index() == 0 {
+            let mut left = self.shared.left.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(backlog) = left.take() {
+                let (shared, tasks) = (self.shared.clone(), tasks.clone());
+                spawn_local(redeliver(shared, tasks, worker.shutdown(), backlog));
+            }
+        }
+        DurableTasks { shared: self.shared.clone(), tasks }
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> DurableStats {
+        self.shared.stats()
+    }
+
+    /// Reads dead letters: see [`Journal::dead_letters`].
+    pub fn dead_letters(
+        &self,
+        after: Sequence,
+        max: usize,
+        done: impl FnOnce(Result<Vec<DeadLetter>, JournalError>) + Send + 'static,
+    ) {
+        self.shared.journal.dead_letters(after, max, done);
+    }
+
+    /// Closes the journal, after the server has ended: attempts that still run are counted, all
+    /// that was told is made durable. The counters of the end say how many records are
+    /// [`kept`](DurableStats::kept) for the next start. A second call has the result of the first.
+    ///
+    /// After `deadline` it returns an error while the journal's thread goes on. Without a close the
+    /// end of the process counts as an attempt of each record that is due.
+    pub fn close(&self, deadline: Duration) -> Result<DurableStats, JournalError> {
+        let closed = self.shared.closed.get_or_init(|| {
+            for sequence in self.shared.finisher.open.running() {
+                self.shared.journal.retry(sequence, None);
+            }
+            self.shared.journal.close(deadline)
+        });
+        closed.clone().map(|()| self.stats())
+    }
+}
+
+impl<J, O> Clone for Durable<J, O> {
+    fn clone(&self) -> Self {
+        Durable { shared: self.shared.clone(), jobs: PhantomData }
+    }
+}
+
+impl<J, O> fmt::Debug for Durable<J, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Durable")
+            .field("recovery", &self.shared.recovery)
+            .field("stats", &self.shared.stats())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+//! A named pool that is durable: its callbacks are wrapped, its journal is closed after it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sidecore_runtime::bell::Bell;
+use sidecore_runtime::pool::{PoolConfig, PoolError};
+
+use super::{Durable, DurableJob, DurableStats, DurableTasks, Entry};
+use crate::journal::say;
+use crate::mounted::{Counters, Ended, Install, Mount, Mountable, RunningPool, StartPool};
+use crate::task_pool::{PoolBuilder, TaskPool};
+use crate::tasks::{DeadLetter, OnFinish, OnTask, TaskContext};
+use crate::worker::Worker;
+
+/// How long the end of a server may take to close a journal.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A [`TaskPool`] whose jobs are journalled: [`PoolBuilder::durable`]. Cheap to clone.
+pub struct DurablePool<J, O> {
+    durable: Durable<J, O>,
+    pool: TaskPool<Entry<J>, O>,
+}
+
+impl<J: DurableJob, O: Send + 'static> PoolBuilder<OnTask<J, O>, OnFinish<O>> {
+    /// The pool, with a journal: its jobs are run at least once, over restarts. One journal to a
+    /// pool. Its jobs are of one kind in its statistics.
+    pub fn durable(self, durable: &Durable<J, O>) -> DurablePool<J, O> {
+        let entries = |on_task| wrap(durable, on_task);
+        let on_finish = |OnFinish(on_finish): OnFinish<O>| {
+            let told = move |finish: &_, outcome| on_finish(finish, outcome);
+            OnFinish(Arc::new(durable.on_finish(told)))
+        };
+        let pool = self.map_callbacks(entries, on_finish).build();
+        DurablePool { durable: durable.clone(), pool }
+    }
+}
+
+fn wrap<J: DurableJob, O: Send + 'static>(
+    durable: &Durable<J, O>,
+    on_task: OnTask<J, O>,
+) -> OnTask<Entry<J>, O> {
+    let OnTask { make, on_dead_letter, .. } = on_task;
+    let durable = durable.clone();
+    let mut wrapped = OnTask::made(move |info| {
+        let (mut run, durable) = (make(info)?, durable.clone());
+        Ok(move |task: &TaskContext, entry| durable.attempt(task, entry, &mut run))
+    });
+    if let Some(on_dead_letter) = on_dead_letter {
+        wrapped.on_dead_letter = Some(Arc::new(move |dead: DeadLetter<Entry<J>>| {
+            let DeadLetter { id, job, attempts, error } = dead;
+            on_dead_letter(DeadLetter { id, job: job.job, attempts, error });
+        }));
+    }
+    wrapped
+}
+
+impl<J: DurableJob, O: Send + 'static> DurablePool<J, O> {
+    /// The handle that dispatches from this executor's handlers; on executor 0 it begins the
+    /// redelivery. Call it on each executor, where the server's application is made.
+    pub fn start<A: Send + 'static, B: Send + 'static>(
+        &self,
+        worker: &Worker<A, B>,
+    ) -> DurableTasks<J, O> {
+        self.durable.start(worker, self.pool.tasks())
+    }
+
+    /// Its journal. The server closes it when the pool has ended.
+    pub fn durable(&self) -> &Durable<J, O> {
+        &self.durable
+    }
+
+    /// The counters of the journal and of the redelivery, after the server's end too.
+    pub fn stats(&self) -> DurableStats {
+        self.durable.stats()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.pool.name()
+    }
+}
+
+impl<J: DurableJob, O: Send + 'static> Mountable for DurablePool<J, O> {
+    fn mount(&self) -> Mount {
+        let mount = self.pool.mount();
+        let durable = self.durable.clone();
+        let start = mount.start.map(|pool| -> Box<dyn StartPool> {
+            let close = Box::new(move || {
+                if let Err(error) = durable.close(CLOSE_LIMIT) {
+                    say(&error.to_string());
+                }
+            });
+            Box::new(Journalled { pool, close })
+        });
+        Mount { start, ..mount }
+    }
+}
+
+/// A pool, before its start or running, and what closes its journal.
+struct Journalled<P: ?Sized> {
+    close: Box<dyn FnOnce() + Send>,
+    pool: Box<P>,
+}
+
+impl StartPool for Journalled<dyn StartPool> {
+    fn start(
+        self: Box<Self>,
+        config: &PoolConfig,
+        number: u8,
+        bells: &[Arc<Bell>],
+    ) -> Result<(Box<dyn RunningPool>, Vec<Install>), PoolError> {
+        let Journalled { close, pool } = *self;
+        let (pool, installs) = pool.start(config, number, bells)?;
+        Ok((Box::new(Journalled { close, pool }), installs))
+    }
+}
+
+impl RunningPool for Journalled<dyn RunningPool> {
+    fn name(&self) -> Arc<str> {
+        self.pool.name()
+    }
+
+    fn reloader(&self) -> Arc<dyn Fn() + Send + Sync> {
+        self.pool.reloader()
+    }
+
+    fn counters(&self) -> Counters {
+        self.pool.counters()
+    }
+
+    fn close(self: Box<Self>, deadline: Instant) -> Ended {
+        let Journalled { close, pool } = *self;
+        let Ended { counters, .. } = pool.close(deadline);
+        close();
+        // What was not delivered was not settled either.
+        let kept = counters.outstanding();
+        Ended { counters, kept }
+    }
+}
+
+impl<J, O> Clone for DurablePool<J, O> {
+    fn clone(&self) -> Self {
+        DurablePool { durable: self.durable.clone(), pool: self.pool.clone() }
+    }
+}
+
+impl<J, O> fmt::Debug for DurablePool<J, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DurablePool").field("durable", &self.durable).finish_non_exhaustive()
+    }
+}

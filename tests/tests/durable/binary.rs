@@ -1,0 +1,109 @@
+//! The binary's durable pool: `"pool":"durable"`.
+
+use std::path::Path;
+
+use sidecore_tests::{Client, ServerProcess, dispatch, wait_for};
+
+use super::*;
+
+fn start(directory: &Path) -> (ServerProcess, Client) {
+    let append_file = directory.join("lines");
+    let server = ServerProcess::start(&[
+        ("SIDECORE_DATA_DIR", directory.to_str().unwrap()),
+        ("SIDECORE_APPEND_FILE", append_file.to_str().unwrap()),
+        ("SIDECORE_TASK_WORKER_NUM", "1"),
+        ("SIDECORE_POOL_DURABLE_TASK_WORKER_NUM", "1"),
+        ("SIDECORE_DRAIN_TIMEOUT_MS", "300"),
+    ]);
+    let client = Client::connect(server.address());
+    (server, client)
+}
+
+fn journal(client: &mut Client, name: &str) -> u64 {
+    let stats = client.request("GET", "/stats", "").json();
+    stats["pools"]["durable"]["journal"][name].as_u64().unwrap_or_else(|| panic!("{stats}"))
+}
+
+#[test]
+fn without_a_directory_the_durable_pool_is_refused_by_the_name_of_its_variable() {
+    let server = ServerProcess::start(&[]);
+    let mut client = Client::connect(server.address());
+    for path in ["/tasks", "/tasks/run"] {
+        let answer = client.request("POST", path, r#"{"kind":"noop","pool":"durable"}"#);
+        assert_eq!(answer.status, 400);
+        let cause = answer.json()["error"].to_string();
+        assert!(cause.contains("SIDECORE_DATA_DIR"), "{cause}");
+    }
+    server.stop();
+}
+
+#[test]
+fn durable_tasks_are_dispatched_run_waited_for_and_cancelled_like_others() {
+    let scratch = Scratch::new("durable-binary");
+    let (server, mut client) = start(scratch.path());
+    let id = dispatch(&mut client, r#"{"kind":"hash","rounds":10,"pool":"durable"}"#);
+    wait_for(&mut client, id, "finished");
+    let failed = dispatch(&mut client, r#"{"kind":"panic","retries":1,"pool":"durable"}"#);
+    assert_eq!(wait_for(&mut client, failed, "panicked")["attempts"], 2);
+
+    let answer =
+        client.request("POST", "/tasks/run", r#"{"kind":"sleep","ms":5,"pool":"durable"}"#);
+    assert_eq!((answer.status, answer.json()["slept_ms"].as_u64()), (200, Some(5)));
+    let answer = client.request("POST", "/tasks/run", r#"{"kind":"fail","pool":"durable"}"#);
+    assert_eq!(answer.status, 500);
+    let far = r#"{"kind":"noop","task_worker":9,"pool":"durable"}"#;
+    assert_eq!(client.request("POST", "/tasks", far).status, 400);
+
+    let both = r#"{"deadline_ms":400,"tasks":[{"kind":"sleep","ms":9000,"pool":"durable"},
+        {"kind":"noop"},{"kind":"sleep","ms":9000},{"kind":"sleep","ms":1,"task_worker":7,
+        "pool":"durable"}]}"#;
+    let outcomes = client.request("POST", "/tasks/wait", both).json();
+    let states: Vec<_> = outcomes.as_array().unwrap().iter().map(|o| o["state"].clone()).collect();
+    assert_eq!(states, ["timed_out", "finished", "timed_out", "refused"]);
+
+    let delayed = r#"{"kind":"noop","delay_ms":60000,"pool":"durable"}"#;
+    let delayed = dispatch(&mut client, delayed);
+    assert_eq!(client.request("DELETE", &format!("/tasks/{delayed}"), "").status, 200);
+    wait_for(&mut client, delayed, "cancelled");
+    assert_eq!((journal(&mut client, "appended"), journal(&mut client, "dead")), (6, 2));
+    let ended = server.stop();
+    assert_eq!(ended.count("kept"), 0);
+}
+
+#[test]
+fn what_the_drain_does_not_finish_is_kept_not_lost_and_run_by_the_next_process() {
+    let scratch = Scratch::new("durable-binary-kept");
+    let (server, mut client) = start(scratch.path());
+    let sleeps = dispatch(&mut client, r#"{"kind":"sleep","ms":60000,"pool":"durable"}"#);
+    wait_for(&mut client, sleeps, "running");
+    for line in 0..20 {
+        let job = format!(r#"{{"kind":"append","line":"{line}","pool":"durable"}}"#);
+        dispatch(&mut client, &job);
+    }
+    let ended = server.stop();
+    assert_eq!((ended.count("kept"), ended.count("accepted")), (21, 21));
+    assert!(ended.log.iter().any(|line| line.contains("keeps 21 tasks")), "{ended:?}");
+
+    // The one that sleeps comes first, as it did before: another worker passes it by.
+    let append_file = scratch.path().join("lines");
+    let server = ServerProcess::start(&[
+        ("SIDECORE_DATA_DIR", scratch.path().to_str().unwrap()),
+        ("SIDECORE_APPEND_FILE", append_file.to_str().unwrap()),
+        ("SIDECORE_POOL_DURABLE_TASK_WORKER_NUM", "2"),
+        ("SIDECORE_DRAIN_TIMEOUT_MS", "300"),
+    ]);
+    let mut client = Client::connect(server.address());
+    sidecore_tests::wait_until("the rest is run", || {
+        std::fs::read_to_string(&append_file).is_ok_and(|text| text.lines().count() == 20)
+    });
+    let start = Instant::now();
+    while journal(&mut client, "kept") > 1 {
+        assert!(start.elapsed() < LONG, "the rest is acked");
+    }
+    let ended = server.stop();
+    assert_eq!((ended.count("kept"), ended.count("finished")), (1, 20));
+    let text = std::fs::read_to_string(&append_file).unwrap();
+    let mut lines: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
+    lines.sort_unstable();
+    assert!(lines.into_iter().eq(0..20), "each once: the end was clean");
+}
