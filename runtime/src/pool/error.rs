@@ -25,6 +25,24 @@ pub enum PoolError {
         /// The CPU that was refused.
         cpu: usize,
     },
+    /// An async worker may run no job at all.
+    NoConcurrency,
+    /// The executor of an async worker could not be made.
+    Host {
+        /// The task worker's number.
+        task_worker: usize,
+        /// The CPU it should run on.
+        cpu: usize,
+        /// What was said.
+        cause: String,
+    },
+    /// The function that makes a task worker panicked.
+    MakeWorker {
+        /// The task worker's number.
+        task_worker: usize,
+        /// The panic's message.
+        message: String,
+    },
 }
 
 /// A job was not accepted. It is given back.
@@ -255,6 +273,17 @@ impl fmt::Display for PoolError {
                 "task-{task_worker} could not be pinned to CPU {cpu}: choose task_worker_cpus \
                  within the affinity mask (`taskset -p $$`)"
             ),
+            PoolError::NoConcurrency => {
+                f.write_str("an async task worker needs a concurrency of at least 1")
+            }
+            PoolError::Host { task_worker, cpu, cause } => write!(
+                f,
+                "task-{task_worker} could not host its jobs on CPU {cpu}: {cause}; raise the limits \
+                 of locked memory (`ulimit -l`) and descriptors (`ulimit -n`)"
+            ),
+            PoolError::MakeWorker { task_worker, message } => {
+                write!(f, "task-{task_worker} could not be made: its function panicked: {message}")
+            }
         }
     }
 }

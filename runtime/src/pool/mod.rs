@@ -18,19 +18,25 @@
 //! a panic is caught, and what ends it early (`control.rs`) is decided by one compare-exchange.
 
 mod agenda;
+mod async_job;
+mod async_pool;
+mod async_worker;
 mod config;
 mod control;
 mod dispatch;
 mod error;
 mod foreign;
 mod handle;
+mod heart;
 mod histogram;
 mod home;
 mod lane;
 mod options;
 mod park;
+mod parking;
 mod periodic;
 mod queue;
+mod roster;
 mod run;
 mod slots;
 mod stats;
@@ -60,11 +66,14 @@ pub use self::tasks::{SendJob, Tasks};
 
 use self::control::Control;
 use self::foreign::Foreign;
-use self::park::Park;
+use self::parking::Parking;
 use self::queue::Queues;
 use self::slots::SlotKey;
 use self::stats::{LaneStats, TaskWorkerStats};
 use crate::bell::Bell;
+
+/// How long async workers may take to drop what they run when the time of a close is over.
+const ABANDON_MAX: Duration = Duration::from_millis(200);
 
 /// A task's number: strictly increasing on each executor, unique in the process, from 1.
 pub type TaskId = u64;
@@ -165,10 +174,27 @@ pub(crate) enum Origin<O> {
 /// What executors and task workers of a pool share.
 pub(crate) struct Shared<J, O> {
     queues: Queues<J, O>,
-    park: Park,
+    park: Parking,
     lanes: Vec<Arc<LaneShared>>,
     foreign: Foreign<O>,
     workers: Vec<TaskWorkerStats>,
+}
+
+impl<J, O> Shared<J, O> {
+    fn new(config: &PoolConfig, credits: usize, bells: &[Arc<Bell>], park: Parking) -> Self {
+        let lane = |bell: &Arc<Bell>| LaneShared {
+            bell: bell.clone(),
+            commands: SegQueue::new(),
+            stats: LaneStats::default(),
+        };
+        Shared {
+            queues: Queues::new(config.queue_depth, config.seats.len()),
+            park,
+            lanes: bells.iter().map(lane).map(Arc::new).collect(),
+            foreign: Foreign::new(credits),
+            workers: config.seats.iter().map(|_| TaskWorkerStats::default()).collect(),
+        }
+    }
 }
 
 /// What task workers and foreign threads reach of an executor's lane.
@@ -203,21 +229,8 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         run: impl Fn(&TaskContext, J) -> Result<O, Failure> + Send + Sync + 'static,
     ) -> Result<(Pool<J, O>, Vec<Lane<J, O>>), PoolError> {
         config.check(bells.len())?;
-        let lanes = bells.iter().map(|bell| {
-            Arc::new(LaneShared {
-                bell: bell.clone(),
-                commands: SegQueue::new(),
-                stats: LaneStats::default(),
-            })
-        });
         let credits = config.credits(bells.len());
-        let shared = Arc::new(Shared {
-            queues: Queues::new(config.queue_depth, config.seats.len()),
-            park: Park::new(),
-            lanes: lanes.collect(),
-            foreign: Foreign::new(credits),
-            workers: config.seats.iter().map(|_| TaskWorkerStats::default()).collect(),
-        });
+        let shared = Arc::new(Shared::new(config, credits, bells, Parking::new()));
         let tasks = Tasks::new(shared.clone());
         let (threads, rings) = worker::start_all(config, credits, &shared, Arc::new(run))?;
         let lanes = rings
@@ -245,23 +258,36 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     }
 
     /// Ends the pool: what is queued is still run, no job may be dispatched any more. Waits for
-    /// the task workers until `deadline`; one whose job is not over by then is left behind.
+    /// the task workers until `deadline`; one whose job is not over by then is left behind. Async
+    /// workers then drop what they run, and it is lost ([`PoolSnapshot::outstanding`]).
     ///
     /// The executors must have ended, or [`FinishSource::in_flight`] be 0 on each.
     pub fn close(self, deadline: Instant) -> PoolSnapshot {
         self.shared.foreign.close();
         self.shared.park.close();
-        for thread in self.threads {
-            while !thread.is_finished() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_micros(200));
-            }
-            if thread.is_finished() {
-                // A worker catches its jobs' panics; there is nothing to learn from its result.
-                let _ = thread.join();
-            }
+        let mut left = join_until(self.threads, deadline);
+        if !left.is_empty() && self.shared.park.abandon() {
+            left = join_until(left, Instant::now() + ABANDON_MAX);
         }
+        drop(left);
         self.shared.snapshot()
     }
+}
+
+/// Joins the threads that end in time, and returns the others.
+fn join_until(threads: Vec<JoinHandle<()>>, deadline: Instant) -> Vec<JoinHandle<()>> {
+    let mut left = Vec::new();
+    for thread in threads {
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        match thread.is_finished() {
+            // A worker catches its jobs' panics; there is nothing to learn from its result.
+            true => drop(thread.join()),
+            false => left.push(thread),
+        }
+    }
+    left
 }
 
 /// Has an installed lane drained by this executor: see [`Lane::install`].

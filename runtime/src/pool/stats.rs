@@ -118,6 +118,8 @@ pub(crate) struct TaskWorkerStats {
     panicked: Counter,
     /// The id of the task that runs, 0 for none.
     running: AtomicU64,
+    /// Jobs that an async worker has taken up and not ended.
+    running_jobs: AtomicU64,
     /// Microseconds from `epoch` to when it began.
     since_us: AtomicU64,
     waited: Histogram,
@@ -133,6 +135,8 @@ pub struct TaskWorkerSnapshot {
     pub panicked: u64,
     /// The task that runs now, if one does, and for how long.
     pub running: Option<(u64, Duration)>,
+    /// Tasks that run now: one at most, but on an async worker, where `running` names none.
+    pub running_jobs: usize,
 }
 
 /// The counters of a pool at one moment.
@@ -184,13 +188,29 @@ impl TaskWorkerStats {
         self.running.store(0, Ordering::Relaxed);
     }
 
+    /// An async worker takes up a job beside those that it has.
+    pub(super) fn begin_one_more(&self, waited: Duration) {
+        let jobs = self.running_jobs.load(Ordering::Relaxed);
+        self.running_jobs.store(jobs + 1, Ordering::Relaxed);
+        self.waited.record(waited);
+    }
+
+    /// One of an async worker's jobs is over.
+    pub(super) fn end_one_of_many(&self, ran: Duration, panicked: bool) {
+        let jobs = self.running_jobs.load(Ordering::Relaxed);
+        self.running_jobs.store(jobs - 1, Ordering::Relaxed);
+        self.end(ran, panicked);
+    }
+
     fn snapshot(&self) -> TaskWorkerSnapshot {
         let running = self.running.load(Ordering::Relaxed);
+        let jobs = self.running_jobs.load(Ordering::Relaxed) as usize;
         let since = Duration::from_micros(self.since_us.load(Ordering::Relaxed));
         TaskWorkerSnapshot {
             ran: self.ran.get(),
             panicked: self.panicked.get(),
             running: (running != 0).then(|| (running, epoch().elapsed().saturating_sub(since))),
+            running_jobs: jobs.max(usize::from(running != 0)),
         }
     }
 }

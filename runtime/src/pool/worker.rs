@@ -219,7 +219,7 @@ impl<J, O> Source for Queue<'_, J, O> {
 }
 
 /// The text of a panic; its payload is dropped where a panic of its destructor ends.
-fn panic_message(payload: Box<dyn Any + Send>) -> String {
+pub(super) fn panic_message(payload: Box<dyn Any + Send>) -> String {
     let message = match payload.downcast_ref::<&str>() {
         Some(text) => (*text).to_owned(),
         None => payload
