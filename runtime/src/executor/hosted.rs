@@ -8,6 +8,7 @@
 //! scheduler parks with runnable tasks, the heartbeat brings it back (`pool/heart.rs`).
 
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use glommio::io::PollableFd;
 use glommio::{LocalExecutorBuilder, Placement, Task};
@@ -16,17 +17,22 @@ pub use glommio::{io, net, timer};
 
 use super::GLOMMIO_IO_MEMORY_BYTES;
 
+/// glommio's default. With a shorter one it parks with runnable tasks in nearly each run, which is
+/// what tests of the heartbeat want.
+const PREEMPT_TIMER: Duration =
+    if cfg!(test) { Duration::from_micros(50) } else { Duration::from_millis(100) };
+
 /// A descriptor that is listened to, until [`stop`](Listener::stop).
 pub(crate) struct Listener(Task<()>);
 
-/// Pins this thread and runs `main` on it, in an executor of its own with the default preempt
-/// timer: with a shorter one it parks with runnable tasks in nearly each run.
+/// Pins this thread and runs `main` on it, in an executor of its own.
 ///
 /// # Panics
 /// If a task that a job has spawned by glommio itself panics.
 pub(crate) fn run<F: Future>(cpu: usize, main: impl FnOnce() -> F) -> Result<F::Output, String> {
     let executor = LocalExecutorBuilder::new(Placement::Fixed(cpu))
         .io_memory(GLOMMIO_IO_MEMORY_BYTES)
+        .preempt_timer(PREEMPT_TIMER)
         .make()
         .map_err(|cause| cause.to_string())?;
     Ok(executor.run(async move { main().await }))

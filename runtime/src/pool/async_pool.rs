@@ -26,11 +26,11 @@ const RESTART_PAUSE: Duration = Duration::from_millis(10);
 impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     /// Starts a pool whose jobs are futures, made and polled on a task worker's own thread, which
     /// takes up to `concurrency` of them at once: they wait for files, timers and sockets of
-    /// [`hosted`](crate::executor::hosted) side by side. Replaces Swoole's `task_enable_coroutine`.
+    /// [`hosted`] side by side. Replaces Swoole's `task_enable_coroutine`.
     ///
     /// `make_worker` is called on each worker's thread, with the worker's number, and returns what
     /// runs its jobs; it may open what they share. It is called again in the one case that a
-    /// worker's executor has to be made anew: a task that a job has spawned by glommio itself
+    /// worker's executor has to be made anew: a task that a job has spawned on the host itself
     /// panicked. What ran there then is [`Lost`](super::TaskError::Lost).
     ///
     /// Dispatching, credits, cancellation, deadlines, retries and priorities are those of

@@ -1,16 +1,16 @@
 //! Async task workers: pinned threads that take many jobs at once and poll them side by side.
 //!
-//! A worker is one task of a glommio executor (`executor/hosted.rs`), its host; its jobs are local
-//! tasks with wakers of our own. A turn of the host:
+//! A worker is one task of an executor that hosts it (`executor/hosted.rs`); its jobs are local
+//! tasks with wakers of our own. A turn of it:
 //!
 //! ```text
 //! beat: those that were cancelled, or are past their deadline, are polled to their end
 //! wakes from other threads
 //! until nothing is left, or TURN_MAX is over:   one job from the queue, if there is room
 //!                                               one poll of a job that was woken
-//! something left: through glommio's reactor, and again
+//! something left: through the host's reactor, and again
 //! nothing left: arm the bell, then the roster, look at each inbound queue again, and return to
-//! glommio, until a job's file or timer, the bell or a beat wakes the host
+//! the host, until a job's file or timer, the bell or a beat wakes the worker
 //! ```
 
 use std::cell::{Cell, RefCell};
@@ -135,7 +135,7 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
             })
     }
 
-    /// The host: takes jobs and polls them until the pool closes, or its time is over.
+    /// The worker's task: takes jobs and polls them until the pool closes, or its time is over.
     pub(super) async fn work<R, F>(self: Rc<Self>, run: Rc<R>, listeners: Vec<Listener>)
     where
         R: Fn(TaskContext, J) -> F + 'static,
@@ -193,7 +193,7 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
     }
 
     /// Lets the reactor have its turn: rings the bell and returns when it is heard, which only the
-    /// reactor brings about. A task that wakes itself keeps glommio from its timers and files until
+    /// reactor brings about. A task that wakes itself keeps the host from its timers and files until
     /// the preempt timer fires, up to 100 ms.
     async fn through_reactor(&self) {
         self.rang.set(false);
@@ -342,7 +342,7 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
         self.shared.queues.is_empty_for(self.index)
     }
 
-    /// Whether the host may return to glommio until something wakes it. If not it is awake, as
+    /// Whether the worker may return to its host until something wakes it. If not it is awake, as
     /// after [`wake_up`](Self::wake_up).
     fn may_sleep(&self) -> bool {
         let Hosted { roster, heart, .. } = self.hosted();

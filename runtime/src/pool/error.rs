@@ -84,7 +84,9 @@ pub enum TaskError {
     TimedOut,
     /// It was cancelled.
     Cancelled,
-    /// The task ended without an outcome, which only a fault in this crate can cause.
+    /// The task ended without an outcome: an async worker still ran it when the time of its pool's
+    /// close was over, or lost its executor to a panic in a task that a job had spawned on the host
+    /// itself. Else only a fault in this crate can cause it.
     Lost,
 }
 

@@ -1,10 +1,12 @@
 //! The heartbeat of a pool's async workers: one thread that wakes each of them every 10 ms while it
 //! has jobs.
 //!
-//! glommio may park with runnable tasks until some new event comes. So each worker that is called,
-//! or has jobs, gets one from here. It comes by one of several eventfds in turn: where glommio parks
+//! Their host may park with runnable tasks until some new event comes (`executor/hosted.rs`). So each worker that is called,
+//! or has jobs, gets one from here. It comes by one of several eventfds in turn: where it parks
 //! after it has taken the completion of one in and before it polls it anew, the next beat comes by
-//! another, which is still polled.
+//! another, which is still polled. (With a preempt timer of 50 µs, at which it does park so,
+//! jobs stalled for ever in 3 of 3 runs of 6 s without beats, in 1 of 4 with beats by one eventfd,
+//! in 0 of 3 with four; no job took longer than 32 ms there.)
 //!
 //! ```text
 //!   worker w, or who calls it            the heart
@@ -25,7 +27,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::armed::Armed;
 
-/// How long a job of a worker that glommio has parked by mistake waits at most, about.
+/// How long a job of a worker that its host has parked by mistake waits at most, about.
 const BEAT: Duration = Duration::from_millis(10);
 /// Wrong parks in a row, with no look at the beats between them, that would silence a worker.
 const STRINGS: usize = 4;
@@ -140,5 +142,50 @@ impl Heart {
 
     fn has_ended(&self) -> bool {
         self.workers_left.load(Ordering::Acquire) == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::time::{Duration, Instant};
+
+    use crate::bell::Bell;
+    use crate::executor::hosted::timer;
+    use crate::pool::{Pool, PoolConfig, Seat, TaskContext};
+
+    /// Sleeps a little, twice, with turns of the reactor between: under test its preempt timer is
+    /// so short that the host parks with runnable tasks again and again (`hosted.rs`).
+    #[test]
+    fn a_worker_that_is_parked_by_mistake_is_brought_back() {
+        let seats = (0..2).map(|cpu| Seat { cpu, shared: true }).collect();
+        let config = PoolConfig { seats, queue_depth: 512, credits: None, spin: None };
+        let bells = [Arc::new(Bell::new().unwrap())];
+        let run = |_: TaskContext, us: u64| async move {
+            timer::sleep(Duration::from_micros(us)).await;
+            let end = Instant::now() + Duration::from_micros(us / 16);
+            while Instant::now() < end {}
+            timer::sleep(Duration::from_micros(us / 2)).await;
+            Ok(())
+        };
+        let (pool, _lanes) = Pool::start_async(&config, 32, &bells, move |_| run).unwrap();
+        let (tell, told) = mpsc::channel();
+        pool.on_foreign_finish(move |finish| tell.send(finish.outcome).unwrap());
+        let tasks = pool.tasks();
+        let end = Instant::now() + Duration::from_secs(3);
+        let mut burst = 0;
+        while Instant::now() < end {
+            burst = burst % 61 + 1;
+            for job in 0..burst {
+                tasks.dispatch(job * 37 % 2_000).unwrap();
+            }
+            for _ in 0..burst {
+                // A stall is for ever; this machine may be busy.
+                let outcome = told.recv_timeout(Duration::from_secs(2));
+                assert_eq!(outcome, Ok(Ok(())), "{:?}", pool.snapshot());
+            }
+        }
+        let end = pool.close(Instant::now() + Duration::from_secs(5));
+        assert_eq!((end.outcomes.finished, end.outstanding()), (end.accepted, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! How a pool's workers are woken: by a futex, or by bells where glommio hosts them.
+//! How a pool's workers are woken: by a futex, or by bells where an executor hosts them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,7 +107,7 @@ impl Hosted {
         self.abandoned.load(Ordering::Acquire)
     }
 
-    /// Beats come first: should glommio take the bell's completion in and park, they help.
+    /// Beats come first: should the host take the bell's completion in and park, they help.
     fn ring(&self, worker: usize) {
         self.heart.beat_for(worker);
         self.bells[worker].ring();

@@ -1,6 +1,6 @@
 //! Which async task workers sleep, and how a push calls one of them, at no cost while none does.
 //!
-//! Such a worker sleeps inside glommio's reactor, on its bell, with jobs of its own that wait for
+//! Such a worker sleeps inside the reactor of its host, on its bell, with jobs of its own that wait for
 //! files and timers: any of these may wake it too. So sleepers are named here, one bit each, where
 //! `park.rs` counts them and hands out tokens. A worker is in one of three states:
 //!

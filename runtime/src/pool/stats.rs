@@ -35,7 +35,7 @@ pub struct Outcomes {
     pub timed_out: u64,
     /// They were cancelled.
     pub cancelled: u64,
-    /// Without an outcome, which only a fault can cause.
+    /// Without an outcome: see [`TaskError::Lost`].
     pub lost: u64,
 }
 
