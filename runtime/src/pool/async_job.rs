@@ -12,6 +12,7 @@ use super::control::Control;
 use super::ticket::{Ticket, Way};
 use super::worker::panic_message;
 use super::{Failure, Origin, TaskContext, TaskError, TaskId};
+use crate::executor::drop_quietly;
 
 /// A job that was taken from the queue, and the one finish that it owes. Dropping it without
 /// [`finish`](Self::finish) still delivers one, as [`TaskError::Lost`].
@@ -75,8 +76,11 @@ impl<J: Send + 'static, O: Send + 'static> Owed<J, O> {
             self.worker.end_one(ran, panicked, self.watch.take());
         }
         self.control.take().inspect(|control| control.end());
-        let keep = matches!(&outcome, Some(Err(_)));
-        let kept = self.kept.take().filter(|_| keep);
+        let mut kept = self.kept.take();
+        if !matches!(&outcome, Some(Err(_))) {
+            // Whatever its destructor does, the finish is sent.
+            drop_quietly(kept.take());
+        }
         let worker = self.worker.clone();
         let mut homes = None;
         let way = match origin {

@@ -1,5 +1,6 @@
 //! Starting a pool of async workers: see [`Pool::start_async`].
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -186,29 +187,27 @@ impl<J: Send + 'static, O: Send + 'static> Start<J, O> {
     {
         let Start { index, seat, concurrency, homes, shared } = self;
         let worker = Rc::new(AsyncWorker::new(index, seat.cpu, concurrency, shared, homes));
-        let mut has_lived = false;
+        let lived = Cell::new(false);
+        let live = || live(worker.clone(), make_worker, tell, &lived);
         loop {
-            let hosted = || hosted::run(seat.cpu, || live(worker.clone(), make_worker, tell));
-            let error = match catch_unwind(AssertUnwindSafe(hosted)) {
+            let error = match catch_unwind(AssertUnwindSafe(|| hosted::run(seat.cpu, live))) {
                 Ok(Ok(Lived::ToTheEnd)) => break,
-                Ok(Ok(Lived::NotAtAll(error))) => Some(error),
-                Ok(Err(cause)) => {
-                    Some(PoolError::Host { task_worker: index, cpu: seat.cpu, cause })
-                }
+                Ok(Ok(Lived::NotAtAll(error))) => error,
+                Ok(Err(cause)) => PoolError::Host { task_worker: index, cpu: seat.cpu, cause },
                 Err(payload) => {
-                    crate::executor::drop_quietly(payload);
-                    None
+                    let cause = format!("it panicked: {}", panic_message(payload));
+                    PoolError::Host { task_worker: index, cpu: seat.cpu, cause }
                 }
             };
-            // A panic came while it lived: before that, every error is returned.
-            has_lived |= error.is_none();
-            match error {
+            if !lived.get() {
                 // The pool does not start: who starts it counts this worker off.
-                Some(error) if !has_lived => return drop(tell.send(Err(error))),
-                // What was possible once may be so again; others take the jobs meanwhile.
-                _ if !worker.give_up() => std::thread::sleep(RESTART_PAUSE),
-                _ => break,
+                return drop(tell.send(Err(error)));
             }
+            // What was possible once may be so again; others take the jobs meanwhile.
+            if worker.give_up() {
+                break;
+            }
+            std::thread::sleep(RESTART_PAUSE);
         }
         if worker.hosted().is_abandoned() {
             worker.drop_queued();
@@ -223,11 +222,12 @@ enum Lived {
     NotAtAll(PoolError),
 }
 
-/// A worker in its executor.
+/// A worker in its executor; sets `lived` once it can take jobs.
 async fn live<J, O, R, F>(
     worker: Rc<AsyncWorker<J, O>>,
     make_worker: &impl Fn(usize) -> R,
     tell: &Told,
+    lived: &Cell<bool>,
 ) -> Lived
 where
     J: Send + 'static,
@@ -240,6 +240,7 @@ where
         .map_err(|payload| PoolError::MakeWorker { task_worker, message: panic_message(payload) });
     match made.and_then(|run| Ok((run, worker.listen()?))) {
         Ok((run, listeners)) => {
+            lived.set(true);
             let _ = tell.send(Ok(()));
             worker.work(Rc::new(run), listeners).await;
             Lived::ToTheEnd

@@ -1,12 +1,12 @@
 //! The heartbeat of a pool's async workers: one thread that wakes each of them every 10 ms while it
 //! has jobs.
 //!
-//! Their host may park with runnable tasks until some new event comes (`executor/hosted.rs`). So each worker that is called,
-//! or has jobs, gets one from here. It comes by one of several eventfds in turn: where it parks
-//! after it has taken the completion of one in and before it polls it anew, the next beat comes by
-//! another, which is still polled. (With a preempt timer of 50 µs, at which it does park so,
-//! jobs stalled for ever in 3 of 3 runs of 6 s without beats, in 1 of 4 with beats by one eventfd,
-//! in 0 of 3 with four; no job took longer than 32 ms there.)
+//! Their host may park with runnable tasks until some new event comes (`executor/hosted.rs`). So
+//! each worker that is called, or has jobs, gets one from here. It comes by one of several eventfds
+//! in turn: where the host parks after it has taken the completion of one in and before it polls
+//! that one anew, the next beat comes by another, which is still polled. (With a preempt timer of
+//! 50 µs, at which it does park so, jobs stalled for ever in 3 of 3 runs of 6 s without beats, in 1
+//! of 4 with beats by one eventfd, in 0 of 3 with four; no job took longer than 32 ms there.)
 //!
 //! ```text
 //!   worker w, or who calls it            the heart

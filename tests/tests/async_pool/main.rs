@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::hosted::{io::BufferedFile, timer};
 use sidecore_runtime::pool::{
-    Cancelled, Failure, Finish, FinishSource, Pool, PoolConfig, PoolError, Seat, TaskContext,
-    TaskError, Tasks,
+    Cancelled, Failure, Finish, FinishSource, Pool, PoolConfig, PoolError, Retry, Seat,
+    TaskContext, TaskError, Tasks,
 };
 use sidecore_tests::Scratch;
 
@@ -277,6 +277,37 @@ fn a_job_past_its_deadline_frees_its_waiter_and_then_its_place() {
     assert_eq!(told.recv_timeout(SOON).unwrap(), Err(TaskError::TimedOut));
     assert!(second.load(Ordering::Acquire));
     assert_eq!(rig.end().outcomes.timed_out, 2);
+}
+
+#[test]
+fn a_failed_job_is_tried_again_on_the_worker_that_was_named() {
+    let _alone = alone();
+    let rig = Rig::start(&config(2, 64), 4, |_| {
+        |task: TaskContext, fails: u32| async move {
+            timer::sleep(Duration::from_millis(1)).await;
+            match task.attempt {
+                attempt if attempt > fails => Ok((task.task_worker, attempt)),
+                _ => Err(Failure::new("not yet")),
+            }
+        }
+    });
+    let retry = |retries| Retry {
+        retries,
+        backoff: Duration::from_millis(1),
+        backoff_max: Duration::from_millis(2),
+    };
+    let ids: Vec<u64> = (0..2)
+        .map(|worker| {
+            let job = rig.tasks.job(2).retry(retry(3)).task_worker(worker);
+            job.dispatch().unwrap().id()
+        })
+        .collect();
+    let hopeless = rig.tasks.job(9).retry(retry(1)).dispatch().unwrap().id();
+    rig.wait_for(3);
+    let outcomes = rig.outcomes();
+    assert_eq!((&outcomes[&ids[0]], &outcomes[&ids[1]]), (&Ok((0, 3)), &Ok((1, 3))));
+    assert_eq!(outcomes[&hopeless], Err(TaskError::Failed(Failure::new("not yet"))));
+    assert_eq!(rig.end().retried, 5);
 }
 
 #[test]
