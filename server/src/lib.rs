@@ -45,6 +45,8 @@ pub mod events;
 
 pub mod journal;
 
+pub mod async_task;
+
 pub mod trigger;
 
 mod body;

@@ -11,7 +11,7 @@ use sidecore_runtime::pool::{
 use sidecore_runtime::topology::Topology;
 
 use crate::config::Options;
-use crate::tasks::{FinishContext, OnFinish, OnTask};
+use crate::tasks::{FinishContext, Jobs, OnFinish, Work};
 
 /// The name of a server's own pool.
 pub(crate) const DEFAULT: &str = "default";
@@ -21,7 +21,7 @@ pub(crate) struct PoolSpec<J, O> {
     pub(crate) name: Arc<str>,
     /// What its threads' names begin with.
     pub(crate) thread_name: Arc<str>,
-    pub(crate) on_task: OnTask<J, O>,
+    pub(crate) jobs: Jobs<J, O>,
     pub(crate) on_finish: OnFinish<O>,
     pub(crate) on_notice: Option<OnNotice>,
     pub(crate) on_start: Box<dyn FnOnce(Tasks<J, O>) + Send>,
@@ -83,15 +83,20 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> StartPool for PoolSpec<J, O> 
         number: u8,
         bells: &[Arc<Bell>],
     ) -> Result<(Box<dyn RunningPool>, Vec<Install>), PoolError> {
-        let PoolSpec { name, thread_name, on_task, on_finish, on_notice, on_start } = *self;
-        let OnTask { make, kinds, on_dead_letter } = on_task;
+        let PoolSpec { name, thread_name, jobs, on_finish, on_notice, on_start } = *self;
+        let Jobs { work, kinds, on_dead_letter } = jobs;
         let name_of_setup = name.clone();
         let mut setup =
             PoolSetup { number, name: name_of_setup, thread_name, kinds, ..Default::default() };
         if let Some(on_notice) = on_notice {
             setup.on_notice = on_notice;
         }
-        let (pool, lanes) = Pool::start_with(config, setup, bells, make)?;
+        let (pool, lanes) = match work {
+            Work::Sync(make) => Pool::start_with(config, setup, bells, make)?,
+            Work::Async { concurrency, make } => {
+                Pool::start_async_with(config, setup, concurrency, bells, make)?
+            }
+        };
         let on_finish = Arc::new(on_finish);
         pool.on_foreign_finish(deliver_to(on_finish.clone(), None));
         on_start(pool.tasks());

@@ -308,7 +308,7 @@ fn own_pool<J: Send + Unpin + 'static, O: Send + 'static>(
         Box::new(PoolSpec {
             name: DEFAULT.into(),
             thread_name: "task".into(),
-            on_task,
+            jobs: on_task.into(),
             on_finish,
             on_notice,
             on_start: Box::new(move |tasks| {

@@ -9,8 +9,8 @@ use sidecore_runtime::pool::OnNotice;
 use crate::config::Options;
 use crate::mounted::{Mount, Mountable, PoolSpec, StartPool};
 use crate::tasks::{
-    Callbacks, DeadLetter, Failure, FinishContext, Kinds, Notice, OnFinish, OnTask, TaskContext,
-    TaskResult, TaskWorkerInfo, Tasks,
+    Callbacks, DeadLetter, Failure, FinishContext, Jobs, Kinds, Notice, OnFinish, OnTask,
+    TaskContext, TaskResult, TaskWorkerInfo, Tasks,
 };
 
 /// A pool of task workers beside a server's own: a bulkhead. What floods one pool takes neither
@@ -48,7 +48,7 @@ struct Shared<J, O> {
     name: Arc<str>,
     options: Options,
     /// Until a server starts it.
-    spec: Mutex<Option<(OnTask<J, O>, OnFinish<O>, Option<OnNotice>)>>,
+    spec: Mutex<Option<(Jobs<J, O>, OnFinish<O>, Option<OnNotice>)>>,
     tasks: OnceLock<Tasks<J, O>>,
 }
 
@@ -91,11 +91,11 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Mountable for TaskPool<J, O> 
     fn mount(&self) -> Mount {
         let shared = self.shared.clone();
         let spec = self.shared.spec.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let start = spec.map(|(on_task, on_finish, on_notice)| -> Box<dyn StartPool> {
+        let start = spec.map(|(jobs, on_finish, on_notice)| -> Box<dyn StartPool> {
             Box::new(PoolSpec {
                 name: shared.name.clone(),
                 thread_name: shared.name.clone(),
-                on_task,
+                jobs,
                 on_finish,
                 on_notice,
                 on_start: Box::new(move |tasks| {
@@ -181,7 +181,11 @@ impl<T, F> PoolBuilder<T, F> {
         self.with_on_task(OnTask::made(make))
     }
 
-    fn with_on_task<J, O>(self, on_task: OnTask<J, O>) -> PoolBuilder<OnTask<J, O>, F> {
+    pub(crate) fn on_task_mut(&mut self) -> &mut T {
+        &mut self.on_task
+    }
+
+    pub(crate) fn with_on_task<N>(self, on_task: N) -> PoolBuilder<N, F> {
         let PoolBuilder { name, options, on_finish, on_notice, .. } = self;
         PoolBuilder { name, options, on_task, on_finish, on_notice }
     }
@@ -236,8 +240,14 @@ where
     /// The pool, for [`Server::with_pool`](crate::Server::with_pool). Without both callbacks there
     /// is none.
     pub fn build(self) -> TaskPool<J, O> {
+        self.build_with(Jobs::from)
+    }
+}
+
+impl<T, O> PoolBuilder<T, OnFinish<O>> {
+    pub(crate) fn build_with<J>(self, jobs: impl FnOnce(T) -> Jobs<J, O>) -> TaskPool<J, O> {
         let PoolBuilder { name, options, on_task, on_finish, on_notice } = self;
-        let spec = Mutex::new(Some((on_task, on_finish, on_notice)));
+        let spec = Mutex::new(Some((jobs(on_task), on_finish, on_notice)));
         TaskPool { shared: Arc::new(Shared { name, options, spec, tasks: OnceLock::new() }) }
     }
 }

@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::async_task::MakeAsync;
+
 pub use sidecore_runtime::pool::{
     Cancelled, DeadLetter, Dispatch, DispatchError, Failure, KindSnapshot, Kinds, Notice, Outcomes,
     Overlap, Percentiles, Periodic, PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run, RunError,
@@ -42,7 +44,31 @@ type MakeRun<J, O> = Box<dyn Fn(&TaskWorkerInfo) -> Result<RunJob<J, O>, Failure
 pub struct OnTask<J, O> {
     pub(crate) make: MakeRun<J, O>,
     pub(crate) kinds: Kinds<J>,
-    pub(crate) on_dead_letter: Option<Arc<dyn Fn(DeadLetter<J>) + Send + Sync>>,
+    pub(crate) on_dead_letter: Option<OnDeadLetter<J>>,
+}
+
+type OnDeadLetter<J> = Arc<dyn Fn(DeadLetter<J>) + Send + Sync>;
+
+/// How a pool runs its jobs.
+pub(crate) enum Work<J, O> {
+    /// One after the other.
+    Sync(MakeRun<J, O>),
+    /// So many at once.
+    Async { concurrency: usize, make: MakeAsync<J, O> },
+}
+
+/// What concerns a pool's jobs.
+pub(crate) struct Jobs<J, O> {
+    pub(crate) work: Work<J, O>,
+    pub(crate) kinds: Kinds<J>,
+    pub(crate) on_dead_letter: Option<OnDeadLetter<J>>,
+}
+
+impl<J, O> From<OnTask<J, O>> for Jobs<J, O> {
+    fn from(on_task: OnTask<J, O>) -> Self {
+        let OnTask { make, kinds, on_dead_letter } = on_task;
+        Jobs { work: Work::Sync(make), kinds, on_dead_letter }
+    }
 }
 
 /// A pool's `on_finish` callback.

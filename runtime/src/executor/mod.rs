@@ -7,13 +7,15 @@
 mod load;
 mod schedule;
 mod stats;
-mod tasks;
 mod time;
 mod timer;
 mod turn;
-mod waker;
+
+pub mod hosted;
 
 pub(crate) mod core;
+pub(crate) mod tasks;
+pub(crate) mod waker;
 
 use std::cell::Cell;
 use std::fmt;

@@ -23,7 +23,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::Wake;
+use std::task::{Wake, Waker};
 
 use crossbeam_queue::SegQueue;
 
@@ -33,12 +33,29 @@ use crate::bell::Bell;
 
 thread_local! {
     /// The ready list of the executor that runs on this thread, with its identity.
-    static READY: RefCell<Ready> = const { RefCell::new(Ready { remote: None, keys: VecDeque::new() }) };
+    static READY: RefCell<Ready> = const { RefCell::new(Ready::none()) };
 }
 
 struct Ready {
     remote: Option<Arc<Remote>>,
     keys: VecDeque<TaskKey>,
+    /// Woken for each key that is queued here: the task that hosts the polls, where that is one of
+    /// another scheduler (`hosted.rs`).
+    host: Option<Waker>,
+}
+
+impl Ready {
+    const fn none() -> Self {
+        Ready { remote: None, keys: VecDeque::new(), host: None }
+    }
+
+    fn push(&mut self, key: TaskKey) {
+        self.keys.push_back(key);
+        if let Some(host) = &self.host {
+            // It only queues the host on this thread; nothing is polled here.
+            host.wake_by_ref();
+        }
+    }
 }
 
 /// What other threads know of an executor.
@@ -91,7 +108,7 @@ impl Wake for TaskHeader {
             let mut ready = ready.borrow_mut();
             let here = ready.remote.as_ref().is_some_and(|r| Arc::ptr_eq(r, &self.remote));
             if here {
-                ready.keys.push_back(self.key);
+                ready.push(self.key);
             }
             here
         });
@@ -105,14 +122,30 @@ impl Wake for TaskHeader {
 /// Makes this thread the executor of `remote`; `None` ends that.
 pub(crate) fn enter_thread(remote: Option<Arc<Remote>>) {
     READY.with_borrow_mut(|ready| {
-        ready.remote = remote;
-        ready.keys.clear();
+        *ready = Ready { remote, ..Ready::none() };
+    });
+}
+
+/// Makes this thread an executor whose polls another task of this thread hosts: it is woken by
+/// each wake of a local task.
+pub(crate) fn enter_hosted(remote: Arc<Remote>, host: Waker) {
+    READY.with_borrow_mut(|ready| {
+        *ready = Ready { remote: Some(remote), host: Some(host), ..Ready::none() };
+    });
+}
+
+/// Wakes the task that hosts the polls on this thread, if one does.
+pub(crate) fn wake_host() {
+    READY.with_borrow(|ready| {
+        if let Some(host) = &ready.host {
+            host.wake_by_ref();
+        }
     });
 }
 
 /// Queues a task on this thread's executor.
 pub(crate) fn push_ready(key: TaskKey) {
-    READY.with_borrow_mut(|ready| ready.keys.push_back(key));
+    READY.with_borrow_mut(|ready| ready.push(key));
 }
 
 /// The next task to poll on this thread.

@@ -64,7 +64,12 @@ impl PoolConfig {
     /// The credits of each of `executors` executors. The finish rings' capacity is the same
     /// number, so that a worker never meets a full ring.
     pub fn credits(&self, executors: usize) -> usize {
-        let all_in_flight = self.queue_depth + self.seats.len();
+        self.async_credits(executors, 1)
+    }
+
+    /// The same where each worker runs up to `concurrency` jobs at once.
+    pub fn async_credits(&self, executors: usize, concurrency: usize) -> usize {
+        let all_in_flight = self.queue_depth + self.seats.len() * concurrency;
         self.credits.unwrap_or_else(|| all_in_flight.div_ceil(executors.max(1))).max(1)
     }
 

@@ -179,18 +179,18 @@ impl Threads {
         self.handles().iter().for_each(|handle| handle.thread().unpark());
     }
 
-    /// Waits for all to end, until `deadline`; those that have not are left behind.
-    pub(super) fn join(&self, deadline: Instant) {
+    /// Waits for all to end, until `deadline`; false: some have not.
+    pub(super) fn join(&self, deadline: Instant) -> bool {
         let live = || self.handles().iter().any(|handle| !handle.is_finished());
         while (self.working.load(Ordering::Acquire) > 0 || live()) && Instant::now() < deadline {
             std::thread::sleep(LOOK);
         }
-        for handle in std::mem::take(&mut *self.handles()) {
-            if handle.is_finished() {
-                // A worker catches its jobs' panics; there is nothing to learn from its result.
-                let _ = handle.join();
-            }
-        }
+        let mut handles = self.handles();
+        let (ended, left) = handles.drain(..).partition::<Vec<_>, _>(JoinHandle::is_finished);
+        // A worker catches its jobs' panics; there is nothing to learn from its result.
+        ended.into_iter().for_each(|handle| drop(handle.join()));
+        *handles = left;
+        handles.is_empty()
     }
 
     fn handles(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {

@@ -213,7 +213,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
         match pushed {
             Ok(id) => {
                 match options.task_worker {
-                    Some(_) => shared.park.post(),
+                    Some(worker) => shared.park.post(worker),
                     None => shared.park.notify(),
                 }
                 Ok(TaskHandle::foreign(id, control))

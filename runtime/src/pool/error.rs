@@ -36,6 +36,17 @@ pub enum PoolError {
         /// The CPU that was refused.
         cpu: usize,
     },
+    /// An async worker may run no job at all.
+    NoConcurrency,
+    /// The executor of an async worker could not be made.
+    Host {
+        /// The task worker's number.
+        task_worker: usize,
+        /// The CPU it should run on.
+        cpu: usize,
+        /// What was said.
+        cause: String,
+    },
 }
 
 /// A job was not accepted. It is given back.
@@ -77,7 +88,9 @@ pub enum TaskError {
     TimedOut,
     /// It was cancelled.
     Cancelled,
-    /// The task ended without an outcome, which only a fault in this crate can cause.
+    /// The task ended without an outcome: an async worker still ran it when the time of its pool's
+    /// close was over, or lost its executor to a panic in a task that a job had spawned on the host
+    /// itself. Else only a fault in this crate can cause it.
     Lost,
 }
 
@@ -286,6 +299,14 @@ impl fmt::Display for PoolError {
                 f,
                 "task-{task_worker} could not be pinned to CPU {cpu}: choose task_worker_cpus \
                  within the affinity mask (`taskset -p $$`)"
+            ),
+            PoolError::NoConcurrency => {
+                f.write_str("an async task worker needs a concurrency of at least 1")
+            }
+            PoolError::Host { task_worker, cpu, cause } => write!(
+                f,
+                "task-{task_worker} could not host its jobs on CPU {cpu}: {cause}; raise the limits \
+                 of locked memory (`ulimit -l`) and descriptors (`ulimit -n`)"
             ),
         }
     }

@@ -294,7 +294,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         let shared = self.tasks.shared();
         if let Some(worker) = options.task_worker {
             shared.queues.push_to(worker, envelope)?;
-            shared.park.post();
+            shared.park.post(worker);
             return Ok(());
         }
         let now = envelope.dispatched;

@@ -18,6 +18,9 @@
 //! a panic is caught, and what ends it early (`control.rs`) is decided by one compare-exchange.
 
 mod agenda;
+mod async_job;
+mod async_pool;
+mod async_worker;
 mod config;
 mod control;
 mod crew;
@@ -25,6 +28,7 @@ mod dispatch;
 mod error;
 mod foreign;
 mod handle;
+mod heart;
 mod histogram;
 mod home;
 mod kinds;
@@ -32,8 +36,10 @@ mod lane;
 mod notice;
 mod options;
 mod park;
+mod parking;
 mod periodic;
 mod queue;
+mod roster;
 mod run;
 mod send;
 mod slots;
@@ -70,12 +76,15 @@ pub use self::tasks::{SendJob, Tasks};
 use self::control::Control;
 use self::crew::{Crew, Threads};
 use self::foreign::Foreign;
-use self::park::Park;
+use self::parking::Parking;
 use self::queue::Queues;
 use self::slots::SlotKey;
 use self::stats::{LaneStats, TaskWorkerStats};
 use self::watchdog::Watchdog;
 use crate::bell::Bell;
+
+/// How long async workers may take to drop what they run when the time of a close is over.
+const ABANDON_MAX: Duration = Duration::from_millis(200);
 
 /// A task's number: strictly increasing on each executor, unique among pools of different
 /// [numbers](PoolSetup::number). Those of pool 0 begin at 1. JSON numbers hold it exactly.
@@ -180,7 +189,7 @@ pub(crate) enum Origin<O> {
 /// What executors and task workers of a pool share.
 pub(crate) struct Shared<J, O> {
     queues: Queues<J, O>,
-    park: Park,
+    park: Parking,
     lanes: Vec<Arc<LaneShared>>,
     foreign: Foreign<O>,
     /// Task workers that are no spares; a job may be for one of these alone.
@@ -194,6 +203,38 @@ pub(crate) struct Shared<J, O> {
     id_base: TaskId,
     name: Arc<str>,
     thread_name: Arc<str>,
+}
+
+impl<J, O> Shared<J, O> {
+    fn new(
+        config: &PoolConfig,
+        setup: PoolSetup<J>,
+        credits: usize,
+        bells: &[Arc<Bell>],
+        park: Parking,
+    ) -> Self {
+        let PoolSetup { number, name, thread_name, kinds, .. } = setup;
+        let id_base = TaskId::from(number) << POOL_SHIFT;
+        let workers = 0..config.seats.len() + config.spares;
+        Shared {
+            queues: Queues::new(config.queue_depth, config.seats.len(), config.places()),
+            park,
+            lanes: bells.iter().map(LaneShared::new).collect(),
+            foreign: Foreign::new(credits, id_base),
+            seats: config.seats.len(),
+            workers: workers.map(|_| TaskWorkerStats::new(kinds.names().len())).collect(),
+            kinds,
+            generation: AtomicU32::new(0),
+            id_base,
+            name,
+            thread_name,
+        }
+    }
+
+    /// Read before a worker is made anew: it is of that generation at least.
+    fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
 }
 
 /// What task workers and foreign threads reach of an executor's lane.
@@ -290,25 +331,9 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         R: FnMut(&TaskContext, J) -> Result<O, Failure> + 'static,
     {
         config.check(bells.len())?;
-        let PoolSetup { number, name, thread_name, kinds, on_notice } = setup;
-        let id_base = TaskId::from(number) << POOL_SHIFT;
         let credits = config.credits(bells.len());
-        let lanes = bells.iter().map(LaneShared::new);
-        let task_workers = config.seats.len() + config.spares;
-        let workers = (0..task_workers).map(|_| TaskWorkerStats::new(kinds.names().len()));
-        let shared = Arc::new(Shared {
-            queues: Queues::new(config.queue_depth, config.seats.len(), config.places()),
-            park: Park::new(),
-            lanes: lanes.collect(),
-            foreign: Foreign::new(credits, id_base),
-            seats: config.seats.len(),
-            workers: workers.collect(),
-            kinds,
-            generation: AtomicU32::new(0),
-            id_base,
-            name,
-            thread_name,
-        });
+        let on_notice = setup.on_notice.clone();
+        let shared = Arc::new(Shared::new(config, setup, credits, bells, Parking::new()));
         let tasks = Tasks::new(shared.clone());
         let (mut workers, rings) = worker::make_all(config, credits, &shared);
         let reserve = Mutex::new(workers.split_off(config.seats.len()));
@@ -358,22 +383,18 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     }
 
     /// Ends the pool: what is queued is still run, no job may be dispatched any more. Waits for
-    /// the task workers until `deadline`; one whose job is not over by then is left behind.
+    /// the task workers until `deadline`; one whose job is not over by then is left behind. Async
+    /// workers then drop what they run, and it is lost ([`PoolSnapshot::outstanding`]).
     ///
     /// The executors must have ended, or [`FinishSource::in_flight`] be 0 on each.
     pub fn close(self, deadline: Instant) -> PoolSnapshot {
         self.shared.foreign.close();
         self.threads.begin_close();
         self.shared.park.close();
-        self.threads.join(deadline);
+        if !self.threads.join(deadline) && self.shared.park.abandon() {
+            self.threads.join(Instant::now() + ABANDON_MAX);
+        }
         self.shared.snapshot()
-    }
-}
-
-impl<J, O> Shared<J, O> {
-    /// Read before a worker is made anew: it is of that generation at least.
-    fn generation(&self) -> u32 {
-        self.generation.load(Ordering::Acquire)
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Outcomes {
     pub timed_out: u64,
     /// They were cancelled.
     pub cancelled: u64,
-    /// Without an outcome, which only a fault can cause.
+    /// Without an outcome: see [`TaskError::Lost`].
     pub lost: u64,
 }
 
@@ -120,6 +120,8 @@ pub(crate) struct TaskWorkerStats {
     /// The id of the task that runs, 0 for none. Stored after the two below and before they change
     /// again, so that who reads it around them has those of that task.
     running: AtomicU64,
+    /// Jobs that an async worker has taken up and not ended.
+    running_jobs: AtomicU64,
     /// Microseconds from `epoch` to when it began.
     since_us: AtomicU64,
     /// The kind of its job.
@@ -158,6 +160,8 @@ pub struct TaskWorkerSnapshot {
     pub renewed: u64,
     /// The task that runs now, if one does, and for how long.
     pub running: Option<(u64, Duration)>,
+    /// Tasks that run now: one at most, but on an async worker, where `running` names none.
+    pub running_jobs: usize,
     /// Whether it is a spare.
     pub is_spare: bool,
 }
@@ -276,12 +280,29 @@ impl TaskWorkerStats {
         self.retiring.load(Ordering::Relaxed)
     }
 
+    /// An async worker takes up a job beside those that it has.
+    pub(super) fn begin_one_more(&self, kind: usize, waited: Duration) {
+        let jobs = self.running_jobs.load(Ordering::Relaxed);
+        self.running_jobs.store(jobs + 1, Ordering::Relaxed);
+        self.kinds[kind].waited.record(waited);
+    }
+
+    /// One of an async worker's jobs is over.
+    pub(super) fn end_one_of_many(&self, kind: usize, ran: Duration, panicked: bool) {
+        let jobs = self.running_jobs.load(Ordering::Relaxed);
+        self.running_jobs.store(jobs - 1, Ordering::Relaxed);
+        self.end(kind, ran, panicked);
+    }
+
     fn snapshot(&self, is_spare: bool) -> TaskWorkerSnapshot {
+        let running = self.running();
+        let jobs = self.running_jobs.load(Ordering::Relaxed) as usize;
         TaskWorkerSnapshot {
             ran: self.ran.get(),
             panicked: self.panicked.get(),
             renewed: self.renewed.get(),
-            running: self.running().map(|running| (running.task, running.since)),
+            running_jobs: jobs.max(usize::from(running.is_some())),
+            running: running.map(|running| (running.task, running.since)),
             is_spare,
         }
     }

@@ -142,7 +142,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
         if let Some(shared) = &self.shared {
             // The workers look at it as they look at their mail: see `post`.
             shared.generation.fetch_add(1, Ordering::Release);
-            shared.park.post();
+            shared.park.call_all();
         }
     }
 

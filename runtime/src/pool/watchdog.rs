@@ -102,7 +102,7 @@ where
             };
             if let Some(spare) = spares.find(may_go) {
                 shared.workers[spare].retire();
-                shared.park.post();
+                shared.park.call_all();
             }
         }
     }

@@ -9,6 +9,7 @@ mod armed;
 mod control;
 mod credits;
 mod park;
+mod roster;
 mod schedule;
 mod sync;
 mod told;
@@ -22,6 +23,9 @@ mod control_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/park.rs"]
 mod park_protocol;
+#[allow(dead_code)]
+#[path = "../../../runtime/src/pool/roster.rs"]
+mod roster_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/executor/schedule.rs"]
 mod schedule_protocol;

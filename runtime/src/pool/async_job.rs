@@ -1,0 +1,174 @@
+//! One job of an async worker: the finish that it owes, and the future that runs it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::async_worker::AsyncWorker;
+use super::control::Control;
+use super::ticket::{Ticket, Way};
+use super::worker::panic_message;
+use super::{Failure, Origin, TaskContext, TaskError, TaskId};
+use crate::executor::drop_quietly;
+
+/// A job that was taken from the queue, and the one finish that it owes. Dropping it without
+/// [`finish`](Self::finish) still delivers one, as [`TaskError::Lost`].
+pub(super) struct Owed<J: Send + 'static, O: Send + 'static> {
+    pub(super) worker: Rc<AsyncWorker<J, O>>,
+    /// None once the finish was sent.
+    pub(super) origin: Option<Origin<O>>,
+    pub(super) id: TaskId,
+    /// The kind of its job.
+    pub(super) kind: usize,
+    pub(super) attempt: u32,
+    pub(super) waited: Duration,
+    pub(super) control: Option<Arc<Control>>,
+    pub(super) deadline: Option<Instant>,
+    /// When it began; None: it was not run.
+    pub(super) begun: Option<Instant>,
+    /// A copy of the job for another attempt.
+    pub(super) kept: Option<Box<J>>,
+    /// Its place among the watched.
+    pub(super) watch: Option<usize>,
+}
+
+/// A running job that somebody may want to end early.
+pub(super) struct Watch {
+    waker: Waker,
+    control: Option<Arc<Control>>,
+    deadline: Option<Instant>,
+}
+
+impl Watch {
+    /// Has its job polled if it is to end, which then sees that.
+    pub(super) fn look(&self, now: Instant) {
+        if early_end(self.control.as_deref(), self.deadline, || now).is_some() {
+            self.waker.wake_by_ref();
+        }
+    }
+}
+
+/// Why a running job is to end before it has an outcome of its own.
+fn early_end(
+    control: Option<&Control>,
+    deadline: Option<Instant>,
+    now: impl FnOnce() -> Instant,
+) -> Option<TaskError> {
+    if deadline.is_some_and(|deadline| deadline <= now()) {
+        return Some(TaskError::TimedOut);
+    }
+    control.filter(|control| control.is_asked_to_stop()).map(|_| TaskError::Cancelled)
+}
+
+impl<J: Send + 'static, O: Send + 'static> Owed<J, O> {
+    /// Sends the outcome home, and gives the job's place on the worker free.
+    pub(super) fn finish(mut self, outcome: Result<O, TaskError>) {
+        self.send(Some(outcome));
+    }
+
+    /// None: lost.
+    fn send(&mut self, outcome: Option<Result<O, TaskError>>) {
+        let Some(origin) = self.origin.take() else { return };
+        let ran = self.begun.map(|begun| begun.elapsed());
+        if let Some(ran) = ran {
+            let panicked = matches!(outcome, Some(Err(TaskError::Panicked(_))));
+            self.worker.end_one(self.kind, ran, panicked, self.watch.take());
+        }
+        self.control.take().inspect(|control| control.end());
+        let mut kept = self.kept.take();
+        if !matches!(&outcome, Some(Err(_))) {
+            // Whatever its destructor does, the finish is sent.
+            drop_quietly(kept.take());
+        }
+        let worker = self.worker.clone();
+        let mut homes = None;
+        let way = match origin {
+            Origin::Lane { executor, slot } => {
+                Way::Home { home: &mut homes.insert(worker.homes.borrow_mut())[executor], slot }
+            }
+            Origin::Foreign(receiver) => Way::Foreign { foreign: worker.foreign(), receiver },
+        };
+        let (id, waited, attempts) = (self.id, self.waited, self.attempt);
+        let ticket = Ticket { way, id, task_worker: worker.index, waited, attempts };
+        match outcome {
+            Some(outcome) => ticket.finish(outcome, ran, kept),
+            None => drop(ticket),
+        }
+    }
+
+    /// Is polled along with its job: why that is to end now, if it is. It is watched from the
+    /// first time on, where somebody can end it.
+    fn early_end(&mut self, context: &Context<'_>) -> Option<TaskError> {
+        if self.watch.is_none() && (self.control.is_some() || self.deadline.is_some()) {
+            let (control, deadline) = (self.control.clone(), self.deadline);
+            let watch = Watch { waker: context.waker().clone(), control, deadline };
+            self.watch = Some(self.worker.watched.borrow_mut().insert(watch));
+        }
+        early_end(self.control.as_deref(), self.deadline, Instant::now)
+    }
+}
+
+impl<J: Send + 'static, O: Send + 'static> Drop for Owed<J, O> {
+    fn drop(&mut self) {
+        self.send(None);
+    }
+}
+
+/// Runs a job to its end: its outcome, its panic, or its early end, whichever a poll finds first.
+/// Its future is dropped before the finish is sent.
+pub(super) async fn attend<J, O, R, F>(
+    run: Rc<R>,
+    task: TaskContext,
+    job: J,
+    again: Option<fn(&J) -> J>,
+    mut owed: Owed<J, O>,
+) where
+    J: Send + 'static,
+    O: Send + 'static,
+    R: Fn(TaskContext, J) -> F,
+    F: Future<Output = Result<O, Failure>>,
+{
+    let outcome = {
+        let kept = &mut owed.kept;
+        let begun = guarded(|| {
+            *kept = again.map(|clone| Box::new(clone(&job)));
+            run(task, job)
+        });
+        match begun {
+            Ok(future) => {
+                let mut future = pin!(Some(future));
+                let outcome =
+                    std::future::poll_fn(|context| poll(&mut owed, future.as_mut(), context)).await;
+                // A panic of its destructor comes after its outcome, and changes nothing.
+                let _ = guarded(|| future.set(None));
+                outcome
+            }
+            Err(error) => Err(error),
+        }
+    };
+    owed.finish(outcome);
+}
+
+fn poll<J: Send + 'static, O: Send + 'static>(
+    owed: &mut Owed<J, O>,
+    future: Pin<&mut Option<impl Future<Output = Result<O, Failure>>>>,
+    context: &mut Context<'_>,
+) -> Poll<Result<O, TaskError>> {
+    if let Some(error) = owed.early_end(context) {
+        return Poll::Ready(Err(error));
+    }
+    let Some(future) = future.as_pin_mut() else { return Poll::Pending };
+    match guarded(|| future.poll(context)) {
+        Ok(poll) => poll.map(|outcome| outcome.map_err(TaskError::from)),
+        Err(error) => Poll::Ready(Err(error)),
+    }
+}
+
+/// Calls a part of a job; its panic ends here.
+fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, TaskError> {
+    catch_unwind(AssertUnwindSafe(call))
+        .map_err(|payload| TaskError::Panicked(panic_message(payload)))
+}

@@ -1,0 +1,273 @@
+//! The roster of async workers, with the bells that they sleep on: no job waits while a worker
+//! with room sleeps, whether it is called or wakes by itself, and all leave when the pool closes.
+
+use std::collections::VecDeque;
+
+use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+
+use crate::armed_protocol::Armed;
+use crate::roster_protocol::Roster;
+use crate::sync::{Fault, commits};
+use crate::{finds, holds};
+
+/// A queue whose emptiness is read from a relaxed count, so that only the protocol orders it.
+struct Queue {
+    jobs: Mutex<VecDeque<u8>>,
+    length: AtomicUsize,
+}
+
+impl Queue {
+    fn new() -> Self {
+        Queue { jobs: Mutex::new(VecDeque::new()), length: AtomicUsize::new(0) }
+    }
+
+    fn push(&self, job: u8) {
+        let mut jobs = self.jobs.lock().unwrap();
+        jobs.push_back(job);
+        self.length.fetch_add(1, Relaxed);
+    }
+
+    fn take(&self) -> Option<u8> {
+        if self.is_empty() {
+            return None;
+        }
+        // Held until the count is right, so that a look after this one sees it.
+        let mut jobs = self.jobs.lock().unwrap();
+        let job = jobs.pop_front()?;
+        self.length.fetch_sub(1, Relaxed);
+        Some(job)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.length.load(Relaxed) == 0
+    }
+}
+
+/// A worker's bell: its armed bit, and the eventfd that its reactor polls.
+struct Bell {
+    arms: bool,
+    armed: Armed,
+    eventfd: Mutex<u64>,
+    readable: Condvar,
+}
+
+impl Bell {
+    fn new(arms: bool) -> Self {
+        Bell { arms, armed: Armed::new(), eventfd: Mutex::new(0), readable: Condvar::new() }
+    }
+
+    /// With several workers it is rung always, to keep the model small: `armed.rs` has its own.
+    fn ring(&self) {
+        if !self.arms || self.armed.must_ring() {
+            self.toll();
+        }
+    }
+
+    fn arm(&self) {
+        if self.arms {
+            self.armed.arm();
+        }
+    }
+
+    /// What a worker's own jobs do to it too.
+    fn toll(&self) {
+        *self.eventfd.lock().unwrap() += 1;
+        self.readable.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut count = self.eventfd.lock().unwrap();
+        while *count == 0 {
+            count = self.readable.wait(count).unwrap();
+        }
+        *count = 0;
+    }
+}
+
+struct Pool {
+    roster: Roster,
+    bells: Vec<Bell>,
+    queue: Queue,
+    mail: Queue,
+}
+
+impl Pool {
+    fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Pool {
+            roster: Roster::new(workers),
+            bells: (0..workers).map(|_| Bell::new(workers == 1)).collect(),
+            queue: Queue::new(),
+            mail: Queue::new(),
+        })
+    }
+
+    fn notify(&self) {
+        if let Some(worker) = self.roster.notify() {
+            self.bells[worker].ring();
+        }
+    }
+
+    fn push(&self, job: u8) {
+        self.queue.push(job);
+        self.notify();
+    }
+
+    fn close(&self) {
+        self.roster.close(self.bells.len(), |worker| self.bells[worker].ring());
+    }
+
+    /// The second worker has a mailbox.
+    fn take(&self, worker: usize) -> Option<u8> {
+        let mail = (worker == 1).then(|| self.mail.take()).flatten();
+        mail.or_else(|| self.queue.take())
+    }
+
+    fn is_empty(&self, worker: usize) -> bool {
+        (worker != 1 || self.mail.is_empty()) && self.queue.is_empty()
+    }
+
+    /// A worker that has room for one job at a time.
+    fn next(&self, worker: usize, called: &mut bool) -> Option<u8> {
+        loop {
+            let closing = self.roster.is_closing();
+            if let Some(job) = self.take(worker) {
+                let was_called = std::mem::take(called);
+                if was_called && !self.is_empty(worker) && !commits(Fault::NoChain) {
+                    self.notify();
+                }
+                return Some(job);
+            }
+            if closing {
+                return None;
+            }
+            self.bells[worker].arm();
+            if self.roster.sleep(worker, || self.is_empty(worker)) {
+                self.bells[worker].wait();
+            }
+            self.bells[worker].armed.disarm();
+            *called |= self.roster.wake_up(worker);
+        }
+    }
+}
+
+/// Jobs that have been begun, and how to wait for their number.
+struct Begun(Mutex<u8>, Condvar);
+
+impl Begun {
+    fn new() -> Arc<Self> {
+        Arc::new(Begun(Mutex::new(0), Condvar::new()))
+    }
+
+    fn add(&self) {
+        *self.0.lock().unwrap() += 1;
+        self.1.notify_all();
+    }
+
+    fn wait_for(&self, jobs: u8) {
+        let mut count = self.0.lock().unwrap();
+        while *count < jobs {
+            count = self.1.wait(count).unwrap();
+        }
+    }
+}
+
+fn start(pool: &Arc<Pool>, worker: usize, begun: &Arc<Begun>) -> thread::JoinHandle<()> {
+    let (pool, begun) = (pool.clone(), begun.clone());
+    thread::spawn(move || {
+        let mut called = false;
+        while pool.next(worker, &mut called).is_some() {
+            begun.add();
+        }
+    })
+}
+
+/// Workers that take jobs until the pool closes; a job must not wait for the close. A worker may
+/// be woken by a job of its own at any time.
+fn drained_by(workers: usize, jobs: u8, wakes_by_itself: bool) {
+    let (pool, begun) = (Pool::new(workers), Begun::new());
+    let threads: Vec<_> = (0..workers).map(|worker| start(&pool, worker, &begun)).collect();
+    if wakes_by_itself {
+        pool.bells[0].toll();
+    }
+    (0..jobs).for_each(|job| pool.push(job));
+    begun.wait_for(jobs);
+    pool.close();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert!(pool.queue.is_empty());
+}
+
+/// Two jobs that need each other, for two workers with room for one: the call of the first must
+/// lead to a call of the second.
+fn chained() {
+    let (pool, begun) = (Pool::new(2), Begun::new());
+    let threads: Vec<_> = (0..2)
+        .map(|worker| {
+            let (pool, begun) = (pool.clone(), begun.clone());
+            thread::spawn(move || {
+                if pool.next(worker, &mut false).is_some() {
+                    begun.add();
+                    begun.wait_for(2);
+                }
+            })
+        })
+        .collect();
+    (0..2).for_each(|job| pool.push(job));
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// A job for the second worker alone, of two.
+fn posted() {
+    let (pool, begun) = (Pool::new(2), Begun::new());
+    let threads: Vec<_> = (0..2).map(|worker| start(&pool, worker, &begun)).collect();
+    pool.mail.push(0);
+    if commits(Fault::MailByToken) {
+        pool.notify();
+    } else if pool.roster.post(1) {
+        pool.bells[1].ring();
+    }
+    begun.wait_for(1);
+    pool.close();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn no_job_waits_while_an_async_worker_sleeps() {
+    holds(3, || drained_by(1, 2, false));
+}
+
+#[test]
+fn no_job_waits_for_a_worker_that_wakes_by_itself() {
+    holds(2, || drained_by(1, 2, true));
+}
+
+#[test]
+fn two_async_workers_leave_no_job_and_none_stays_behind_at_the_close() {
+    holds(2, || drained_by(2, 1, false));
+}
+
+#[test]
+fn a_called_worker_that_leaves_a_job_calls_the_next() {
+    holds(2, chained);
+}
+
+#[test]
+fn mail_reaches_the_worker_that_it_is_for() {
+    holds(2, posted);
+}
+
+#[test]
+fn without_its_fences_an_async_job_waits_for_ever() {
+    finds(Fault::NoFence, 3, || drained_by(1, 2, false));
+}
+
+#[test]
+fn without_the_chain_call_two_jobs_wait_for_each_other() {
+    finds(Fault::NoChain, 2, chained);
+}
+
+#[test]
+fn mail_that_calls_whoever_sleeps_is_left() {
+    finds(Fault::MailByToken, 2, posted);
+}
