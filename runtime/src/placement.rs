@@ -29,7 +29,7 @@ mod error;
 mod pools;
 
 pub use error::{CpuFault, PlacementError, PlacementWarning, Setting};
-pub use pools::{PoolRequest, mark_shared, place_pool};
+pub use pools::{PoolRequest, place_pool};
 
 /// The most task workers of one process. Each has a finish ring to each executor, so memory
 /// grows with it; past this a pool's queue, not its workers, is what limits a machine.

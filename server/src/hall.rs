@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use sidecore_runtime::bell::Bell;
-use sidecore_runtime::placement::{
-    Placement, PoolRequest, TaskWorkerSeat, mark_shared, place_pool,
-};
+use sidecore_runtime::placement::{Placement, PoolRequest, TaskWorkerSeat, place_pool};
 use sidecore_runtime::topology::Topology;
 
 use crate::config::{Config, Options};
@@ -47,8 +45,14 @@ impl Hall {
             seats.push(placed.map_err(|error| Error::pool_place(&pool.name, error))?);
             options.push(own);
         }
-        mark_shared(&placement.executors, &mut seats);
         Ok(Hall { pools, options, seats })
+    }
+
+    /// Task workers that glommio hosts: each needs a ring of its own.
+    pub(crate) fn async_workers(&self) -> usize {
+        let pools = self.pools.iter().zip(&self.seats);
+        let hosted = pools.filter(|(pool, _)| pool.start.as_ref().is_some_and(|s| s.is_async()));
+        hosted.map(|(_, seats)| seats.len()).sum()
     }
 
     /// One line for each thread, and what could be better.

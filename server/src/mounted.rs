@@ -44,6 +44,8 @@ pub struct Mount {
 
 /// Starts a pool.
 pub(crate) trait StartPool: Send {
+    /// Whether glommio hosts its task workers.
+    fn is_async(&self) -> bool;
     fn start(
         self: Box<Self>,
         config: &PoolConfig,
@@ -77,6 +79,10 @@ pub(crate) type Counters = Arc<dyn Fn() -> PoolSnapshot + Send + Sync>;
 pub(crate) type Install = Box<dyn FnOnce(usize) -> Box<dyn FnOnce()> + Send>;
 
 impl<J: Send + Unpin + 'static, O: Send + 'static> StartPool for PoolSpec<J, O> {
+    fn is_async(&self) -> bool {
+        matches!(self.jobs.work, Work::Async { .. })
+    }
+
     fn start(
         self: Box<Self>,
         config: &PoolConfig,

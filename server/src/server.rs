@@ -216,7 +216,7 @@ where
         }
         let mut hall = Hall::decide(&config, &topology, &placement, pools)?;
         let executors = placement.executors.len();
-        probe::check(&needs(&options, executors))?;
+        probe::check(&needs(&options, executors, hall.async_workers()))?;
         let (address, sockets) = bind_shared(
             address(&config),
             executors,
@@ -372,10 +372,10 @@ fn request(options: &Options) -> PlacementRequest {
     }
 }
 
-fn needs(options: &Options, executors: usize) -> probe::Needs {
+fn needs(options: &Options, executors: usize, async_workers: usize) -> probe::Needs {
     probe::Needs {
         executors,
-        async_workers: 0,
+        async_workers,
         ring_entries: options.ring_entries as u32,
         recv_buffers: options.recv_buffers as u16,
         descriptors: DESCRIPTORS_KEPT + probe::DESCRIPTORS_PER_EXECUTOR * executors as u64,

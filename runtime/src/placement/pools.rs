@@ -16,8 +16,8 @@ pub struct PoolRequest {
     pub task_worker_cpus: Option<CpuList>,
 }
 
-/// Decides the seats of a further pool, dealt over its CPUs round robin. Whether they are shared is
-/// for [`mark_shared`] to say, once all pools have theirs.
+/// Decides the seats of a further pool, dealt over its CPUs round robin. Workers of other pools on
+/// these CPUs are no reason not to spin there: they mostly sleep, and a spin is short.
 pub fn place_pool(
     topology: &Topology,
     placement: &Placement,
@@ -48,19 +48,19 @@ pub fn place_pool(
     if asked > TASK_WORKER_NUM_MAX {
         return Err(PlacementError::TooManyTaskWorkers { asked });
     }
-    Ok((0..asked).map(|at| TaskWorkerSeat { cpu: cpus[at % cpus.len()], shared: false }).collect())
+    let seat = |at: usize| TaskWorkerSeat { cpu: cpus[at % cpus.len()], shared: false };
+    let mut seats: Vec<TaskWorkerSeat> = (0..asked).map(seat).collect();
+    mark_shared(&placement.executors, &mut seats);
+    Ok(seats)
 }
 
-/// Marks the seats, of all pools, whose CPU has more than one of them or an executor.
-pub fn mark_shared(executors: &[CpuId], pools: &mut [Vec<TaskWorkerSeat>]) {
+/// Marks the seats of a pool whose CPU has an executor or another of them.
+fn mark_shared(executors: &[CpuId], seats: &mut [TaskWorkerSeat]) {
     let mut threads: BTreeMap<CpuId, usize> = BTreeMap::new();
-    let seats = pools.iter().flatten().map(|seat| seat.cpu);
-    for cpu in executors.iter().copied().chain(seats) {
+    for cpu in executors.iter().copied().chain(seats.iter().map(|seat| seat.cpu)) {
         *threads.entry(cpu).or_default() += 1;
     }
-    for seat in pools.iter_mut().flatten() {
-        seat.shared = threads[&seat.cpu] > 1;
-    }
+    seats.iter_mut().for_each(|seat| seat.shared = threads[&seat.cpu] > 1);
 }
 
 #[cfg(test)]
@@ -72,10 +72,10 @@ mod tests {
     }
 
     #[test]
-    fn seats_on_one_cpu_are_shared_among_pools_and_with_executors() {
-        let mut pools = [seats(&[1, 2]), seats(&[2, 3, 0])];
-        mark_shared(&[CpuId(0)], &mut pools);
-        let shared: Vec<_> = pools.iter().flatten().map(|seat| seat.shared).collect();
+    fn seats_are_shared_with_each_other_and_with_executors() {
+        let mut seats = seats(&[1, 2, 2, 3, 0]);
+        mark_shared(&[CpuId(0)], &mut seats);
+        let shared: Vec<_> = seats.iter().map(|seat| seat.shared).collect();
         assert_eq!(shared, [false, true, true, false, true]);
     }
 }

@@ -105,6 +105,10 @@ struct Journalled<P: ?Sized> {
 }
 
 impl StartPool for Journalled<dyn StartPool> {
+    fn is_async(&self) -> bool {
+        self.pool.is_async()
+    }
+
     fn start(
         self: Box<Self>,
         config: &PoolConfig,

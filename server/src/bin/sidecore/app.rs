@@ -13,10 +13,8 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde::Serialize;
 use serde_json::json;
-use sidecore::durable::DurableTasks;
 use sidecore::{
-    Cancelled, DispatchError, Incoming, Plain, RequestHead, ServerStats, TaskHandle, TaskId, Tasks,
-    Worker,
+    Cancelled, DispatchError, Incoming, Plain, RequestHead, ServerStats, TaskHandle, TaskId, Worker,
 };
 use tower_service::Service;
 
@@ -28,6 +26,7 @@ use crate::begun::{Begun, Unfinished};
 use crate::job::{Job, Output};
 use crate::ledger::{Ledger, View};
 use crate::order::{Abilities, Order};
+use crate::pools::{Handles, PoolName};
 use crate::stats;
 
 /// The application of one executor, cloned for each request.
@@ -38,9 +37,7 @@ pub(crate) struct App {
 
 /// What an executor's requests share; it never leaves its thread.
 struct Shared {
-    tasks: Tasks<Job, Output>,
-    /// Where the server has a directory for its journal.
-    durable: Option<DurableTasks<Job, Output>>,
+    pools: Handles,
     worker: usize,
     stats: ServerStats,
     ledger: Arc<Ledger>,
@@ -68,14 +65,13 @@ struct Accepted {
 impl App {
     pub(crate) fn new(
         worker: &Worker<Job, Output>,
-        durable: Option<DurableTasks<Job, Output>>,
+        pools: Handles,
         ledger: Arc<Ledger>,
         may_append: bool,
     ) -> Self {
         let shared = Shared {
-            tasks: worker.tasks(),
-            abilities: Abilities { append: may_append, durable: durable.is_some() },
-            durable,
+            abilities: Abilities { append: may_append, durable: pools.durable.is_some() },
+            pools,
             worker: worker.index(),
             stats: worker.stats(),
             ledger,
@@ -85,7 +81,7 @@ impl App {
 
     /// Dispatches a job of this server's own, whose state can be asked for.
     pub(crate) fn dispatch(&self, job: Job) -> Result<TaskId, DispatchError<Job>> {
-        self.remember(self.shared.tasks.job(job))
+        self.remember(self.shared.pools.of(PoolName::Default).job(job))
     }
 
     fn remember(
@@ -105,7 +101,7 @@ impl App {
             ("GET" | "HEAD" | "OPTIONS", "/") | ("OPTIONS", "*") => Some(Plain::text("OK")),
             ("POST", "/tasks") => match self.parse(body) {
                 // It waits for the disk.
-                Ok(order) if order.is_durable => None,
+                Ok(order) if order.pool == PoolName::Durable => None,
                 Ok(order) => Some(self.post_task(order)),
                 Err(cause) => Some(bad_order(&cause)),
             },
@@ -158,7 +154,7 @@ impl App {
                 with_type(body, content_type.unwrap_or(HeaderValue::from_static("text/plain")))
             }
             Route::Dispatch => of_plain(match self.parse(&body) {
-                Ok(order) if order.is_durable => self.post_durable(order).await,
+                Ok(order) if order.pool == PoolName::Durable => self.post_durable(order).await,
                 Ok(order) => self.post_task(order),
                 Err(cause) => bad_order(&cause),
             }),
@@ -175,7 +171,7 @@ impl App {
     }
 
     fn post_task(&self, order: Order) -> Plain {
-        match self.remember(order.prepare(&self.shared.tasks)) {
+        match self.remember(order.prepare(&self.shared.pools)) {
             Ok(task_id) => self.accepted(task_id),
             Err(refused) => refuse_dispatch(&refused),
         }
@@ -183,7 +179,7 @@ impl App {
 
     /// Answers when the job is on the disk and in the pool.
     async fn post_durable(&self, order: Order) -> Plain {
-        let Some(tasks) = &self.shared.durable else {
+        let Some(tasks) = &self.shared.pools.durable else {
             return plain_error(StatusCode::BAD_REQUEST, "there is no durable pool");
         };
         let ledger = self.shared.ledger.clone();
@@ -201,9 +197,11 @@ impl App {
 
     /// Dispatches now; the outcome is awaited later.
     fn begin(&self, order: Order) -> Begun {
-        match &self.shared.durable {
-            Some(tasks) if order.is_durable => Begun::Durable(order.prepare_durable(tasks).run()),
-            _ => Begun::Plain(order.prepare(&self.shared.tasks).run()),
+        match &self.shared.pools.durable {
+            Some(tasks) if order.pool == PoolName::Durable => {
+                Begun::Durable(order.prepare_durable(tasks).run())
+            }
+            _ => Begun::Plain(order.prepare(&self.shared.pools).run()),
         }
     }
 
@@ -254,9 +252,9 @@ impl App {
     }
 
     fn stats(&self) -> Answer {
-        let Shared { tasks, durable, stats, .. } = &*self.shared;
-        let durable = durable.as_ref().and_then(|tasks| Some((tasks.snapshot()?, tasks.stats())));
-        json(StatusCode::OK, &stats::view(&stats.executors(), tasks.snapshot().as_ref(), durable))
+        let Shared { pools, stats, .. } = &*self.shared;
+        let journal = pools.durable.as_ref().map(|durable| durable.stats());
+        json(StatusCode::OK, &stats::view(&stats.executors(), &stats.pools(), journal))
     }
 }
 

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize, Serializer};
-use sidecore::{Failure, TaskContext};
+use sidecore::async_task::timer;
+use sidecore::{Failure, Kinds, TaskContext};
 
 /// The longest sleep, the most rounds and the longest line that are taken.
 const SLEEP_MAX_MS: u64 = 600_000;
@@ -36,6 +37,23 @@ pub(crate) enum Job {
     Append { line: String },
     /// Records a request, as the audit middleware asks; not a client's to send.
     Audit { method: String, path: String },
+}
+
+/// The jobs' kinds, in the statistics.
+pub(crate) static KINDS_OF_JOBS: [&str; 7] =
+    ["noop", "sleep", "hash", "fail", "panic", "append", "audit"];
+
+/// See [`KINDS_OF_JOBS`].
+pub(crate) fn kinds() -> Kinds<Job> {
+    Kinds::new(&KINDS_OF_JOBS, |job| match job {
+        Job::Noop => 0,
+        Job::Sleep { .. } => 1,
+        Job::Hash { .. } => 2,
+        Job::Fail => 3,
+        Job::Panic => 4,
+        Job::Append { .. } => 5,
+        Job::Audit { .. } => 6,
+    })
 }
 
 /// A job as a client names it.
@@ -126,6 +144,18 @@ impl Runner {
             Job::Audit { method, path } => {
                 Ok(Output::Audit { audited: format!("{method} {path}").into() })
             }
+        }
+    }
+
+    /// Runs a job as a future, on a worker that has many of them: what waits does not keep the others
+    /// waiting.
+    pub(crate) async fn run_async(&self, task: TaskContext, job: Job) -> Result<Output, Failure> {
+        match job {
+            Job::Sleep { ms } => {
+                timer::sleep(Duration::from_millis(ms)).await;
+                Ok(Output::Sleep { slept_ms: ms })
+            }
+            job => self.run(&task, job),
         }
     }
 

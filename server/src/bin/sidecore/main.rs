@@ -16,8 +16,10 @@
 //! (`line`, to the file that SIDECORE_APPEND_FILE names); it may have a `priority` (`high`,
 //! `normal`, `low`), a `delay_ms`, a `deadline_ms`, `retries` and a `task_worker`.
 //!
-//! With `"pool":"durable"` it is on the disk before it is answered, and is run at least once,
-//! whatever ends the process; the journal lies in the directory that SIDECORE_DATA_DIR names.
+//! Its `pool` is `default`, `bulk` (a short queue and a worker of its own), `async` (its jobs are
+//! futures, many at once) or `durable`: then it is on the disk before it is answered, and is run at
+//! least once, whatever ends the process; the journal lies in the directory that SIDECORE_DATA_DIR
+//! names.
 
 #![forbid(unsafe_code)]
 
@@ -28,21 +30,21 @@ mod begun;
 mod job;
 mod ledger;
 mod order;
+mod pools;
 mod stats;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use sidecore::durable::{Durable, DurableLimits, DurablePool};
-use sidecore::journal::JournalError;
-use sidecore::{Config, Direct, Report, Server, TaskPool};
+use sidecore::{Config, Direct, Report, Server};
 use tower_layer::Layer;
 
 use crate::app::App;
 use crate::audit::trigger_audit;
-use crate::job::{Job, Output, Runner};
+use crate::job::{Runner, kinds};
 use crate::ledger::Ledger;
+use crate::pools::Pools;
 
 /// Names the file that `append` writes to.
 const APPEND_FILE: &str = "SIDECORE_APPEND_FILE";
@@ -69,42 +71,26 @@ fn run() -> Result<Report, Box<dyn std::error::Error>> {
     let append_file = std::env::var_os(APPEND_FILE).map(PathBuf::from);
     let may_append = append_file.is_some();
     let runner = Arc::new(Runner { append_file });
-    let durable = match std::env::var_os(DATA_DIR).map(PathBuf::from) {
-        Some(directory) => Some(durable_pool(&directory, runner.clone(), ledger.clone())?),
-        None => None,
-    };
+    let data_dir = std::env::var_os(DATA_DIR).map(PathBuf::from);
+    let pools = Pools::new(&runner, &ledger, data_dir.as_deref())?;
+    let no_tasks = config.options.task_worker_num == Some(0);
     let mut server = Server::new(config)
         .try_on_task(move |task, job| runner.run(task, job))
+        .kinds(kinds())
         .on_finish(move |finish, output| finished.finish(finish, output));
-    if let Some(pool) = &durable {
-        server = server.with_pool(pool);
+    if !no_tasks {
+        server = pools.mount(server);
     }
-    let pool = durable.clone();
+    let mounted = pools.clone();
     let report = server.serve(move |worker| {
-        let durable = pool.as_ref().map(|pool| pool.start(worker));
-        let app = App::new(worker, durable, ledger.clone(), may_append);
+        let app = App::new(worker, mounted.on(worker), ledger.clone(), may_append);
         let audit = trigger_audit(app.clone());
         let direct = app.clone();
         Direct::new(audit.layer(app), move |head, body| direct.direct(head, body))
     })?;
-    if let Some(kept) = durable.map(|pool| pool.stats().kept).filter(|kept| *kept > 0) {
-        eprintln!("sidecore: the journal keeps {kept} tasks for the next start");
+    match pools.kept() {
+        0 => {}
+        kept => eprintln!("sidecore: the journal keeps {kept} tasks for the next start"),
     }
     Ok(report)
-}
-
-fn durable_pool(
-    directory: &Path,
-    runner: Arc<Runner>,
-    ledger: Arc<Ledger>,
-) -> Result<DurablePool<Job, Output>, JournalError> {
-    let journal = Durable::open(directory, "durable", DurableLimits::default())?;
-    let left = journal.stats().backlog;
-    if left > 0 {
-        eprintln!("sidecore: {left} tasks of the journal are left from before: they are run now");
-    }
-    Ok(TaskPool::named("durable")
-        .try_on_task(move |task, job| runner.run(task, job))
-        .on_finish(move |finish, output| ledger.finish(finish, output))
-        .durable(&journal))
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use sidecore::durable::{DurableDispatch, DurableTasks};
-use sidecore::{Dispatch, Priority, Retry, Tasks};
+use sidecore::{Dispatch, Priority, Retry};
 
 use crate::job::{Job, Kind, Output};
+use crate::pools::{Handles, PoolName};
 
 /// The longest delay and deadline, and the most retries, that are taken.
 const TIME_MAX_MS: u64 = 86_400_000;
@@ -27,8 +28,7 @@ pub(crate) struct Abilities {
 #[derive(Debug)]
 pub(crate) struct Order {
     job: Job,
-    /// For the durable pool.
-    pub(crate) is_durable: bool,
+    pub(crate) pool: PoolName,
     priority: Priority,
     delay: Option<Duration>,
     deadline: Option<Duration>,
@@ -51,7 +51,8 @@ struct Written {
     ms: Option<u64>,
     rounds: Option<u64>,
     line: Option<String>,
-    pool: Option<String>,
+    #[serde(default)]
+    pool: PoolName,
     priority: Option<Level>,
     delay_ms: Option<u64>,
     deadline_ms: Option<u64>,
@@ -119,8 +120,8 @@ impl Order {
     }
 
     /// The dispatch that was ordered.
-    pub(crate) fn prepare(self, tasks: &Tasks<Job, Output>) -> Dispatch<Job, Output> {
-        with_options!(self, tasks)
+    pub(crate) fn prepare(self, pools: &Handles) -> Dispatch<Job, Output> {
+        with_options!(self, pools.of(self.pool))
     }
 
     /// The same for the durable pool.
@@ -138,27 +139,18 @@ impl Written {
         if kind == Kind::Append && !abilities.append {
             return Err("append is refused: set SIDECORE_APPEND_FILE to the file".to_owned());
         }
-        let is_durable = match self.pool.as_deref() {
-            None | Some("default") => false,
-            Some("durable") if abilities.durable => true,
-            Some("durable") => {
-                return Err(
-                    "the pool `durable` is refused: set SIDECORE_DATA_DIR to a directory for \
-                            its journal"
-                        .to_owned(),
-                );
-            }
-            Some(pool) => {
-                return Err(format!("there is no pool `{pool}`: give `default` or `durable`"));
-            }
-        };
+        if self.pool == PoolName::Durable && !abilities.durable {
+            return Err("the pool `durable` is refused: set SIDECORE_DATA_DIR to a directory for \
+                        its journal"
+                .to_owned());
+        }
         let retries = self.retries.unwrap_or(0);
         if retries > RETRIES_MAX {
             return Err(format!("retries = {retries} is out of range: give at most {RETRIES_MAX}"));
         }
         Ok(Order {
             job: Job::check(kind, ms, rounds, line)?,
-            is_durable,
+            pool: self.pool,
             priority: match self.priority.unwrap_or(Level::Normal) {
                 Level::High => Priority::High,
                 Level::Normal => Priority::Normal,

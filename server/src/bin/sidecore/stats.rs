@@ -1,26 +1,33 @@
-//! `GET /stats`: the counters of the executors and of the task pool.
+//! `GET /stats`: the counters of the executors and of the pools.
 
-use serde_json::{Value, json};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
 use sidecore::durable::DurableStats;
-use sidecore::{ExecutorSnapshot, Percentiles, PoolSnapshot, TaskWorkerSnapshot};
+use sidecore::{ExecutorSnapshot, KindSnapshot, Percentiles, PoolSnapshot, TaskWorkerSnapshot};
 
 /// All counters, with the names that Swoole's `stats()` gives some of them beside them.
 pub(crate) fn view(
     executors: &[ExecutorSnapshot],
-    pool: Option<&PoolSnapshot>,
-    durable: Option<(PoolSnapshot, DurableStats)>,
+    pools: &[(Arc<str>, PoolSnapshot)],
+    journal: Option<DurableStats>,
 ) -> Value {
-    let idle = pool.map_or(0, |pool| pool.workers.iter().filter(|w| w.running.is_none()).count());
+    let mut views: Map<String, Value> =
+        pools.iter().map(|(name, pool)| (name.to_string(), pool_view(pool))).collect();
+    if let (Some(journal), Some(durable)) = (journal, views.get_mut("durable")) {
+        durable["journal"] = journal_view(&journal);
+    }
+    let workers = || pools.iter().flat_map(|(_, pool)| &pool.workers);
     json!({
         "executors": executors.iter().map(executor).collect::<Vec<_>>(),
-        "pools": { "default": pool.map(pool_view), "durable": durable.as_ref().map(durable_view) },
-        // Swoole's own fields.
+        "pools": views,
+        // Swoole's own fields, of all pools together.
         "worker_num": executors.len(),
-        "task_worker_num": pool.map_or(0, |pool| pool.workers.len()),
+        "task_worker_num": workers().count(),
         "connection_num": executors.iter().map(|executor| executor.streams).sum::<u64>(),
-        "tasking_num": pool.map_or(0, |pool| pool.queued),
-        "task_count": pool.map_or(0, |pool| pool.accepted),
-        "task_idle_worker_num": idle,
+        "tasking_num": pools.iter().map(|(_, pool)| pool.queued).sum::<usize>(),
+        "task_count": pools.iter().map(|(_, pool)| pool.accepted).sum::<u64>(),
+        "task_idle_worker_num": workers().filter(|worker| worker.running_jobs == 0).count(),
     })
 }
 
@@ -52,33 +59,44 @@ fn pool_view(pool: &PoolSnapshot) -> Value {
         "lost": outcomes.lost,
         "callback_panics": pool.callback_panics,
         "sleeping_workers": pool.sleeping,
+        "wakes": pool.wakes,
         "waited_us": percentiles(&pool.waited),
         "ran_us": percentiles(&pool.run_time),
+        "kinds": pool.kinds.iter().map(|of| (of.name.to_owned(), kind(of))).collect::<Map<_, _>>(),
         "task_workers": pool.workers.iter().map(task_worker).collect::<Vec<_>>(),
     })
 }
 
-/// The counters of the pool, and those of its journal.
-fn durable_view((pool, durable): &(PoolSnapshot, DurableStats)) -> Value {
-    let mut view = pool_view(pool);
-    view["journal"] = json!({
-        "appended": durable.appended,
-        "acked": durable.acked,
-        "redelivered": durable.redelivered,
-        "backlog": durable.backlog,
-        "given_up": durable.given_up,
-        "dead": durable.dead,
-        "kept": durable.kept,
-        "commits": durable.journal.commits,
-        "poisoned": durable.journal.poisoned,
-    });
-    view
+fn journal_view(journal: &DurableStats) -> Value {
+    json!({
+        "appended": journal.appended,
+        "acked": journal.acked,
+        "redelivered": journal.redelivered,
+        "backlog": journal.backlog,
+        "given_up": journal.given_up,
+        "dead": journal.dead,
+        "kept": journal.kept,
+        "commits": journal.journal.commits,
+        "poisoned": journal.journal.poisoned,
+    })
+}
+
+fn kind(kind: &KindSnapshot) -> Value {
+    json!({
+        "ran": kind.run_time.count,
+        "panicked": kind.panicked,
+        "waited_us": percentiles(&kind.waited),
+        "ran_us": percentiles(&kind.run_time),
+    })
 }
 
 fn task_worker(worker: &TaskWorkerSnapshot) -> Value {
     json!({
         "ran": worker.ran,
         "panicked": worker.panicked,
+        "renewed": worker.renewed,
+        "is_spare": worker.is_spare,
+        "running_jobs": worker.running_jobs,
         "running_task_id": worker.running.map(|(id, _)| id),
         "running_for_ms": worker.running.map(|(_, since)| since.as_millis() as u64),
     })
