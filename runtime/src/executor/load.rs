@@ -13,8 +13,8 @@ use rustix::time::{ClockId, clock_gettime};
 const SAMPLE: Duration = Duration::from_millis(10);
 /// The load from which on an executor is busy, and below which it no longer is: batching itself
 /// lowers the load.
-const BUSY_FROM: f64 = 0.92;
-const BUSY_UNTIL: f64 = 0.6;
+const BUSY_FROM: f64 = 0.75;
+const BUSY_UNTIL: f64 = 0.5;
 
 /// Compares a thread's CPU time with the clock.
 pub(super) struct Load {
@@ -62,9 +62,9 @@ mod tests {
             load.judge(Duration::from_millis(10), Duration::from_millis(busy_ms));
             load.busy
         };
-        assert!(!of_ten(&mut load, 9));
-        assert!(of_ten(&mut load, 10));
-        assert!(of_ten(&mut load, 7));
+        assert!(!of_ten(&mut load, 7));
+        assert!(of_ten(&mut load, 8));
+        assert!(of_ten(&mut load, 6));
         assert!(!of_ten(&mut load, 5));
         assert!(!of_ten(&mut load, 7));
     }
