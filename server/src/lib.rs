@@ -47,13 +47,17 @@ pub mod journal;
 
 pub mod async_task;
 
+pub mod test_server;
+
 pub mod trigger;
 
 mod body;
 mod error;
 mod hall;
 mod http1;
+mod life;
 mod mounted;
+mod reload;
 mod running;
 mod server;
 mod service;
@@ -73,8 +77,10 @@ pub use crate::events::Events;
 pub use crate::http1::head::{Framing, RequestHead, Version};
 pub use crate::http1::reject::Reject;
 pub use crate::http1::target::Target;
+pub use crate::life::Life;
 pub use crate::mounted::{Mount, Mountable};
-pub use crate::running::{Reload, Report, Running};
+pub use crate::reload::Reload;
+pub use crate::running::{Report, Running};
 pub use crate::server::Server;
 pub use crate::service::{App, Direct, Oneshot, Plain, ServiceFailed};
 pub use crate::shutdown::Shutdown;
@@ -86,6 +92,7 @@ pub use crate::tasks::{
     TaskError, TaskHandle, TaskId, TaskResult, TaskState, TaskWorkerInfo, TaskWorkerSnapshot,
     Tasks,
 };
+pub use crate::test_server::TestServer;
 pub use crate::trigger::{TriggerAfter, TriggerTask};
 pub use crate::worker::{ServerStats, Worker};
 pub use sidecore_runtime::executor::ExecutorSnapshot;

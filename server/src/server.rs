@@ -15,6 +15,7 @@ use sidecore_runtime::topology::Topology;
 use crate::config::{Config, Options};
 use crate::error::{Error, Result};
 use crate::hall::Hall;
+use crate::life::Hooks;
 use crate::mounted::{DEFAULT, Mount, Mountable, PoolSpec, StartPool};
 use crate::running::{Report, Running};
 use crate::service::App;
@@ -24,7 +25,7 @@ use crate::tasks::{
     Callbacks, DeadLetter, Failure, FinishContext, Kinds, Notice, OnFinish, OnTask, TaskContext,
     TaskResult, TaskWorkerInfo, Tasks,
 };
-use crate::worker::{Assignment, OnWorkerStop, ServerStats, Worker};
+use crate::worker::{Assignment, ServerStats, Worker};
 
 /// The longest name of a pool: its threads' names have 15 bytes (prctl(2), PR_SET_NAME).
 const NAME_MAX: usize = 10;
@@ -35,20 +36,19 @@ const DESCRIPTORS_KEPT: u64 = 64;
 
 /// A server that has not started. `T` and `F` say which task callbacks it has.
 pub struct Server<T = (), F = ()> {
-    config: Config,
+    pub(crate) config: Config,
     on_task: T,
     on_finish: F,
     on_notice: Option<OnNotice>,
-    on_worker_stop: Option<OnWorkerStop>,
+    pub(crate) hooks: Hooks,
     pools: Vec<Mount>,
 }
 
 impl Server {
     /// A server of this configuration, without task callbacks.
     pub fn new(config: Config) -> Self {
-        let (on_notice, on_worker_stop) = (None, None);
-        let pools = Vec::new();
-        Server { config, on_task: (), on_finish: (), on_notice, on_worker_stop, pools }
+        let (on_notice, hooks, pools) = Default::default();
+        Server { config, on_task: (), on_finish: (), on_notice, hooks, pools }
     }
 }
 
@@ -107,8 +107,8 @@ impl<T, F> Server<T, F> {
     }
 
     fn with_on_task<J, O>(self, on_task: OnTask<J, O>) -> Server<OnTask<J, O>, F> {
-        let Server { config, on_finish, on_notice, on_worker_stop, pools, .. } = self;
-        Server { config, on_task, on_finish, on_notice, on_worker_stop, pools }
+        let Server { config, on_finish, on_notice, hooks, pools, .. } = self;
+        Server { config, on_task, on_finish, on_notice, hooks, pools }
     }
 
     /// Adds a further pool, which starts and ends with the server.
@@ -124,17 +124,6 @@ impl<T, F> Server<T, F> {
         self
     }
 
-    /// Called on each executor with its number, after its last request and its last task. What
-    /// starts with it is made by [`serve`](Self::serve)'s `make_app`. Replaces Swoole's
-    /// `on('WorkerStop')`.
-    pub fn on_worker_stop(
-        mut self,
-        on_worker_stop: impl Fn(usize) + Send + Sync + 'static,
-    ) -> Self {
-        self.on_worker_stop = Some(Arc::new(on_worker_stop));
-        self
-    }
-
     /// Receives the end of each task that no future awaits, on the executor that dispatched it.
     ///
     /// It runs between requests: keep it short. Replaces Swoole's `on('Finish')`.
@@ -142,9 +131,9 @@ impl<T, F> Server<T, F> {
         self,
         on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
     ) -> Server<T, OnFinish<O>> {
-        let Server { config, on_task, on_notice, on_worker_stop, pools, .. } = self;
+        let Server { config, on_task, on_notice, hooks, pools, .. } = self;
         let on_finish = OnFinish(Arc::new(on_finish));
-        Server { config, on_task, on_finish, on_notice, on_worker_stop, pools }
+        Server { config, on_task, on_finish, on_notice, hooks, pools }
     }
 }
 
@@ -202,7 +191,7 @@ where
         shutdown: Shutdown,
         make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
     ) -> Result<Running> {
-        let Server { config, on_task, on_finish, on_notice, on_worker_stop, mut pools } = self;
+        let Server { config, on_task, on_finish, on_notice, hooks, mut pools } = self;
         let (on_task, on_finish) = (on_task, on_finish).split();
         let options = config.options.clone();
         check_names(&config, &pools)?;
@@ -237,6 +226,7 @@ where
             shutdown: shutdown.clone(),
             executors: Vec::new(),
             pools,
+            hooks: hooks.clone(),
         };
         for (index, (socket, lanes)) in sockets.into_iter().zip(lanes).enumerate() {
             let cpu = placement.executors[index].0;
@@ -253,7 +243,7 @@ where
                 options: options.clone(),
                 shutdown: shutdown.clone(),
                 ready: ready.clone(),
-                on_stop: on_worker_stop.clone(),
+                hooks: hooks.clone(),
             };
             let make_app = make_app.clone();
             let executor = Executor::start(
@@ -277,8 +267,8 @@ where
     }
 }
 
-type Job<T, F> = <(T, F) as Callbacks>::Job;
-type Output<T, F> = <(T, F) as Callbacks>::Output;
+pub(crate) type Job<T, F> = <(T, F) as Callbacks>::Job;
+pub(crate) type Output<T, F> = <(T, F) as Callbacks>::Output;
 
 fn check_callbacks(placement: &Placement, on_task: bool, on_finish: bool) -> Result<()> {
     let task_workers = placement.task_workers.len();
