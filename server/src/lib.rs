@@ -23,13 +23,15 @@
 //! - [`config`]: defaults, `sidecore.toml`, `SIDECORE_*` variables;
 //! - [`server`](Server): placement, probes, start and end;
 //! - the HTTP/1.1 [`codec`] and the connection over it, on each executor's own ring;
-//! - [`App`]: any `tower::Service` over `http` types, and [`Direct`] answers before it;
+//! - [`App`]: any `tower::Service` over `http` types, and [`Direct`] answers before it, by [`DirectRouter`];
 //! - [`Tasks`]: dispatch a job, or run one and await its output;
 //! - [`closures`]: jobs that are closures, with outputs of their own types;
 //! - [`events`]: listeners that run where an event is raised, or as tasks;
 //! - [`trigger`]: middleware that makes a task of a request;
 //! - [`journal`]: jobs that shall survive the process are on the disk first;
-//! - [`durable`]: a pool over it, whose jobs are run at least once.
+//! - [`durable`]: a pool over it, whose jobs are run at least once;
+//! - [`Life`]: the moments of a server's life, and who is told of them;
+//! - [`test_server`]: a server for tests.
 
 #![forbid(unsafe_code)]
 
@@ -52,6 +54,7 @@ pub mod test_server;
 pub mod trigger;
 
 mod body;
+mod direct_router;
 mod error;
 mod hall;
 mod http1;
@@ -72,6 +75,7 @@ pub use http::{Request, Response, StatusCode};
 pub use crate::body::{BodyError, Incoming};
 pub use crate::closures::{Closure, ClosureOutput, Closures};
 pub use crate::config::Config;
+pub use crate::direct_router::{DirectParams, DirectRequest, DirectRouter};
 pub use crate::error::{Error, Result};
 pub use crate::events::Events;
 pub use crate::http1::head::{Framing, RequestHead, Version};
