@@ -28,6 +28,7 @@
 //! - [`closures`]: jobs that are closures, with outputs of their own types;
 //! - [`events`]: listeners that run where an event is raised, or as tasks;
 //! - [`trigger`]: middleware that makes a task of a request;
+//! - [`static_files`]: a layer that answers with files;
 //! - [`journal`]: jobs that shall survive the process are on the disk first.
 
 #![forbid(unsafe_code)]
@@ -41,6 +42,8 @@ pub mod closures;
 pub mod events;
 
 pub mod journal;
+
+pub mod static_files;
 
 pub mod trigger;
 
