@@ -29,6 +29,8 @@
 //! - [`events`]: listeners that run where an event is raised, or as tasks;
 //! - [`trigger`]: middleware that makes a task of a request;
 //! - [`static_files`]: a layer that answers with files;
+//! - [`access_log`]: a line for each request, written beside the serving path;
+//! - [`request_id`]: one name for a request, in its log and answer;
 //! - [`journal`]: jobs that shall survive the process are on the disk first.
 
 #![forbid(unsafe_code)]
@@ -37,11 +39,15 @@ pub mod config;
 
 pub mod codec;
 
+pub mod access_log;
+
 pub mod closures;
 
 pub mod events;
 
 pub mod journal;
+
+pub mod request_id;
 
 pub mod static_files;
 
@@ -74,7 +80,7 @@ pub use crate::http1::target::Target;
 pub use crate::mounted::{Mount, Mountable};
 pub use crate::running::{Reload, Report, Running};
 pub use crate::server::Server;
-pub use crate::service::{App, Direct, Oneshot, Plain, ServiceFailed};
+pub use crate::service::{App, Direct, Oneshot, PeerAddress, Plain, ServiceFailed, WithPeers};
 pub use crate::shutdown::Shutdown;
 pub use crate::task_pool::{PoolBuilder, TaskPool};
 pub use crate::tasks::{
