@@ -159,7 +159,7 @@ fn a_request_without_its_whole_answer_is_logged_as_far_as_it_came() {
     drop(client);
     wait_until("the line is written", || site.log.written() == 2);
     let lines = site.stop();
-    assert_eq!(lines[0], "/panic - 0");
+    assert_eq!(lines[0], "/panic 500 0");
     assert!(lines[1].starts_with("/large 200 "), "{lines:?}");
 }
 

@@ -259,9 +259,9 @@ mod tests {
 
     #[test]
     fn formats_of_this_module_have_all_their_parts() {
-        assert_eq!(Format::common().items.len(), 9);
-        assert_eq!(Format::vhost_common().items.len(), 11);
-        assert_eq!(Format::combined().items.len(), 14);
+        assert_eq!(Format::common().items.len(), 13);
+        assert_eq!(Format::vhost_common().items.len(), 15);
+        assert_eq!(Format::combined().items.len(), 18);
         assert_eq!(Format::referer().items.len(), 3);
         assert_eq!(Format::agent().items.len(), 1);
         assert!(!Format::json().items.is_empty());

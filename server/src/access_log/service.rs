@@ -37,6 +37,9 @@ struct Entry {
     line: Line,
     began: Instant,
     bytes: u64,
+    /// The application runs; an entry that is dropped then is that of a panic, which the
+    /// connection answers with 500.
+    running: bool,
 }
 
 /// The service that [`AccessLog`] makes as a layer.
@@ -72,7 +75,7 @@ impl<S> Layer<S> for AccessLog {
 impl Entry {
     fn begin(target: &Target, asked: &impl Asked) -> Self {
         let line = Line::begin(&target.format, asked, SystemTime::now());
-        Entry { target: target.clone(), line, began: Instant::now(), bytes: 0 }
+        Entry { target: target.clone(), line, began: Instant::now(), bytes: 0, running: true }
     }
 
     fn answer(&mut self, status: StatusCode, fields: &HeaderMap) {
@@ -83,7 +86,10 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let Target { format, shared } = &self.target;
-        let line = std::mem::take(&mut self.line);
+        let mut line = std::mem::take(&mut self.line);
+        if self.running {
+            line.answer(format, Some((StatusCode::INTERNAL_SERVER_ERROR, &HeaderMap::new())));
+        }
         shared.push(&line.end(format, self.bytes, self.began.elapsed()));
     }
 }
@@ -101,8 +107,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let entry = Some(Entry::begin(&self.target, &request));
-        Logged { future: self.inner.call(request), entry }
+        let mut entry = Entry::begin(&self.target, &request);
+        let future = self.inner.call(request);
+        entry.running = false;
+        Logged { future, entry: Some(entry) }
     }
 }
 
@@ -114,15 +122,17 @@ impl<A: App> App for LoggedApp<A> {
         let began = Instant::now();
         let plain = self.inner.direct(head, body)?;
         let mut entry = Entry::begin(&self.target, head);
-        entry.began = began;
+        (entry.began, entry.running) = (began, false);
         entry.answer(plain.status, &fields_of(&plain, &self.target.format));
         entry.bytes = if head.method == "HEAD" { 0 } else { plain.body.len() as u64 };
         Some(plain)
     }
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let entry = Some(Entry::begin(&self.target, &request));
-        Logged { future: self.inner.call(request), entry }
+        let mut entry = Entry::begin(&self.target, &request);
+        let future = self.inner.call(request);
+        entry.running = false;
+        Logged { future, entry: Some(entry) }
     }
 
     fn wants_peers(&self) -> bool {
@@ -159,7 +169,14 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answered = ready!(this.future.poll(context));
+        if let Some(entry) = this.entry {
+            entry.running = true;
+        }
+        let answered = this.future.poll(context);
+        if let Some(entry) = this.entry {
+            entry.running = false;
+        }
+        let answered = ready!(answered);
         let mut entry = this.entry.take();
         match (&answered, &mut entry) {
             (Ok(answer), Some(entry)) => entry.answer(answer.status(), answer.headers()),
