@@ -11,6 +11,8 @@ use http::header::{
 };
 use http::{HeaderName, Method, Response, StatusCode, Uri};
 
+use rustix::io::Errno;
+
 use super::Settings;
 use super::body::{FileBody, Part, Source};
 use super::conditions::{self, Verdict};
@@ -200,8 +202,9 @@ pub(super) fn not_acceptable() -> Response<FileBody> {
 /// A file that is there but cannot be opened or read. Without descriptors it is worth a later try.
 pub(super) fn failed(error: &std::io::Error) -> Response<FileBody> {
     eprintln!("sidecore: a static file cannot be served: {error}");
-    let full = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOMEM];
-    match full.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
+    // AGAIN: what leads to the file was renamed at each attempt to open it.
+    let passing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
+    match passing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
         true => {
             let soon = HeaderValue::from_static("1");
             with(StatusCode::SERVICE_UNAVAILABLE, &[(RETRY_AFTER, soon)])

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use http::HeaderValue;
 
@@ -148,7 +149,10 @@ impl Files {
                 return Ok(Some(held(kept)));
             }
             if let Some(bytes) = read_whole(&file, &identity, look)? {
-                self.cache().keep(name, Held { bytes: bytes.clone(), identity });
+                // One that was just written may be written again and keep its times.
+                if identity.is_rested(SystemTime::now()) {
+                    self.cache().keep(name, Held { bytes: bytes.clone(), identity });
+                }
                 return Ok(Some(Loaded::File(Content::Held(bytes), identity)));
             }
         }

@@ -8,12 +8,16 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 
 /// Attempts of an open that meets renames of what it walks through.
 const OPENS_MAX: usize = 4;
+/// From the second of a file's last change on it may be changed again and keep its times, until the
+/// next one has begun; one more for clocks of another grain.
+pub(super) const REST_S: u64 = 2;
 
 /// Which symbolic links are followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -143,6 +147,14 @@ impl Identity {
     /// Of an open file, as it is now.
     pub(super) fn now(file: impl AsFd) -> io::Result<Self> {
         Ok(Identity::of(&fstat(file)?))
+    }
+
+    /// Whether the clock that stamps the file has gone on since its last change, so that another
+    /// one cannot leave its times as they are.
+    pub(super) fn is_rested(&self, now: SystemTime) -> bool {
+        let changed = u64::try_from(self.changed.0).unwrap_or(0);
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        now >= changed.saturating_add(REST_S)
     }
 
     /// Whether the content is the same. That a file was renamed over or its mode was changed shows

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::HeaderValue;
 
 use super::rules::{EntityTags, Policy};
-use super::tree::Identity;
+use super::tree::{Identity, REST_S};
 
 /// What tells a client's copy from the file.
 pub(super) struct Validators {
@@ -30,7 +30,8 @@ impl Validators {
     pub(super) fn of(identity: &Identity, policy: &Policy<'_>, now: SystemTime) -> Self {
         let modified = u64::try_from(identity.modified.0).ok();
         let modified = modified.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
-        let rested = |at: SystemTime| now.duration_since(at).is_ok_and(|rest| rest.as_secs() >= 2);
+        let rested =
+            |at: SystemTime| now.duration_since(at).is_ok_and(|rest| rest.as_secs() >= REST_S);
         let is_rested = modified.is_some_and(rested);
         Validators {
             entity_tag: EntityTag::of(identity, policy.entity_tags, !is_rested),
