@@ -31,6 +31,7 @@
 //! - [`static_files`]: a layer that answers with files;
 //! - [`access_log`]: a line for each request, written beside the serving path;
 //! - [`request_id`]: one name for a request, in its log and answer;
+//! - `trace`, with the feature `tracing`: spans from a request to its tasks and finishes;
 //! - [`journal`]: jobs that shall survive the process are on the disk first.
 
 #![forbid(unsafe_code)]
@@ -50,6 +51,9 @@ pub mod journal;
 pub mod request_id;
 
 pub mod static_files;
+
+#[cfg(feature = "tracing")]
+pub mod trace;
 
 pub mod trigger;
 

@@ -163,3 +163,30 @@ impl Identity {
         (self.size, self.modified) == (other.size, other.modified)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_change_is_rested_when_its_second_and_the_next_are_over() {
+        let identity =
+            Identity { device: 1, inode: 1, size: 1, modified: (5, 0), changed: (1000, 999) };
+        let at = |ms| identity.is_rested(UNIX_EPOCH + Duration::from_millis(ms));
+        assert!(!at(0) && !at(1_000_000) && !at(1_001_999) && at(1_002_000));
+    }
+
+    #[test]
+    fn the_root_itself_is_a_directory_and_what_is_outside_is_nothing() {
+        let tree = Tree::open_root(Path::new("/proc/self"), Symlinks::Within).unwrap();
+        let open = |name: &[u8]| tree.open(name, Look::Anyway).unwrap();
+        assert!(matches!(open(b""), Some(Opened::Directory)));
+        // What the decoder of paths refuses, the kernel refuses as well.
+        for outside in ["..", "../version", "/proc/version", "task/../../version", "exe", "root"] {
+            assert!(open(outside.as_bytes()).is_none(), "{outside}");
+        }
+        assert!(open(b"a\0b").is_none());
+        assert!(matches!(open(b"status"), Some(Opened::File(..))));
+    }
+}
