@@ -180,3 +180,44 @@ fn what_is_no_regular_file_is_not_opened() {
     assert_eq!((site.status("/pipe.txt", ""), site.status("/s.txt", "")), (418, 418));
     site.stop();
 }
+
+/// A directory that is swapped for a link to the outside, over and over, while it is asked for:
+/// between a check and its use there would be a moment for that.
+#[test]
+fn renames_under_way_lead_nowhere() {
+    let site = Site::start(|files| files.cache(0, 0));
+    site.file("real/a.txt", "inside");
+    let outside = format!("{}-swap", site.root.path().display());
+    std::fs::create_dir_all(&outside).unwrap();
+    std::fs::write(format!("{outside}/a.txt"), "secret").unwrap();
+    let at = |name: &str| site.root.path().join(name);
+    symlink(&outside, at("link")).unwrap();
+    std::fs::rename(at("real"), at("d")).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let mut seen = [0; 2];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                let cwd = rustix::fs::CWD;
+                rustix::fs::renameat_with(cwd, at("d"), cwd, at("link"), exchange).unwrap();
+            }
+        });
+        let mut client = site.client();
+        for _ in 0..3000 {
+            let answer = client.request("GET", "/d/a.txt", "");
+            match answer.status {
+                200 => assert_eq!(answer.body, b"inside"),
+                // The walk could not be vouched for at any attempt: it is worth a later one.
+                503 => {}
+                status => assert_eq!(status, 418),
+            }
+            seen[usize::from(answer.status == 200)] += 1;
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    println!("{} answers from inside, {} without a file", seen[1], seen[0]);
+    assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}: nothing was swapped while it was asked for");
+    std::fs::remove_dir_all(&outside).unwrap();
+    site.stop();
+}
