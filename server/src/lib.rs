@@ -28,14 +28,21 @@
 //! - [`closures`]: jobs that are closures, with outputs of their own types;
 //! - [`events`]: listeners that run where an event is raised, or as tasks;
 //! - [`trigger`]: middleware that makes a task of a request;
+//! - [`static_files`]: a layer that answers with files;
+//! - [`access_log`]: a line for each request, written beside the serving path;
+//! - [`request_id`]: one name for a request, in its log and answer;
+//! - `trace`, with the feature `tracing`: spans from a request to its tasks and finishes;
 //! - [`journal`]: jobs that shall survive the process are on the disk first;
-//! - [`durable`]: a pool over it, whose jobs are run at least once.
+//! - [`durable`]: a pool over it, whose jobs are run at least once;
+//! - [`async_task`]: pools whose jobs are futures, many at once on a task worker.
 
 #![forbid(unsafe_code)]
 
 pub mod config;
 
 pub mod codec;
+
+pub mod access_log;
 
 pub mod closures;
 
@@ -46,6 +53,13 @@ pub mod events;
 pub mod journal;
 
 pub mod async_task;
+
+pub mod request_id;
+
+pub mod static_files;
+
+#[cfg(feature = "tracing")]
+pub mod trace;
 
 pub mod trigger;
 
@@ -76,7 +90,7 @@ pub use crate::http1::target::Target;
 pub use crate::mounted::{Mount, Mountable};
 pub use crate::running::{Reload, Report, Running};
 pub use crate::server::Server;
-pub use crate::service::{App, Direct, Oneshot, Plain, ServiceFailed};
+pub use crate::service::{App, Direct, Oneshot, PeerAddress, Plain, ServiceFailed, WithPeers};
 pub use crate::shutdown::Shutdown;
 pub use crate::task_pool::{PoolBuilder, TaskPool};
 pub use crate::tasks::{

@@ -15,6 +15,7 @@
 
 use std::future::Future;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -46,6 +47,8 @@ pub(crate) struct Connection<A: App> {
     state: State<A>,
     io: Io,
     place: Place<A>,
+    /// The peer's address, once it was asked for.
+    peer: Option<SocketAddr>,
     /// Requests answered.
     served: u64,
     /// Requests read since the drain began.
@@ -95,6 +98,7 @@ impl<A: App> Connection<A> {
                 received: 0,
             },
             place,
+            peer: None,
             served: 0,
             farewells: 0,
             patience: Patience::new(),
@@ -176,7 +180,12 @@ impl<A: App> Connection<A> {
         let serving = self.place.serving();
         let input = &self.io.input[self.io.consumed..];
         let parsed = next_head(input, &mut self.io.scanned, &mut slots, &serving.head_limits)?;
-        let Parsed::Complete(head) = parsed else { return Ok(false) };
+        let Parsed::Complete(mut head) = parsed else { return Ok(false) };
+        if serving.app.wants_peers() {
+            // One system call a connection. One that was reset has no address any more.
+            self.peer = self.peer.or_else(|| self.io.stream.peer_addr().ok());
+            head.peer = self.peer;
+        }
         self.served += 1;
         // Each request has time limits of its own, however it is answered.
         self.patience.renew();

@@ -3,6 +3,7 @@
 //! httparse finds the pieces; what it lets through and must not pass is checked here.
 
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 
 use super::head_scan::{
     blank_lines, first_fault, has_bare_lf, is_blank, is_complete, is_long_method,
@@ -63,6 +64,9 @@ pub struct RequestHead<'a> {
     pub expect_continue: bool,
     /// Bytes of the head, blank lines before it and the blank line after it included.
     pub size_bytes: usize,
+    /// Who sent it, where the application wants that told
+    /// ([`App::wants_peers`](crate::App::wants_peers)).
+    pub peer: Option<SocketAddr>,
 }
 
 /// A head, or that it is not all there yet.
@@ -169,6 +173,7 @@ fn check<'a>(
         // RFC 9110 §10.1.1: an expectation of a 1.0 client is ignored.
         expect_continue: seen.expect_continue && version == Version::Http11,
         size_bytes,
+        peer: None,
     })
 }
 

@@ -8,6 +8,7 @@ use super::body_decoder::BodyDecoder;
 use super::head::{Framing, RequestHead, Version};
 use super::reject::Reject;
 use super::target::Target;
+use crate::service::PeerAddress;
 
 /// What of a head is needed to serve its request.
 pub(super) struct Started {
@@ -36,6 +37,9 @@ impl Started {
             Version::Http11 => http::Version::HTTP_11,
         };
         *request.headers_mut() = build_fields(head)?;
+        if let Some(peer) = head.peer {
+            request.extensions_mut().insert(PeerAddress(peer));
+        }
         Ok(Started {
             request,
             version: head.version,
