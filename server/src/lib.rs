@@ -29,6 +29,9 @@
 //! - [`events`]: listeners that run where an event is raised, or as tasks;
 //! - [`trigger`]: middleware that makes a task of a request;
 //! - [`journal`]: jobs that shall survive the process are on the disk first.
+//!
+//! Cargo features, all off by default: `tokio` has `Server::with_tokio`, for handlers that need
+//! tokio's timers, sockets or `tokio::spawn`.
 
 #![forbid(unsafe_code)]
 
@@ -45,6 +48,7 @@ pub mod journal;
 pub mod trigger;
 
 mod body;
+mod companion;
 mod error;
 mod hall;
 mod http1;

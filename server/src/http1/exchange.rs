@@ -16,6 +16,7 @@ use super::body_decoder::{BodyDecoder, BodyPart, cut_off};
 use super::connection::{Io, UNSENT_MAX_BYTES};
 use super::encode::{self, BodyLength, CONTINUE, Content, HeadContext};
 use super::head::{Framing, Version};
+use super::panicked;
 use super::patience::Waiting;
 use super::reject::Reject;
 use super::sending::{Next, Sending};
@@ -99,7 +100,10 @@ impl<A: App> Exchange<A> {
         let request = request.map(|()| incoming);
         let response = match catch_unwind(AssertUnwindSafe(|| serving.app.call(request))) {
             Ok(future) => Answer::Called(Box::pin(future)),
-            Err(_) => Answer::Failed,
+            Err(payload) => {
+                panicked::advise(&*payload);
+                Answer::Failed
+            }
         };
         let deadline = deadline(serving.timeouts.request);
         Exchange { version, head_request, keep_alive, request_body, response, deadline }
@@ -242,7 +246,10 @@ impl<A: App> Exchange<A> {
                     return Progress::Refused(Reject::handler_failed());
                 }
                 // The panic hook has reported it; it costs this request its answer, no more.
-                Err(_) => return Progress::Refused(Reject::handler_failed()),
+                Err(payload) => {
+                    panicked::advise(&*payload);
+                    return Progress::Refused(Reject::handler_failed());
+                }
             }
         }
         self.send_body(io, context)

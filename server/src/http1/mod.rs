@@ -16,6 +16,7 @@ pub(crate) mod exchange;
 pub(crate) mod head;
 mod head_lines;
 mod head_scan;
+mod panicked;
 pub(crate) mod patience;
 pub(crate) mod reject;
 pub(crate) mod request_decoder;
