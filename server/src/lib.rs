@@ -31,7 +31,8 @@
 //! - [`journal`]: jobs that shall survive the process are on the disk first.
 //!
 //! Cargo features, all off by default: `tokio` has `Server::with_tokio`, for handlers that need
-//! tokio's timers, sockets or `tokio::spawn`.
+//! tokio's timers, sockets or `tokio::spawn`; `websocket` has the module `websocket`; `axum` makes its
+//! upgrade an extractor of axum.
 
 #![forbid(unsafe_code)]
 
@@ -46,6 +47,9 @@ pub mod events;
 pub mod journal;
 
 pub mod trigger;
+
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 mod body;
 mod companion;
@@ -72,6 +76,7 @@ pub use crate::events::Events;
 pub use crate::http1::head::{Framing, RequestHead, Version};
 pub use crate::http1::reject::Reject;
 pub use crate::http1::target::Target;
+pub use crate::http1::upgrade::{Upgrade, Upgraded};
 pub use crate::mounted::{Mount, Mountable};
 pub use crate::running::{Reload, Report, Running};
 pub use crate::server::Server;

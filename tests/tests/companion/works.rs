@@ -157,7 +157,7 @@ fn the_timeout_layer_answers_in_time_and_keeps_the_connection() {
     let served = Served::start(|| {
         let limit = Duration::from_millis(50);
         let layer = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, limit);
-        let late = get(|| pending::<String>());
+        let late = get(pending::<String>);
         Router::new().route("/late", late).route("/soon", get(|| async { "soon" })).layer(layer)
     });
     let mut client = Client::connect(served.running().address());
