@@ -2,6 +2,7 @@
 
 mod costs;
 mod ends;
+mod postgres;
 mod without;
 mod works;
 
