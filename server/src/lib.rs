@@ -31,10 +31,14 @@
 //! - [`static_files`]: a layer that answers with files;
 //! - [`access_log`]: a line for each request, written beside the serving path;
 //! - [`request_id`]: one name for a request, in its log and answer;
-//! - `trace`, with the feature `tracing`: spans from a request to its tasks and finishes;
+//! - `trace`: spans from a request to its tasks and finishes;
 //! - [`journal`]: jobs that shall survive the process are on the disk first;
 //! - [`durable`]: a pool over it, whose jobs are run at least once;
 //! - [`async_task`]: pools whose jobs are futures, many at once on a task worker.
+//!
+//! Cargo features, all off by default: `tokio` has `Server::with_tokio`, for handlers that need
+//! tokio's timers, sockets or `tokio::spawn`; `websocket` has the module `websocket`; `axum` makes its
+//! upgrade an extractor of axum; `tracing` has the module `trace`.
 
 #![forbid(unsafe_code)]
 
@@ -63,7 +67,11 @@ pub mod trace;
 
 pub mod trigger;
 
+#[cfg(feature = "websocket")]
+pub mod websocket;
+
 mod body;
+mod companion;
 mod error;
 mod hall;
 mod http1;
@@ -87,6 +95,7 @@ pub use crate::events::Events;
 pub use crate::http1::head::{Framing, RequestHead, Version};
 pub use crate::http1::reject::Reject;
 pub use crate::http1::target::Target;
+pub use crate::http1::upgrade::{Upgrade, Upgraded};
 pub use crate::mounted::{Mount, Mountable};
 pub use crate::running::{Reload, Report, Running};
 pub use crate::server::Server;

@@ -18,6 +18,7 @@ pub(super) struct Started {
     pub(super) body: BodyDecoder,
     pub(super) keep_alive: bool,
     pub(super) expect_continue: bool,
+    pub(super) upgrade: bool,
 }
 
 impl Started {
@@ -47,6 +48,7 @@ impl Started {
             body,
             keep_alive,
             expect_continue: head.expect_continue,
+            upgrade: head.upgrade,
         })
     }
 }
