@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use sidecore_runtime::executor::{Executor, ExecutorSnapshot};
 use sidecore_runtime::pool::{Outcomes, PoolSnapshot};
 
+use crate::companion::Companion;
 use crate::error::{Error, Result};
 use crate::life::{Hooks, Life};
 use crate::mounted::{DEFAULT, Ended, RunningPool};
@@ -26,6 +27,7 @@ pub struct Running {
     pub(crate) executors: Vec<(usize, Executor)>,
     pub(crate) pools: Vec<Box<dyn RunningPool>>,
     pub(crate) hooks: Hooks,
+    pub(crate) companion: Option<Companion>,
 }
 
 impl Running {
@@ -84,6 +86,10 @@ impl Running {
         let end = Instant::now() + OVERRUN;
         let mut report = Report::default();
         self.pools.into_iter().for_each(|pool| report.add(&pool.close(end)));
+        // Last: until then futures may have its timers.
+        if let Some(companion) = self.companion {
+            companion.end();
+        }
         self.hooks.tell(Life::Ended { report });
         match failed {
             Some(error) => Err(error.into()),

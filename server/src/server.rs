@@ -12,6 +12,7 @@ use sidecore_runtime::pool::OnNotice;
 use sidecore_runtime::probe;
 use sidecore_runtime::topology::Topology;
 
+use crate::companion::{self, Companion, StartCompanion};
 use crate::config::{Config, Options};
 use crate::error::{Error, Result};
 use crate::hall::Hall;
@@ -42,13 +43,14 @@ pub struct Server<T = (), F = ()> {
     on_notice: Option<OnNotice>,
     pub(crate) hooks: Hooks,
     pools: Vec<Mount>,
+    companion: Option<StartCompanion>,
 }
 
 impl Server {
     /// A server of this configuration, without task callbacks.
     pub fn new(config: Config) -> Self {
-        let (on_notice, hooks, pools) = Default::default();
-        Server { config, on_task: (), on_finish: (), on_notice, hooks, pools }
+        let (on_notice, hooks, pools, companion) = Default::default();
+        Server { config, on_task: (), on_finish: (), on_notice, hooks, pools, companion }
     }
 }
 
@@ -107,13 +109,29 @@ impl<T, F> Server<T, F> {
     }
 
     fn with_on_task<J, O>(self, on_task: OnTask<J, O>) -> Server<OnTask<J, O>, F> {
-        let Server { config, on_finish, on_notice, hooks, pools, .. } = self;
-        Server { config, on_task, on_finish, on_notice, hooks, pools }
+        let Server { config, on_finish, on_notice, hooks, pools, companion, .. } = self;
+        Server { config, on_task, on_finish, on_notice, hooks, pools, companion }
     }
 
     /// Adds a further pool, which starts and ends with the server.
     pub fn with_pool(mut self, pool: &impl Mountable) -> Self {
         self.pools.push(pool.mount());
+        self
+    }
+
+    /// Has a thread beside the executors, the companion, run what needs tokio: with it tokio's
+    /// timers, sockets, files and `tokio::spawn` work in handlers, and so do clients and drivers
+    /// built on them (reqwest, tower-http's time-outs, axum's keep-alive of server-sent events).
+    /// Needs the feature `tokio` of this crate. Replaces Swoole's coroutine clients.
+    ///
+    /// Handlers stay on their executor. What they give to `tokio::spawn` runs on the companion, is
+    /// not waited for by the drain and is dropped at its end, when all executors have ended;
+    /// `tokio::task::spawn_local` does not work. The companion runs on the CPUs that are no
+    /// executor's, where there are any. A thread that is no executor, such as a task worker, has to
+    /// be given the `tokio::runtime::Handle` that a handler finds with `Handle::current()`.
+    #[cfg(feature = "tokio")]
+    pub fn with_tokio(mut self) -> Self {
+        self.companion = Some(companion::start);
         self
     }
 
@@ -131,9 +149,9 @@ impl<T, F> Server<T, F> {
         self,
         on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
     ) -> Server<T, OnFinish<O>> {
-        let Server { config, on_task, on_notice, hooks, pools, .. } = self;
+        let Server { config, on_task, on_notice, hooks, pools, companion, .. } = self;
         let on_finish = OnFinish(Arc::new(on_finish));
-        Server { config, on_task, on_finish, on_notice, hooks, pools }
+        Server { config, on_task, on_finish, on_notice, hooks, pools, companion }
     }
 }
 
@@ -191,7 +209,7 @@ where
         shutdown: Shutdown,
         make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
     ) -> Result<Running> {
-        let Server { config, on_task, on_finish, on_notice, hooks, mut pools } = self;
+        let Server { config, on_task, on_finish, on_notice, hooks, mut pools, companion } = self;
         let (on_task, on_finish) = (on_task, on_finish).split();
         let options = config.options.clone();
         check_names(&config, &pools)?;
@@ -212,6 +230,7 @@ where
             i32::try_from(options.listen_backlog).unwrap_or(i32::MAX),
         )?;
         let bells = bells(executors)?;
+        let companion = companion.map(|start| start(&topology, &placement)).transpose()?;
         let (pools, lanes) = hall.start(&topology, &placement, &bells)?;
 
         let stats = ServerStats::default();
@@ -227,7 +246,9 @@ where
             executors: Vec::new(),
             pools,
             hooks: hooks.clone(),
+            companion,
         };
+        running.places.extend(running.companion.as_ref().map(|companion| companion.place.clone()));
         for (index, (socket, lanes)) in sockets.into_iter().zip(lanes).enumerate() {
             let cpu = placement.executors[index].0;
             let assignment = Assignment {
@@ -246,9 +267,12 @@ where
                 hooks: hooks.clone(),
             };
             let make_app = make_app.clone();
-            let executor = Executor::start(
+            let within =
+                running.companion.as_ref().map_or_else(companion::without, Companion::within);
+            let executor = Executor::start_within(
                 executor_config(&options, index, cpu),
                 bells[index].clone(),
+                move |run| within(run),
                 move || assignment.serve(move |worker| make_app(worker)),
             );
             match executor {

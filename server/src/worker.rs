@@ -19,6 +19,7 @@ use sidecore_runtime::pool::PoolSnapshot;
 use crate::config::Options;
 use crate::http1::connection::Connection;
 use crate::http1::serving::Serving;
+use crate::http1::upgrade::ConnectionTask;
 use crate::life::{Hooks, Life};
 use crate::mounted::{Counters, Install};
 use crate::service::App;
@@ -160,7 +161,7 @@ async fn accept<A: App>(listener: &TcpListener, serving: &Rc<Serving<A>>, shutdo
 }
 
 fn open<A: App>(stream: TcpStream, serving: &Rc<Serving<A>>) {
-    spawn_local(Connection::new(stream, serving.enter()));
+    spawn_local(ConnectionTask::Http(Connection::new(stream, serving.enter())));
 }
 
 /// The next connection.
