@@ -123,3 +123,13 @@ pub use crate::test_server::TestServer;
 pub use crate::trigger::{TriggerAfter, TriggerTask};
 pub use crate::worker::{ServerStats, Worker};
 pub use sidecore_runtime::executor::ExecutorSnapshot;
+
+/// The guides' code, compiled with the tests.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/from-swoole-and-mezzio.md")]
+    struct FromSwooleAndMezzio;
+
+    #[doc = include_str!("../../docs/from-tokio-and-axum.md")]
+    struct FromTokioAndAxum;
+}

@@ -235,6 +235,23 @@ fn pools() {
 }
 
 #[test]
+fn static_files() {
+    let scratch = Scratch::new("static-example");
+    std::fs::write(scratch.path().join("a.css"), "body {}").expect("a file");
+    let mut command = example_command("static_files", &[("SIDECORE_WORKER_NUM", "1")]);
+    command.env("SIDECORE_TASK_WORKER_NUM", "0").arg(scratch.path());
+    let example = Example(ServerProcess::spawn(command));
+    assert_eq!(example.get("/a.css"), "body {}");
+    let mut client = example.client();
+    client.send("GET /a.css HTTP/1.1\r\nHost: h\r\nRange: bytes=0-3\r\n\r\n");
+    let part = client.answer();
+    assert_eq!((part.status, text(&part).as_str()), (206, "body"));
+    assert_eq!(example.get("/hello"), "made here\n");
+    assert_eq!(example.ask("GET", "/no/such/file").0, 404);
+    example.end();
+}
+
+#[test]
 fn async_pool() {
     let example = Example::start("async_pool", &[("SIDECORE_WORKER_NUM", "1")]);
     let said = example.get("/naps/200");
