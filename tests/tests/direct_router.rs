@@ -3,11 +3,16 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::mem::MaybeUninit;
 
+use sidecore::codec::{HeadLimits, Parsed, next_head};
 use sidecore::{
-    Config, DirectParams, DirectRequest, DirectRouter, Framing, Incoming, Plain, Request,
-    RequestHead, Response, Server, Target, TestServer, Version,
+    Config, DirectParams, DirectRequest, DirectRouter, Incoming, Plain, Request, Response, Server,
+    TestServer,
 };
+
+const LIMITS: HeadLimits =
+    HeadLimits { size_max_bytes: 4096, header_count_max: 8, target_length_max_bytes: 4096 };
 
 /// Counts what each thread allocates.
 struct Counting;
@@ -63,16 +68,10 @@ fn a_direct_answer_allocates_nothing_from_the_first_request_on() {
     assert_eq!(allocations(|| Box::new(1)).0, 1, "the counter counts");
     let routes = routes();
     let check = |method: &str, path: &str, expected: Option<(u16, &str)>| {
-        let head = RequestHead {
-            method,
-            target: Target::Origin(path),
-            version: Version::Http11,
-            fields: &[],
-            framing: Framing::None,
-            keep_alive: true,
-            expect_continue: false,
-            size_bytes: 0,
-        };
+        let bytes = format!("{method} {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let mut slots = [MaybeUninit::uninit(); 8];
+        let parsed = next_head(bytes.as_bytes(), &mut 0, &mut slots, &LIMITS);
+        let Ok(Parsed::Complete(head)) = parsed else { panic!("{bytes}: {parsed:?}") };
         let (count, answer) = allocations(|| routes.answer(&head, b""));
         let told = answer.as_ref().map(|plain| {
             (plain.status.as_u16(), std::str::from_utf8(&plain.body).expect("a text"))

@@ -58,6 +58,16 @@ fn hello() {
     example.end();
 }
 
+/// An error that `main` returns is told as it tells itself.
+#[test]
+fn what_keeps_an_example_from_starting_is_one_line_with_its_cure() {
+    let mut command = example_command("hello", &[("SIDECORE_TASK_WORKER_NUM", "1")]);
+    let refused = command.output().expect("it runs");
+    let said = String::from_utf8(refused.stderr).expect("a text");
+    assert!(!refused.status.success() && said.lines().count() == 1, "{said}");
+    assert!(said.starts_with("Error: task_worker_num is 1 and on_task is missing: "), "{said}");
+}
+
 #[test]
 fn task() {
     let example = Example::start("task", &[]);
@@ -239,7 +249,7 @@ fn static_files() {
     let scratch = Scratch::new("static-example");
     std::fs::write(scratch.path().join("a.css"), "body {}").expect("a file");
     let mut command = example_command("static_files", &[("SIDECORE_WORKER_NUM", "1")]);
-    command.env("SIDECORE_TASK_WORKER_NUM", "0").arg(scratch.path());
+    command.arg(scratch.path());
     let example = Example(ServerProcess::spawn(command));
     assert_eq!(example.get("/a.css"), "body {}");
     let mut client = example.client();
