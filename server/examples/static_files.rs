@@ -24,7 +24,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = readers.clone();
     // A root that is not there is told before the server starts.
     StaticFiles::of(&root).build()?;
-    let report = Server::new(Config::load()?).with_pool(&readers).serve(move |_worker| {
+    let mut config = Config::load()?;
+    // All tasks are those of the pool above.
+    config.options.task_worker_num.get_or_insert(0);
+    let report = Server::new(config).with_pool(&readers).serve(move |_worker| {
         let files = StaticFiles::of(&root)
             .cache_control("/assets/*", "public, max-age=31536000, immutable")
             .cache_control("*", "no-cache")

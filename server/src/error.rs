@@ -15,8 +15,8 @@ use crate::config::ConfigError;
 /// The result of what can fail with an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// An error of a server. Its text is one line that names cause and cure.
-#[derive(Debug)]
+/// An error of a server. Its text is one line that names cause and cure; `{:?}` gives the same, so
+/// that a `main` which returns it says it.
 pub struct Error {
     kind: Kind,
 }
@@ -97,6 +97,12 @@ impl fmt::Display for Error {
             Kind::Executor(error) => error.fmt(f),
             Kind::Io { what, cause } => write!(f, "{what}: {cause}"),
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

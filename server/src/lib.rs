@@ -23,7 +23,7 @@
 //! - [`config`]: defaults, `sidecore.toml`, `SIDECORE_*` variables;
 //! - [`server`](Server): placement, probes, start and end;
 //! - the HTTP/1.1 [`codec`] and the connection over it, on each executor's own ring;
-//! - [`App`]: any `tower::Service` over `http` types, and [`Direct`] answers before it;
+//! - [`App`]: any `tower::Service` over `http` types, and [`Direct`] answers before it, by [`DirectRouter`];
 //! - [`Tasks`]: dispatch a job, or run one and await its output;
 //! - [`closures`]: jobs that are closures, with outputs of their own types;
 //! - [`events`]: listeners that run where an event is raised, or as tasks;
@@ -34,7 +34,9 @@
 //! - `trace`: spans from a request to its tasks and finishes;
 //! - [`journal`]: jobs that shall survive the process are on the disk first;
 //! - [`durable`]: a pool over it, whose jobs are run at least once;
-//! - [`async_task`]: pools whose jobs are futures, many at once on a task worker.
+//! - [`async_task`]: pools whose jobs are futures, many at once on a task worker;
+//! - [`Life`]: the moments of a server's life, and who is told of them;
+//! - [`test_server`]: a server for tests.
 //!
 //! Cargo features, all off by default: `tokio` has `Server::with_tokio`, for handlers that need
 //! tokio's timers, sockets or `tokio::spawn`; `websocket` has the module `websocket`; `axum` makes its
@@ -60,6 +62,8 @@ pub mod async_task;
 
 pub mod request_id;
 
+pub mod test_server;
+
 pub mod static_files;
 
 #[cfg(feature = "tracing")]
@@ -72,10 +76,13 @@ pub mod websocket;
 
 mod body;
 mod companion;
+mod direct_router;
 mod error;
 mod hall;
 mod http1;
+mod life;
 mod mounted;
+mod reload;
 mod running;
 mod server;
 mod service;
@@ -90,14 +97,17 @@ pub use http::{Request, Response, StatusCode};
 pub use crate::body::{BodyError, Incoming};
 pub use crate::closures::{Closure, ClosureOutput, Closures};
 pub use crate::config::Config;
+pub use crate::direct_router::{DirectParams, DirectRequest, DirectRouter};
 pub use crate::error::{Error, Result};
 pub use crate::events::Events;
 pub use crate::http1::head::{Framing, RequestHead, Version};
 pub use crate::http1::reject::Reject;
 pub use crate::http1::target::Target;
 pub use crate::http1::upgrade::{Upgrade, Upgraded};
+pub use crate::life::Life;
 pub use crate::mounted::{Mount, Mountable};
-pub use crate::running::{Reload, Report, Running};
+pub use crate::reload::Reload;
+pub use crate::running::{Report, Running};
 pub use crate::server::Server;
 pub use crate::service::{App, Direct, Oneshot, PeerAddress, Plain, ServiceFailed, WithPeers};
 pub use crate::shutdown::Shutdown;
@@ -109,6 +119,17 @@ pub use crate::tasks::{
     TaskError, TaskHandle, TaskId, TaskResult, TaskState, TaskWorkerInfo, TaskWorkerSnapshot,
     Tasks,
 };
+pub use crate::test_server::TestServer;
 pub use crate::trigger::{TriggerAfter, TriggerTask};
 pub use crate::worker::{ServerStats, Worker};
 pub use sidecore_runtime::executor::ExecutorSnapshot;
+
+/// The guides' code, compiled with the tests.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/from-swoole-and-mezzio.md")]
+    struct FromSwooleAndMezzio;
+
+    #[doc = include_str!("../../docs/from-tokio-and-axum.md")]
+    struct FromTokioAndAxum;
+}

@@ -10,24 +10,13 @@ use sidecore_runtime::pool::{Outcomes, PoolSnapshot};
 
 use crate::companion::Companion;
 use crate::error::{Error, Result};
+use crate::life::{Hooks, Life};
 use crate::mounted::{DEFAULT, Ended, RunningPool};
+use crate::reload::Reload;
 use crate::shutdown::Shutdown;
 
 /// How long a task worker may overrun the drain.
 const OVERRUN: Duration = Duration::from_millis(100);
-
-/// Has the task workers of a running server made anew, each after its job: nothing is lost.
-#[derive(Clone)]
-pub struct Reload {
-    pools: Vec<Arc<dyn Fn() + Send + Sync>>,
-}
-
-impl Reload {
-    /// Begins it; comes back at once.
-    pub fn task_workers(&self) {
-        self.pools.iter().for_each(|reload| reload());
-    }
-}
 
 /// A server that accepts connections.
 pub struct Running {
@@ -37,6 +26,7 @@ pub struct Running {
     pub(crate) shutdown: Shutdown,
     pub(crate) executors: Vec<(usize, Executor)>,
     pub(crate) pools: Vec<Box<dyn RunningPool>>,
+    pub(crate) hooks: Hooks,
     pub(crate) companion: Option<Companion>,
 }
 
@@ -80,7 +70,7 @@ impl Running {
 
     /// What has task workers made anew, from any thread. Replaces Swoole's `reload(true)`.
     pub fn reload(&self) -> Reload {
-        Reload { pools: self.pools.iter().map(|pool| pool.reloader()).collect() }
+        Reload::new(&self.pools, &self.hooks, &self.shutdown)
     }
 
     /// Waits for the end of the shutdown.
@@ -100,6 +90,7 @@ impl Running {
         if let Some(companion) = self.companion {
             companion.end();
         }
+        self.hooks.tell(Life::Ended { report });
         match failed {
             Some(error) => Err(error.into()),
             None => Ok(report),
@@ -118,6 +109,7 @@ impl Running {
                 ));
             }
         }
+        self.hooks.tell(Life::Started { address: self.address });
         Ok(self)
     }
 }

@@ -16,6 +16,7 @@ use crate::companion::{self, Companion, StartCompanion};
 use crate::config::{Config, Options};
 use crate::error::{Error, Result};
 use crate::hall::Hall;
+use crate::life::Hooks;
 use crate::mounted::{DEFAULT, Mount, Mountable, PoolSpec, StartPool};
 use crate::running::{Report, Running};
 use crate::service::App;
@@ -25,7 +26,7 @@ use crate::tasks::{
     Callbacks, DeadLetter, Failure, FinishContext, Kinds, Notice, OnFinish, OnTask, TaskContext,
     TaskResult, TaskWorkerInfo, Tasks,
 };
-use crate::worker::{Assignment, OnWorkerStop, ServerStats, Worker};
+use crate::worker::{Assignment, ServerStats, Worker};
 
 /// The longest name of a pool: its threads' names have 15 bytes (prctl(2), PR_SET_NAME).
 const NAME_MAX: usize = 10;
@@ -36,11 +37,11 @@ const DESCRIPTORS_KEPT: u64 = 64;
 
 /// A server that has not started. `T` and `F` say which task callbacks it has.
 pub struct Server<T = (), F = ()> {
-    config: Config,
+    pub(crate) config: Config,
     on_task: T,
     on_finish: F,
     on_notice: Option<OnNotice>,
-    on_worker_stop: Option<OnWorkerStop>,
+    pub(crate) hooks: Hooks,
     pools: Vec<Mount>,
     companion: Option<StartCompanion>,
 }
@@ -48,9 +49,8 @@ pub struct Server<T = (), F = ()> {
 impl Server {
     /// A server of this configuration, without task callbacks.
     pub fn new(config: Config) -> Self {
-        let (on_notice, on_worker_stop, companion) = (None, None, None);
-        let pools = Vec::new();
-        Server { config, on_task: (), on_finish: (), on_notice, on_worker_stop, pools, companion }
+        let (on_notice, hooks, pools, companion) = Default::default();
+        Server { config, on_task: (), on_finish: (), on_notice, hooks, pools, companion }
     }
 }
 
@@ -109,8 +109,8 @@ impl<T, F> Server<T, F> {
     }
 
     fn with_on_task<J, O>(self, on_task: OnTask<J, O>) -> Server<OnTask<J, O>, F> {
-        let Server { config, on_finish, on_notice, on_worker_stop, pools, companion, .. } = self;
-        Server { config, on_task, on_finish, on_notice, on_worker_stop, pools, companion }
+        let Server { config, on_finish, on_notice, hooks, pools, companion, .. } = self;
+        Server { config, on_task, on_finish, on_notice, hooks, pools, companion }
     }
 
     /// Adds a further pool, which starts and ends with the server.
@@ -142,17 +142,6 @@ impl<T, F> Server<T, F> {
         self
     }
 
-    /// Called on each executor with its number, after its last request and its last task. What
-    /// starts with it is made by [`serve`](Self::serve)'s `make_app`. Replaces Swoole's
-    /// `on('WorkerStop')`.
-    pub fn on_worker_stop(
-        mut self,
-        on_worker_stop: impl Fn(usize) + Send + Sync + 'static,
-    ) -> Self {
-        self.on_worker_stop = Some(Arc::new(on_worker_stop));
-        self
-    }
-
     /// Receives the end of each task that no future awaits, on the executor that dispatched it.
     ///
     /// It runs between requests: keep it short. Replaces Swoole's `on('Finish')`.
@@ -160,9 +149,9 @@ impl<T, F> Server<T, F> {
         self,
         on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
     ) -> Server<T, OnFinish<O>> {
-        let Server { config, on_task, on_notice, on_worker_stop, pools, companion, .. } = self;
+        let Server { config, on_task, on_notice, hooks, pools, companion, .. } = self;
         let on_finish = OnFinish(Arc::new(on_finish));
-        Server { config, on_task, on_finish, on_notice, on_worker_stop, pools, companion }
+        Server { config, on_task, on_finish, on_notice, hooks, pools, companion }
     }
 }
 
@@ -220,8 +209,7 @@ where
         shutdown: Shutdown,
         make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
     ) -> Result<Running> {
-        let Server { config, on_task, on_finish, on_notice, on_worker_stop, mut pools, companion } =
-            self;
+        let Server { config, on_task, on_finish, on_notice, hooks, mut pools, companion } = self;
         let (on_task, on_finish) = (on_task, on_finish).split();
         let options = config.options.clone();
         check_names(&config, &pools)?;
@@ -257,6 +245,7 @@ where
             shutdown: shutdown.clone(),
             executors: Vec::new(),
             pools,
+            hooks: hooks.clone(),
             companion,
         };
         running.places.extend(running.companion.as_ref().map(|companion| companion.place.clone()));
@@ -275,7 +264,7 @@ where
                 options: options.clone(),
                 shutdown: shutdown.clone(),
                 ready: ready.clone(),
-                on_stop: on_worker_stop.clone(),
+                hooks: hooks.clone(),
             };
             let make_app = make_app.clone();
             let within =
@@ -302,8 +291,8 @@ where
     }
 }
 
-type Job<T, F> = <(T, F) as Callbacks>::Job;
-type Output<T, F> = <(T, F) as Callbacks>::Output;
+pub(crate) type Job<T, F> = <(T, F) as Callbacks>::Job;
+pub(crate) type Output<T, F> = <(T, F) as Callbacks>::Output;
 
 fn check_callbacks(placement: &Placement, on_task: bool, on_finish: bool) -> Result<()> {
     let task_workers = placement.task_workers.len();

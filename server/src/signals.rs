@@ -7,7 +7,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::error::{Error, Result};
-use crate::running::Reload;
+use crate::reload::Reload;
 use crate::shutdown::Shutdown;
 
 /// Exit code of a process that was told twice: 128 + SIGTERM.

@@ -20,6 +20,7 @@ use crate::config::Options;
 use crate::http1::connection::Connection;
 use crate::http1::serving::Serving;
 use crate::http1::upgrade::ConnectionTask;
+use crate::life::{Hooks, Life};
 use crate::mounted::{Counters, Install};
 use crate::service::App;
 use crate::shutdown::Shutdown;
@@ -93,11 +94,8 @@ pub(crate) struct Assignment<J, O> {
     pub(crate) options: Options,
     pub(crate) shutdown: Shutdown,
     pub(crate) ready: Sender<()>,
-    pub(crate) on_stop: Option<OnWorkerStop>,
+    pub(crate) hooks: Hooks,
 }
-
-/// Called on an executor that has ended, with its number.
-pub(crate) type OnWorkerStop = Arc<dyn Fn(usize) + Send + Sync>;
 
 /// Begins the shutdown of the whole server when an executor ends, for whatever reason.
 struct RaiseOnDrop(Shutdown);
@@ -112,14 +110,16 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
     /// Serves until the shutdown, then drains: what was read is answered, what was accepted is
     /// delivered, within the drain's time.
     pub(crate) async fn serve<A: App>(self, make_app: impl FnOnce(&Worker<J, O>) -> A) {
-        let Assignment { worker, lanes, socket, options, shutdown, ready, on_stop } = self;
+        let Assignment { worker, lanes, socket, options, shutdown, ready, hooks } = self;
         let _ended = RaiseOnDrop(shutdown.clone());
         let installed: Vec<_> = lanes.into_iter().map(|install| install(worker.index)).collect();
         let serving = Serving::new(make_app(&worker), &options);
         let listener = TcpListener::from_socket(socket);
+        hooks.tell(Life::WorkerStarted { worker: worker.index, cpu: worker.cpu });
         // The receiver is gone only if another executor could not start.
         let _ = ready.send(());
         accept(&listener, &serving, &shutdown).await;
+        hooks.tell(Life::Draining);
 
         let end = Instant::now() + Duration::from_millis(options.drain_timeout_ms);
         for stream in listener.finish().await {
@@ -129,9 +129,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
         let _ = before(end, serving.closed()).await;
         let _ = before(end, tasks_quiet()).await;
         installed.into_iter().for_each(|uninstall| uninstall());
-        if let Some(on_stop) = on_stop {
-            on_stop(worker.index);
-        }
+        hooks.tell(Life::WorkerStopped { worker: worker.index });
     }
 }
 

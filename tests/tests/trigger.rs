@@ -8,7 +8,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use sidecore::trigger::{TriggerAfter, TriggerTask};
-use sidecore::{Config, Priority, Request, Response, Running, Server, TaskId, Tasks};
+use sidecore::{Config, Priority, Request, Response, Server, TaskId, Tasks, TestServer};
 use sidecore_tests::{Client, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -18,8 +18,7 @@ struct Audit(String);
 
 /// A server of one executor and one task worker, whose queue holds two jobs.
 struct Served {
-    running: Running,
-    tasks: Tasks<Audit, String>,
+    server: TestServer<Audit, String>,
     finishes: Receiver<(TaskId, String)>,
     let_go: Sender<()>,
 }
@@ -27,13 +26,12 @@ struct Served {
 impl Served {
     fn start(layer: fn(Tasks<Audit, String>, Router) -> Router) -> Served {
         let mut config = Config::default();
-        config.port = 0;
         config.options.worker_num = Some(1);
         config.options.task_worker_num = Some(1);
         config.options.task_queue_depth = 2;
-        let ((told, finishes), (let_go, held), (hand, handed)) = (channel(), channel(), channel());
+        let ((told, finishes), (let_go, held)) = (channel(), channel());
         let (told, held) = (Mutex::new(told), Mutex::new(held));
-        let running = Server::new(config)
+        let server = Server::new(config)
             .on_task(move |_, Audit(what)| {
                 if what.ends_with("/hold") {
                     let _ = held.lock().unwrap().recv_timeout(LIMIT);
@@ -42,20 +40,18 @@ impl Served {
             })
             .on_finish(move |finish, what: Result<String, _>| {
                 let _ = told.lock().unwrap().send((finish.id, what.unwrap()));
-            })
-            .start(move |worker| {
-                let _ = hand.send(worker.tasks());
-                let router = Router::new()
-                    .route("/{page}", get(async || "a page"))
-                    .route("/broken", get(async || StatusCode::INTERNAL_SERVER_ERROR));
-                layer(worker.tasks(), router)
-            })
-            .expect("the server starts");
-        Served { running, tasks: handed.recv().unwrap(), finishes, let_go }
+            });
+        let server = TestServer::start(server, move |worker| {
+            let router = Router::new()
+                .route("/{page}", get(async || "a page"))
+                .route("/broken", get(async || StatusCode::INTERNAL_SERVER_ERROR));
+            layer(worker.tasks(), router)
+        });
+        Served { server: server.expect("it starts"), finishes, let_go }
     }
 
     fn client(&self) -> Client {
-        Client::connect(self.running.address())
+        Client::connect(self.server.address())
     }
 
     fn next_finish(&self) -> (TaskId, String) {
@@ -65,15 +61,14 @@ impl Served {
     /// Asks until the worker runs one job and two fill the queue.
     fn fill(&self, client: &mut Client) {
         assert_eq!(client.request("GET", "/hold", "").status, 200);
-        let running = || self.tasks.snapshot().unwrap().queued == 0;
+        let running = || self.server.tasks().snapshot().unwrap().queued == 0;
         wait_until("the job runs", running);
         assert_eq!(client.request("GET", "/first", "").status, 200);
         assert_eq!(client.request("GET", "/second", "").status, 200);
     }
 
     fn stop(self) -> u64 {
-        self.running.shutdown().raise();
-        self.running.wait().expect("it ends").finished
+        self.server.stop().expect("it ends").finished
     }
 }
 

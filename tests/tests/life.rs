@@ -1,0 +1,148 @@
+//! The life of a server, as its hooks are told it; plugins that decorate a server.
+
+use std::convert::Infallible;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sidecore::{
+    Config, Failure, Incoming, Life, OnFinish, OnTask, Request, Response, Server, TaskContext,
+    TaskPool, TestServer,
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn config() -> Config {
+    let mut config = Config::default();
+    config.options.worker_num = Some(2);
+    config.options.task_worker_num = Some(1);
+    config
+}
+
+async fn hello(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
+    Ok(Response::new("hello".to_owned()))
+}
+
+/// Told moments, each with the name of its thread.
+type Told = Receiver<(Life, String)>;
+
+fn told<T, F>(server: Server<T, F>) -> (Server<T, F>, Told) {
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let server = server.on_life(move |life| {
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        let _ = tell.lock().unwrap().send((*life, thread));
+    });
+    (server, told)
+}
+
+#[test]
+fn a_life_is_told_in_its_order_where_it_happens_and_panics_change_nothing() {
+    let server = Server::new(config())
+        .on_life(|life| panic!("{life:?}"))
+        .on_task(|_, job: u8| job)
+        .on_finish(|_, _| {});
+    let (server, told) = told(server);
+    let server = TestServer::start(server, |_| tower::service_fn(hello)).unwrap();
+    let address = server.address();
+    assert_eq!(server.get("/").unwrap().text(), "hello");
+    server.tasks().dispatch(1).unwrap();
+    let report = server.stop().unwrap();
+    assert_eq!((report.accepted, report.lost), (1, 0));
+
+    let told: Vec<_> = told.iter().collect();
+    let mut workers: Vec<_> = told[..2].to_vec();
+    workers.sort_by_key(|(_, thread)| thread.clone());
+    for (worker, (life, thread)) in workers.iter().enumerate() {
+        assert!(matches!(life, Life::WorkerStarted { worker: told, .. } if *told == worker));
+        assert!(thread.starts_with(&format!("exec-{worker}")), "{thread}");
+    }
+    assert_eq!(told[2].0, Life::Started { address });
+    assert_eq!(told[3].0, Life::Draining);
+    assert!(told[3].1.starts_with("exec-"), "{told:?}");
+    let stopped = |told: &(Life, String)| matches!(told.0, Life::WorkerStopped { .. });
+    assert!(told[4..6].iter().all(stopped), "{told:?}");
+    assert_eq!(told[6..].iter().map(|told| told.0).collect::<Vec<_>>(), [Life::Ended { report }]);
+}
+
+#[test]
+fn a_reload_is_told_before_and_after_even_while_a_job_runs() {
+    let (made_tx, made) = channel();
+    let made_tx = Mutex::new(made_tx);
+    let (let_go, held) = channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let server = Server::new(config())
+        .on_task_worker(move |_| {
+            let _ = made_tx.lock().unwrap().send(());
+            let held = held.clone();
+            Ok(move |_: &TaskContext, _: ()| {
+                held.lock().unwrap().recv_timeout(LIMIT).map_err(Failure::new)
+            })
+        })
+        .on_finish(|_, _| {});
+    let (server, told) = told(server);
+    let server = TestServer::start(server, |_| tower::service_fn(hello)).unwrap();
+    for _ in 0..3 {
+        told.recv_timeout(LIMIT).unwrap();
+    }
+    made.recv_timeout(LIMIT).unwrap();
+    server.tasks().dispatch(()).unwrap();
+    while server.running().task_stats().unwrap().workers[0].running.is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let reload = server.running().reload();
+    reload.task_workers();
+    assert_eq!(told.recv_timeout(LIMIT).unwrap().0, Life::Reloading);
+    assert!(told.recv_timeout(Duration::from_millis(100)).is_err(), "the job still runs");
+    assert!(made.try_recv().is_err());
+    let_go.send(()).unwrap();
+    made.recv_timeout(LIMIT).expect("it is made anew");
+    assert_eq!(told.recv_timeout(LIMIT).unwrap(), (Life::Reloaded, "reload".to_owned()));
+    // Once more: the next one is watched like the first.
+    reload.task_workers();
+    assert_eq!(told.recv_timeout(LIMIT).unwrap().0, Life::Reloading);
+    assert_eq!(told.recv_timeout(LIMIT).unwrap().0, Life::Reloaded);
+    assert_eq!(server.stop().unwrap().finished, 1);
+}
+
+#[test]
+fn a_server_that_does_not_start_has_no_end() {
+    let (server, told) = told(Server::new(config()));
+    let failed = TestServer::start(server, |_| tower::service_fn(hello)).err().unwrap();
+    assert!(failed.is_missing_callback());
+    assert_eq!(told.iter().count(), 0);
+
+    let mut config = config();
+    config.options.task_worker_num = Some(0);
+    let (server, told) = self::told(Server::new(config));
+    let failed = TestServer::start(server, |worker| {
+        assert!(worker.index() == 0, "the application of the second executor panics");
+        tower::service_fn(hello)
+    });
+    assert!(failed.is_err());
+    let (is_start, is_end) = (
+        |life: &Life| matches!(life, Life::Started { .. }),
+        |life: &Life| matches!(life, Life::Ended { .. }),
+    );
+    let told: Vec<_> = told.iter().map(|(life, _)| life).collect();
+    assert!(!told.iter().any(|life| is_start(life) || is_end(life)), "{told:?}");
+}
+
+fn with_lengths(server: Server) -> Server<OnTask<String, usize>, OnFinish<usize>> {
+    server.on_task(|_, text: String| text.len()).on_finish(|_, _| {})
+}
+
+fn with_pool<T, F>(pool: &TaskPool<u8, u8>) -> impl FnOnce(Server<T, F>) -> Server<T, F> {
+    |server| server.with_pool(pool)
+}
+
+#[test]
+fn plugins_decorate_a_server_with_callbacks_and_pools() {
+    let twice = TaskPool::named("twice").on_task(|_, job: u8| 2 * job).on_finish(|_, _| {}).build();
+    let server = Server::new(config()).with(with_lengths).with(with_pool(&twice));
+    let server = TestServer::start(server, |_| tower::service_fn(hello)).unwrap();
+    let length = server.tasks().run("hello".to_owned()).wait(LIMIT).ok().unwrap().unwrap();
+    let doubled = twice.tasks().run(4).wait(LIMIT).ok().unwrap().unwrap();
+    assert_eq!((length, doubled), (5, 8));
+    server.stop().unwrap();
+}
