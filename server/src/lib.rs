@@ -49,10 +49,12 @@ pub mod async_task;
 
 pub mod trigger;
 
+mod accept;
 mod body;
 mod error;
 mod hall;
 mod http1;
+mod listen;
 mod mounted;
 mod running;
 mod server;
@@ -73,6 +75,7 @@ pub use crate::events::Events;
 pub use crate::http1::head::{Framing, RequestHead, Version};
 pub use crate::http1::reject::Reject;
 pub use crate::http1::target::Target;
+pub use crate::listen::{Listen, ListenError};
 pub use crate::mounted::{Mount, Mountable};
 pub use crate::running::{Reload, Report, Running};
 pub use crate::server::Server;

@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use sidecore_runtime::executor::{Executor, ExecutorSnapshot};
+use sidecore_runtime::net::UnixPath;
 use sidecore_runtime::pool::{Outcomes, PoolSnapshot};
 
 use crate::error::{Error, Result};
@@ -30,7 +31,10 @@ impl Reload {
 
 /// A server that accepts connections.
 pub struct Running {
-    pub(crate) address: SocketAddr,
+    /// Never empty: the first is that of host and port.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// The files of its Unix sockets, which go with it.
+    pub(crate) files: Vec<UnixPath>,
     /// Who runs where.
     pub(crate) places: Vec<String>,
     pub(crate) shutdown: Shutdown,
@@ -41,7 +45,13 @@ pub struct Running {
 impl Running {
     /// Where it listens; with port 0 in the configuration, the port that was free.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// All addresses of TCP that it listens on: that of host and port, then those of the further
+    /// listeners that it bound, in their order.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// What shuts it down, from any thread.
@@ -54,10 +64,13 @@ impl Running {
         let mut lines = self.places.clone();
         lines.push(format!(
             "listening on http://{} with {} executors and {} task workers",
-            self.address,
+            self.address(),
             self.executors.len(),
             self.pools.iter().map(|pool| (pool.counters())().workers.len()).sum::<usize>()
         ));
+        lines.extend(self.addresses[1..].iter().map(|at| format!("listening on http://{at} too")));
+        let files = self.files.iter().map(|file| file.path().display());
+        lines.extend(files.map(|file| format!("listening on unix:{file} too")));
         lines
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{Executor, ExecutorConfig};
-use sidecore_runtime::net::{RingConfig, bind_shared};
+use sidecore_runtime::net::RingConfig;
 use sidecore_runtime::placement::{Placement, PlacementRequest, place};
 use sidecore_runtime::pool::OnNotice;
 use sidecore_runtime::probe;
@@ -15,6 +15,7 @@ use sidecore_runtime::topology::Topology;
 use crate::config::{Config, Options};
 use crate::error::{Error, Result};
 use crate::hall::Hall;
+use crate::listen::{self, Listen};
 use crate::mounted::{DEFAULT, Mount, Mountable, PoolSpec, StartPool};
 use crate::running::{Report, Running};
 use crate::service::App;
@@ -109,6 +110,17 @@ impl<T, F> Server<T, F> {
     fn with_on_task<J, O>(self, on_task: OnTask<J, O>) -> Server<OnTask<J, O>, F> {
         let Server { config, on_finish, on_notice, on_worker_stop, pools, .. } = self;
         Server { config, on_task, on_finish, on_notice, on_worker_stop, pools }
+    }
+
+    /// Listens there too: the connections of all listeners are served alike, and limited together.
+    pub fn listen(mut self, listen: Listen) -> Self {
+        self.config.listen.push(listen);
+        self
+    }
+
+    /// Listens on a Unix socket too ([`Listen::unix`]).
+    pub fn listen_unix(self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.listen(Listen::unix(path))
     }
 
     /// Adds a further pool, which starts and ends with the server.
@@ -216,12 +228,10 @@ where
         }
         let mut hall = Hall::decide(&config, &topology, &placement, pools)?;
         let executors = placement.executors.len();
-        probe::check(&needs(&options, executors, hall.async_workers()))?;
-        let (address, sockets) = bind_shared(
-            address(&config),
-            executors,
-            i32::try_from(options.listen_backlog).unwrap_or(i32::MAX),
-        )?;
+        probe::check(&needs(&config, executors, hall.async_workers()))?;
+        let main = Listen::tcp(address(&config));
+        let backlog = i32::try_from(options.listen_backlog).unwrap_or(i32::MAX);
+        let bound = listen::bind(std::iter::once(&main).chain(&config.listen), executors, backlog)?;
         let bells = bells(executors)?;
         let (pools, lanes) = hall.start(&topology, &placement, &bells)?;
 
@@ -232,13 +242,14 @@ where
         let (ready, started) = mpsc::channel();
         let make_app = Arc::new(make_app);
         let mut running = Running {
-            address,
+            addresses: bound.addresses,
+            files: bound.files,
             places: hall.describe(&topology, &placement),
             shutdown: shutdown.clone(),
             executors: Vec::new(),
             pools,
         };
-        for (index, (socket, lanes)) in sockets.into_iter().zip(lanes).enumerate() {
+        for (index, (sockets, lanes)) in bound.sockets.into_iter().zip(lanes).enumerate() {
             let cpu = placement.executors[index].0;
             let assignment = Assignment {
                 worker: Worker {
@@ -249,7 +260,7 @@ where
                     shutdown: shutdown.clone(),
                 },
                 lanes,
-                socket,
+                sockets,
                 options: options.clone(),
                 shutdown: shutdown.clone(),
                 ready: ready.clone(),
@@ -372,13 +383,15 @@ fn request(options: &Options) -> PlacementRequest {
     }
 }
 
-fn needs(options: &Options, executors: usize, async_workers: usize) -> probe::Needs {
+fn needs(config: &Config, executors: usize, async_workers: usize) -> probe::Needs {
+    let options = &config.options;
+    let descriptors = probe::DESCRIPTORS_PER_EXECUTOR + config.listen.len() as u64;
     probe::Needs {
         executors,
         async_workers,
         ring_entries: options.ring_entries as u32,
         recv_buffers: options.recv_buffers as u16,
-        descriptors: DESCRIPTORS_KEPT + probe::DESCRIPTORS_PER_EXECUTOR * executors as u64,
+        descriptors: DESCRIPTORS_KEPT + descriptors * executors as u64,
     }
 }
 

@@ -22,6 +22,7 @@ pub struct Key {
 pub(super) enum Field {
     Host,
     Port,
+    Listen,
     Number { get: fn(&mut Options) -> &mut u64, min: u64, max: u64, power_of_two: bool },
     Count { get: fn(&mut Options) -> &mut usize, min: u64, max: u64 },
     MaybeCount { get: fn(&mut Options) -> &mut Option<usize>, min: u64, max: u64 },
@@ -63,9 +64,14 @@ pub fn keys() -> &'static [Key] {
     &KEYS
 }
 
-static KEYS: [Key; 34] = [
+static KEYS: [Key; 35] = [
     top("host", Field::Host, "address to listen on: an IP address or localhost"),
     top("port", Field::Port, "port to listen on; 0 takes a free one"),
+    top(
+        "listen",
+        Field::Listen,
+        "where to listen too: addresses with ports, unix:/path mode=660, systemd",
+    ),
     option("worker_num", count!(worker_num, 1, 1024, or auto), "executors; auto from the CPUs"),
     option(
         "task_worker_num",

@@ -32,6 +32,7 @@ pub use self::error::ConfigError;
 pub use self::keys::{Key, keys};
 
 use self::value::Value;
+use crate::listen::Listen;
 
 /// The file that is read where `SIDECORE_CONFIG` names no other.
 const DEFAULT_FILE: &str = "sidecore.toml";
@@ -49,6 +50,8 @@ pub struct Config {
     pub host: String,
     /// The port to listen on; 0 takes a free one.
     pub port: u16,
+    /// Where to listen too.
+    pub listen: Vec<Listen>,
     /// All else.
     pub options: Options,
     sources: BTreeMap<&'static str, Source>,
@@ -171,6 +174,7 @@ impl Default for Config {
         Config {
             host: "127.0.0.1".to_owned(),
             port: 8080,
+            listen: Vec::new(),
             options: Options::default(),
             sources: BTreeMap::new(),
             pools: BTreeMap::new(),
