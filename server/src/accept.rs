@@ -11,12 +11,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::executor::{sleep, spawn_local};
+use sidecore_runtime::executor::sleep;
 use sidecore_runtime::net::{TcpListener, TcpStream};
 
-use crate::http1::connection::Connection;
 use crate::http1::serving::Serving;
 use crate::listen::Socket;
+use crate::opening::Opening;
 use crate::service::App;
 use crate::shutdown::Shutdown;
 use crate::worker::{Either, either};
@@ -33,12 +33,15 @@ pub(crate) struct Doors {
 
 struct Door {
     listener: TcpListener,
+    opening: Opening,
 }
 
 impl Doors {
-    /// Takes over the sockets, on the executor's thread.
-    pub(crate) fn open(sockets: Vec<Socket>) -> Self {
+    /// Takes over the sockets, on the executor's thread. `opening` says how the connections of each
+    /// begin.
+    pub(crate) fn open(sockets: Vec<Socket>, opening: impl Fn(&Socket) -> Opening) -> Self {
         let door = |socket: Socket| Door {
+            opening: opening(&socket),
             listener: match socket.is_shared {
                 true => TcpListener::from_shared(socket.socket),
                 false => TcpListener::from_socket(socket.socket),
@@ -57,7 +60,7 @@ impl Doors {
             }
             match either(raised.as_mut(), self.next(serving)).await {
                 Either::Left(()) => return,
-                Either::Right(Ok((at, stream))) => self.doors[at].admit(stream, serving),
+                Either::Right(Ok((at, stream))) => self.doors[at].opening.serve(stream, serving),
                 Either::Right(Err(error)) => {
                     if reported.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
                         reported = Some(Instant::now());
@@ -75,10 +78,9 @@ impl Doors {
 
     /// Closes the listeners; what their backlogs hold is served.
     pub(crate) async fn finish<A: App>(self, serving: &Rc<Serving<A>>) {
-        for door in self.doors {
-            let Door { listener } = door;
+        for Door { listener, opening } in self.doors {
             for stream in listener.finish().await {
-                admit(stream, serving);
+                opening.serve(stream, serving);
             }
         }
     }
@@ -106,14 +108,4 @@ impl Doors {
         }
         Poll::Pending
     }
-}
-
-impl Door {
-    fn admit<A: App>(&self, stream: TcpStream, serving: &Rc<Serving<A>>) {
-        admit(stream, serving);
-    }
-}
-
-fn admit<A: App>(stream: TcpStream, serving: &Rc<Serving<A>>) {
-    spawn_local(Connection::new(stream, serving.enter()));
 }

@@ -30,6 +30,8 @@
 //! - [`trigger`]: middleware that makes a task of a request;
 //! - [`journal`]: jobs that shall survive the process are on the disk first;
 //! - [`durable`]: a pool over it, whose jobs are run at least once.
+//!
+//! Cargo features, all off by default: `tls` has the module `tls`, for listeners that speak it.
 
 #![forbid(unsafe_code)]
 
@@ -47,6 +49,9 @@ pub mod journal;
 
 pub mod async_task;
 
+#[cfg(feature = "tls")]
+pub mod tls;
+
 pub mod trigger;
 
 mod accept;
@@ -56,20 +61,23 @@ mod hall;
 mod http1;
 mod listen;
 mod mounted;
+mod opening;
 mod running;
+mod security;
 mod server;
 mod service;
 mod shutdown;
 mod signals;
 mod task_pool;
 mod tasks;
+mod transport;
 mod worker;
 
 pub use http::{Request, Response, StatusCode};
 
 pub use crate::body::{BodyError, Incoming};
 pub use crate::closures::{Closure, ClosureOutput, Closures};
-pub use crate::config::Config;
+pub use crate::config::{Config, Scheme};
 pub use crate::error::{Error, Result};
 pub use crate::events::Events;
 pub use crate::http1::head::{Framing, RequestHead, Version};

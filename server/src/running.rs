@@ -11,21 +11,29 @@ use sidecore_runtime::pool::{Outcomes, PoolSnapshot};
 
 use crate::error::{Error, Result};
 use crate::mounted::{DEFAULT, Ended, RunningPool};
+use crate::security::Security;
 use crate::shutdown::Shutdown;
 
 /// How long a task worker may overrun the drain.
 const OVERRUN: Duration = Duration::from_millis(100);
 
-/// Has the task workers of a running server made anew, each after its job: nothing is lost.
+/// Renews parts of a running server, from any thread: nothing is lost.
 #[derive(Clone)]
 pub struct Reload {
     pools: Vec<Arc<dyn Fn() + Send + Sync>>,
+    security: Security,
 }
 
 impl Reload {
-    /// Begins it; comes back at once.
+    /// Has the task workers made anew, each after its job. Begins it; comes back at once.
     pub fn task_workers(&self) {
         self.pools.iter().for_each(|reload| reload());
+    }
+
+    /// Reads the certificates again, if there are any: new connections get them, open ones stay.
+    /// Where a file is at fault all stay as they were.
+    pub fn certificates(&self) -> Result<()> {
+        self.security.renew()
     }
 }
 
@@ -33,8 +41,12 @@ impl Reload {
 pub struct Running {
     /// Never empty: the first is that of host and port.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Where it listens, as the operator is told.
+    pub(crate) listens: Vec<String>,
     /// The files of its Unix sockets, which go with it.
+    #[expect(dead_code, reason = "dropped when the server has ended")]
     pub(crate) files: Vec<UnixPath>,
+    pub(crate) security: Security,
     /// Who runs where.
     pub(crate) places: Vec<String>,
     pub(crate) shutdown: Shutdown,
@@ -63,14 +75,12 @@ impl Running {
     pub fn describe(&self) -> Vec<String> {
         let mut lines = self.places.clone();
         lines.push(format!(
-            "listening on http://{} with {} executors and {} task workers",
-            self.address(),
+            "listening on {} with {} executors and {} task workers",
+            self.listens[0],
             self.executors.len(),
             self.pools.iter().map(|pool| (pool.counters())().workers.len()).sum::<usize>()
         ));
-        lines.extend(self.addresses[1..].iter().map(|at| format!("listening on http://{at} too")));
-        let files = self.files.iter().map(|file| file.path().display());
-        lines.extend(files.map(|file| format!("listening on unix:{file} too")));
+        lines.extend(self.listens[1..].iter().map(|at| format!("listening on {at} too")));
         lines
     }
 
@@ -89,9 +99,11 @@ impl Running {
         self.pools.iter().map(|pool| (pool.name(), (pool.counters())())).collect()
     }
 
-    /// What has task workers made anew, from any thread. Replaces Swoole's `reload(true)`.
+    /// What has task workers made anew, or certificates read again, from any thread. Replaces
+    /// Swoole's `reload(true)`.
     pub fn reload(&self) -> Reload {
-        Reload { pools: self.pools.iter().map(|pool| pool.reloader()).collect() }
+        let pools = self.pools.iter().map(|pool| pool.reloader()).collect();
+        Reload { pools, security: self.security.clone() }
     }
 
     /// Waits for the end of the shutdown.

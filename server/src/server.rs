@@ -12,12 +12,13 @@ use sidecore_runtime::pool::OnNotice;
 use sidecore_runtime::probe;
 use sidecore_runtime::topology::Topology;
 
-use crate::config::{Config, Options};
+use crate::config::{Config, Options, Scheme};
 use crate::error::{Error, Result};
 use crate::hall::Hall;
 use crate::listen::{self, Listen};
 use crate::mounted::{DEFAULT, Mount, Mountable, PoolSpec, StartPool};
 use crate::running::{Report, Running};
+use crate::security::{self, Security};
 use crate::service::App;
 use crate::shutdown::Shutdown;
 use crate::signals;
@@ -118,6 +119,21 @@ impl<T, F> Server<T, F> {
         self
     }
 
+    /// Speaks TLS at host and port, and on the listeners that say so, with these certificates rather
+    /// than those of the configuration. SIGHUP reloads them where [`serve`](Self::serve) runs.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, certificates: crate::tls::Certificates) -> Self {
+        self.config.scheme = crate::config::Scheme::Https;
+        self.certificates(certificates)
+    }
+
+    /// Speaks TLS with these certificates, on the listeners that say so.
+    #[cfg(feature = "tls")]
+    pub fn certificates(mut self, certificates: crate::tls::Certificates) -> Self {
+        self.config.certificates = Some(certificates);
+        self
+    }
+
     /// Listens on a Unix socket too ([`Listen::unix`]).
     pub fn listen_unix(self, path: impl Into<std::path::PathBuf>) -> Self {
         self.listen(Listen::unix(path))
@@ -192,7 +208,7 @@ where
         make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
     ) -> Result<Report> {
         let shutdown = Shutdown::new();
-        let reload = signals::listen(shutdown.clone())?;
+        let reload = signals::listen(shutdown.clone(), security::is_wanted(&self.config))?;
         let running = self.start_with(shutdown, make_app)?;
         reload.set(running.reload());
         for line in running.describe() {
@@ -229,7 +245,8 @@ where
         let mut hall = Hall::decide(&config, &topology, &placement, pools)?;
         let executors = placement.executors.len();
         probe::check(&needs(&config, executors, hall.async_workers()))?;
-        let main = Listen::tcp(address(&config));
+        let main = main_listen(&config);
+        let security = Security::of(&config, &main)?;
         let backlog = i32::try_from(options.listen_backlog).unwrap_or(i32::MAX);
         let bound = listen::bind(std::iter::once(&main).chain(&config.listen), executors, backlog)?;
         let bells = bells(executors)?;
@@ -243,7 +260,9 @@ where
         let make_app = Arc::new(make_app);
         let mut running = Running {
             addresses: bound.addresses,
+            listens: bound.places,
             files: bound.files,
+            security: security.clone(),
             places: hall.describe(&topology, &placement),
             shutdown: shutdown.clone(),
             executors: Vec::new(),
@@ -261,6 +280,7 @@ where
                 },
                 lanes,
                 sockets,
+                security: security.clone(),
                 options: options.clone(),
                 shutdown: shutdown.clone(),
                 ready: ready.clone(),
@@ -366,6 +386,11 @@ fn bells(count: usize) -> Result<Vec<Arc<Bell>>> {
         .map(|_| Bell::new().map(Arc::new))
         .collect::<std::io::Result<_>>()
         .map_err(|cause| Error::io("no descriptor for an eventfd; raise `ulimit -n`", cause))
+}
+
+fn main_listen(config: &Config) -> Listen {
+    let listen = Listen::tcp(address(config));
+    if config.scheme == Scheme::Https { listen.secure() } else { listen }
 }
 
 fn address(config: &Config) -> SocketAddr {

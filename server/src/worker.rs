@@ -15,6 +15,7 @@ use crate::config::Options;
 use crate::http1::serving::Serving;
 use crate::listen::Socket;
 use crate::mounted::{Counters, Install};
+use crate::security::Security;
 use crate::service::App;
 use crate::shutdown::Shutdown;
 use crate::tasks::Tasks;
@@ -81,6 +82,7 @@ pub(crate) struct Assignment<J, O> {
     pub(crate) worker: Worker<J, O>,
     pub(crate) lanes: Vec<Install>,
     pub(crate) sockets: Vec<Socket>,
+    pub(crate) security: Security,
     pub(crate) options: Options,
     pub(crate) shutdown: Shutdown,
     pub(crate) ready: Sender<()>,
@@ -103,11 +105,12 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
     /// Serves until the shutdown, then drains: what was read is answered, what was accepted is
     /// delivered, within the drain's time.
     pub(crate) async fn serve<A: App>(self, make_app: impl FnOnce(&Worker<J, O>) -> A) {
-        let Assignment { worker, lanes, sockets, options, shutdown, ready, on_stop } = self;
+        let Assignment { worker, lanes, sockets, security, options, shutdown, ready, on_stop } =
+            self;
         let _ended = RaiseOnDrop(shutdown.clone());
         let installed: Vec<_> = lanes.into_iter().map(|install| install(worker.index)).collect();
         let serving = Serving::new(make_app(&worker), &options);
-        let doors = Doors::open(sockets);
+        let doors = Doors::open(sockets, security.openings());
         // The receiver is gone only if another executor could not start.
         let _ = ready.send(());
         doors.accept(&serving, &shutdown).await;

@@ -206,3 +206,11 @@ fn sockets_of_no_supervisor_are_missed() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && said.contains("LISTEN_FDS is not set"), "{said}");
 }
+
+/// The binary is built without the feature `tls` here.
+#[test]
+fn a_server_without_tls_says_so_rather_than_speak_plain() {
+    let output = server_command(&[("SIDECORE_LISTEN", "127.0.0.1:0 tls")]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("built without TLS"), "{said}");
+}

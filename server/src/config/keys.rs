@@ -3,7 +3,9 @@
 
 use sidecore_runtime::cpu_list::CpuList;
 
-use super::Options;
+use std::path::PathBuf;
+
+use super::{Config, Options};
 
 /// One key.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Key {
 pub(super) enum Field {
     Host,
     Port,
+    Scheme,
+    Files { get: fn(&mut Config) -> &mut Vec<PathBuf> },
     Listen,
     Number { get: fn(&mut Options) -> &mut u64, min: u64, max: u64, power_of_two: bool },
     Count { get: fn(&mut Options) -> &mut usize, min: u64, max: u64 },
@@ -64,13 +68,24 @@ pub fn keys() -> &'static [Key] {
     &KEYS
 }
 
-static KEYS: [Key; 35] = [
+static KEYS: [Key; 38] = [
     top("host", Field::Host, "address to listen on: an IP address or localhost"),
     top("port", Field::Port, "port to listen on; 0 takes a free one"),
+    top("scheme", Field::Scheme, "what is spoken there: http, or https with tls_certificate"),
     top(
         "listen",
         Field::Listen,
-        "where to listen too: addresses with ports, unix:/path mode=660, systemd",
+        "where to listen too: addresses with ports, unix:/path mode=660, systemd; tls behind each",
+    ),
+    top(
+        "tls_certificate",
+        Field::Files { get: |config| &mut config.tls_certificate },
+        "PEM files of certificates, each with its chain; the first is for unknown names",
+    ),
+    top(
+        "tls_key",
+        Field::Files { get: |config| &mut config.tls_key },
+        "PEM files of their keys, in the same order",
     ),
     option("worker_num", count!(worker_num, 1, 1024, or auto), "executors; auto from the CPUs"),
     option(

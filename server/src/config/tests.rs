@@ -96,6 +96,18 @@ fn listeners_are_a_list_in_the_file_and_in_a_variable() {
 }
 
 #[test]
+fn certificates_come_with_their_keys() {
+    let text = "scheme = \"https\"\ntls_certificate = [\"a.pem\", \"b.pem\"]\ntls_key = \"a.key\"";
+    refused(text, &[], "sidecore.toml:2: tls_certificate and tls_key differ in number");
+    let config = load(text, &[("SIDECORE_TLS_KEY", "a.key,b.key")]).unwrap();
+    assert_eq!(config.scheme, Scheme::Https);
+    assert_eq!(config.tls_certificate, [Path::new("a.pem"), Path::new("b.pem")]);
+    assert_eq!(config.tls_key, [Path::new("a.key"), Path::new("b.key")]);
+    refused("scheme = \"ftp\"", &[], "scheme = ftp: give http or https");
+    refused("tls_key = 3", &[], "tls_key = 3: give the path of a file");
+}
+
+#[test]
 fn nonsense_in_a_variable_names_the_variable() {
     refused(
         "",

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use sidecore_runtime::cpu_list::CpuList;
 
 use super::keys::Field;
-use super::{Config, Key, Options};
+use super::{Config, Key, Options, Scheme};
 use crate::listen::Listen;
 
 /// Each takes a descriptor of each executor.
@@ -33,6 +34,8 @@ pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), P
     match &key.field {
         Field::Host => config.host = host(value)?,
         Field::Port => config.port = number(value, 0, 65_535)? as u16,
+        Field::Scheme => config.scheme = scheme(value)?,
+        Field::Files { get } => *get(config) = files(value)?,
         Field::Listen => config.listen = listens(value)?,
         _ => set_option(&mut config.options, key, value)?,
     }
@@ -42,7 +45,7 @@ pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), P
 /// Sets the field of an option's key.
 pub(super) fn set_option(options: &mut Options, key: &Key, value: &Value) -> Result<(), Problem> {
     match &key.field {
-        Field::Host | Field::Port | Field::Listen => {}
+        Field::Host | Field::Port | Field::Scheme | Field::Files { .. } | Field::Listen => {}
         Field::Number { get, min, max, power_of_two } => {
             let number = number(value, *min, *max)?;
             if *power_of_two && !number.is_power_of_two() {
@@ -74,7 +77,7 @@ pub(super) fn set_option(options: &mut Options, key: &Key, value: &Value) -> Res
 pub(super) fn copy(key: &Key, from: &Options, to: &mut Options) {
     let mut from = from.clone();
     match &key.field {
-        Field::Host | Field::Port | Field::Listen => {}
+        Field::Host | Field::Port | Field::Scheme | Field::Files { .. } | Field::Listen => {}
         Field::Number { get, .. } => *get(to) = *get(&mut from),
         Field::Count { get, .. } => *get(to) = *get(&mut from),
         Field::MaybeCount { get, .. } => *get(to) = *get(&mut from),
@@ -114,6 +117,21 @@ fn list(value: &Value) -> Option<Vec<&str>> {
         Value::Text(text) if text.trim().is_empty() => Some(Vec::new()),
         Value::Text(text) => Some(text.split(',').map(str::trim).collect()),
         Value::Number(_) | Value::Other(_) => None,
+    }
+}
+
+fn files(value: &Value) -> Result<Vec<PathBuf>, Problem> {
+    match list(value) {
+        Some(parts) if !parts.contains(&"") => Ok(parts.iter().map(PathBuf::from).collect()),
+        _ => Err("give the path of a file, or a list of paths".to_owned()),
+    }
+}
+
+fn scheme(value: &Value) -> Result<Scheme, Problem> {
+    match value {
+        Value::Text(text) if text == "http" => Ok(Scheme::Http),
+        Value::Text(text) if text == "https" => Ok(Scheme::Https),
+        _ => Err("give http or https".to_owned()),
     }
 }
 

@@ -15,21 +15,21 @@
 
 use std::future::Future;
 use std::mem::MaybeUninit;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use sidecore_runtime::executor;
-use sidecore_runtime::net::TcpStream;
 
+use super::direct::{direct, whole_size};
 use super::encode::{self, BodyLength, Content, HeadContext};
 use super::exchange::{Exchange, Progress, Stage};
-use super::head::{Framing, HEADER_COUNT_CAP, Parsed, RequestHead, Version, check_end, next_head};
+use super::head::{HEADER_COUNT_CAP, Parsed, Version, check_end, next_head};
 use super::patience::{Patience, Waiting};
 use super::reject::Reject;
 use super::serving::Place;
 use super::started::Started;
 use crate::service::{App, Plain};
+use crate::transport::Transport;
 
 /// Requests answered before other connections get their turn.
 const REQUESTS_PER_POLL: usize = 64;
@@ -55,7 +55,7 @@ pub(crate) struct Connection<A: App> {
 
 /// The stream and the bytes that arrived.
 pub(super) struct Io {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Transport,
     pub(super) input: Vec<u8>,
     /// Bytes of `input` that are done with.
     pub(super) consumed: usize,
@@ -82,27 +82,33 @@ enum Step {
 }
 
 impl<A: App> Connection<A> {
-    pub(crate) fn new(stream: TcpStream, place: Place<A>) -> Self {
+    pub(crate) fn new(stream: Transport, place: Place<A>) -> Self {
         let refused = place.is_refused();
-        let mut connection = Connection {
-            state: State::Head,
-            io: Io {
-                stream,
-                input: Vec::new(),
-                consumed: 0,
-                scanned: 0,
-                ended: false,
-                received: 0,
-            },
-            place,
-            served: 0,
-            farewells: 0,
-            patience: Patience::new(),
-        };
+        let mut connection = Connection::in_state(State::Head, stream, place);
         if refused {
             connection.refuse(Reject::no_room());
         }
         connection
+    }
+
+    /// A connection that is told why it is not served.
+    #[cfg(feature = "tls")]
+    pub(crate) fn refused(stream: Transport, place: Place<A>, reject: Reject) -> Self {
+        let mut connection = Connection::in_state(State::Head, stream, place);
+        connection.refuse(reject);
+        connection
+    }
+
+    /// A connection that only has to be closed, after what was written to it.
+    #[cfg(feature = "tls")]
+    pub(crate) fn closing(stream: Transport, place: Place<A>) -> Self {
+        Connection::in_state(State::Flush, stream, place)
+    }
+
+    fn in_state(state: State<A>, stream: Transport, place: Place<A>) -> Self {
+        let io =
+            Io { stream, input: Vec::new(), consumed: 0, scanned: 0, ended: false, received: 0 };
+        Connection { state, io, place, served: 0, farewells: 0, patience: Patience::new() }
     }
 
     fn step(&mut self, context: &mut Context<'_>) -> Step {
@@ -223,6 +229,7 @@ impl<A: App> Connection<A> {
             }
             Progress::Refused(reject) => self.refuse(reject),
             Progress::CutOff => {
+                self.io.stream.cut_off();
                 self.state = State::Flush;
                 Step::Again
             }
@@ -232,6 +239,7 @@ impl<A: App> Connection<A> {
 
     /// Sends what is left to send, then half-closes.
     fn flush(&mut self, context: &mut Context<'_>) -> Step {
+        self.io.stream.end();
         self.io.stream.flush();
         match self.io.stream.poll_sent(context) {
             Poll::Ready(Err(_)) => Step::Close,
@@ -366,21 +374,6 @@ impl<A: App> Future for Connection<A> {
         context.waker().wake_by_ref();
         Poll::Pending
     }
-}
-
-/// The size of a request that is all there, head and body, and may be answered from its bytes.
-fn whole_size(head: &RequestHead<'_>, arrived: usize, body_size_max: u64) -> Option<usize> {
-    let body = match head.framing {
-        Framing::None => 0,
-        Framing::Length(length) if length <= body_size_max => usize::try_from(length).ok()?,
-        _ => return None,
-    };
-    head.size_bytes.checked_add(body).filter(|whole| *whole <= arrived)
-}
-
-/// Asks for a direct answer; a panic costs this request its answer, no more.
-fn direct<A: App>(app: &A, head: &RequestHead<'_>, body: &[u8]) -> Result<Option<Plain>, Reject> {
-    catch_unwind(AssertUnwindSafe(|| app.direct(head, body))).map_err(|_| Reject::handler_failed())
 }
 
 // Nothing in a connection is pinned in place: futures and bodies are boxed.

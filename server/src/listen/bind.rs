@@ -14,6 +14,9 @@ pub(crate) struct Socket {
     pub(crate) socket: OwnedFd,
     /// All executors accept from it.
     pub(crate) is_shared: bool,
+    /// Its connections begin with a handshake.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code))]
+    pub(crate) secure: bool,
 }
 
 /// What a server listens on.
@@ -23,6 +26,8 @@ pub(crate) struct Bound {
     pub(crate) sockets: Vec<Vec<Socket>>,
     /// Addresses of TCP, in the order of the listeners.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// What to tell the operator of each socket.
+    pub(crate) places: Vec<String>,
     /// The files of Unix sockets, removed when this is dropped.
     pub(crate) files: Vec<UnixPath>,
 }
@@ -36,22 +41,28 @@ pub(crate) fn bind<'a>(
     let mut bound = Bound { sockets: Vec::new(), ..Default::default() };
     bound.sockets.resize_with(executors, Vec::new);
     for listen in listens {
+        let secure = listen.secure;
+        let scheme = if secure { "https" } else { "http" };
         match &listen.at {
             At::Tcp(address) => {
                 let (address, sockets) = bind_shared(*address, executors, backlog)?;
                 bound.addresses.push(address);
+                bound.places.push(format!("{scheme}://{address}"));
                 for (each, socket) in bound.sockets.iter_mut().zip(sockets) {
-                    each.push(Socket { socket, is_shared: false });
+                    each.push(Socket { socket, is_shared: false, secure });
                 }
             }
             At::Unix(path) => {
                 let mode = listen.mode.unwrap_or(MODE_DEFAULT);
                 let (file, socket) = bind_unix(path, mode, backlog)?;
                 bound.files.push(file);
-                bound.share(&socket)?;
+                bound.places.push(format!("{scheme}+unix:{}", path.display()));
+                bound.share(&socket, listen)?;
             }
             At::Inherited => {
-                inherited()?.iter().try_for_each(|socket| bound.share(socket))?;
+                let sockets = inherited()?;
+                bound.places.push(format!("{} inherited sockets ({scheme})", sockets.len()));
+                sockets.iter().try_for_each(|socket| bound.share(socket, listen))?;
             }
         }
     }
@@ -60,10 +71,10 @@ pub(crate) fn bind<'a>(
 
 impl Bound {
     /// Gives each executor a duplicate.
-    fn share(&mut self, socket: &OwnedFd) -> Result<()> {
+    fn share(&mut self, socket: &OwnedFd, listen: &Listen) -> Result<()> {
         for each in &mut self.sockets {
             let socket = socket.try_clone().map_err(no_descriptor)?;
-            each.push(Socket { socket, is_shared: true });
+            each.push(Socket { socket, is_shared: true, secure: listen.secure });
         }
         Ok(())
     }

@@ -34,6 +34,7 @@ const MODE_DEFAULT: u32 = 0o660;
 pub struct Listen {
     pub(crate) at: At,
     pub(crate) mode: Option<u32>,
+    pub(crate) secure: bool,
 }
 
 /// Where a listener is.
@@ -56,7 +57,7 @@ pub struct ListenError {
 impl Listen {
     /// An address and port of TCP; with port 0 a free one.
     pub fn tcp(address: SocketAddr) -> Self {
-        Listen { at: At::Tcp(address), mode: None }
+        Listen { at: At::Tcp(address), mode: None, secure: false }
     }
 
     /// The path of a Unix socket. Its file is made at the start, with the mode 660, and removed at
@@ -65,18 +66,24 @@ impl Listen {
     /// The kernel does not spread such connections over several sockets: all executors accept from
     /// one, and the one that has waited longest takes the next connection.
     pub fn unix(path: impl Into<PathBuf>) -> Self {
-        Listen { at: At::Unix(path.into()), mode: None }
+        Listen { at: At::Unix(path.into()), mode: None, secure: false }
     }
 
     /// The sockets that a supervisor has opened before it started the process (`LISTEN_FDS`), such
     /// as those of a systemd socket unit: TCP or Unix.
     pub fn inherited() -> Self {
-        Listen { at: At::Inherited, mode: None }
+        Listen { at: At::Inherited, mode: None, secure: false }
     }
 
     /// The mode of a Unix socket's file, such as `0o666`: who may write to it may connect.
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = Some(mode);
+        self
+    }
+
+    /// It speaks TLS, with the server's certificates. Needs the feature `tls` of this crate.
+    pub fn secure(mut self) -> Self {
+        self.secure = true;
         self
     }
 
@@ -88,13 +95,14 @@ impl Listen {
                 _ => Err(problem("give a mode of three octal digits, such as mode=660")),
             },
             Some(_) => Err(problem("a mode is for the file of a unix: listener only")),
+            None if word == "tls" => Ok(self.secure()),
             None => Err(problem(&format!("{word} is no word about a listener: {WORDS}"))),
         }
     }
 }
 
 /// What may stand behind an address.
-const WORDS: &str = "mode=660 is one";
+const WORDS: &str = "tls and mode=660 are";
 
 fn problem(problem: &str) -> ListenError {
     ListenError { problem: problem.to_owned() }
@@ -134,7 +142,10 @@ impl fmt::Display for Listen {
             At::Unix(path) => write!(f, "unix:{}", path.display())?,
             At::Inherited => f.write_str("systemd")?,
         }
-        self.mode.map_or(Ok(()), |mode| write!(f, " mode={mode:o}"))
+        if let Some(mode) = self.mode {
+            write!(f, " mode={mode:o}")?;
+        }
+        if self.secure { f.write_str(" tls") } else { Ok(()) }
     }
 }
 

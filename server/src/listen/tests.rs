@@ -8,9 +8,14 @@ fn parse(text: &str) -> Result<Listen, String> {
 
 #[test]
 fn what_is_written_is_what_is_shown() {
-    for text in
-        ["127.0.0.1:8081", "[::1]:0", "unix:/run/app.sock", "unix:a.sock mode=600", "systemd"]
-    {
+    for text in [
+        "127.0.0.1:8081",
+        "[::1]:0",
+        "unix:/run/app.sock",
+        "unix:a.sock mode=600 tls",
+        "[::]:443 tls",
+        "systemd",
+    ] {
         assert_eq!(parse(text).map(|listen| listen.to_string()), Ok(text.to_owned()));
     }
     assert_eq!(parse(" localhost:1  "), parse("127.0.0.1:1"));
