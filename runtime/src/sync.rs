@@ -1,9 +1,10 @@
 //! The atomics that the lock-free protocols use, in one place so that a model checker's can stand
-//! in: the models compile `armed.rs`, `park.rs` and `schedule.rs` against loom's through a module
-//! of the same name.
+//! in: the models compile the files of the protocols against loom's through a module of the same
+//! name.
 
 pub(crate) use std::hint::spin_loop;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use std::thread::yield_now;
 
 /// Sleeping and waking on a word of memory (futex(2)).
 pub(crate) mod futex {

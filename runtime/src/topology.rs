@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
 use rustix::io::Errno;
-use rustix::thread::{CpuSet, sched_getaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::cpu_list::{CpuId, CpuList, CpuListError};
 
@@ -133,6 +133,13 @@ impl fmt::Display for TopologyError {
 }
 
 impl std::error::Error for TopologyError {}
+
+/// Has the calling thread, and the threads that it starts from now on, run on these CPUs only.
+pub fn run_on(cpus: &CpuList) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    cpus.iter().filter(|cpu| cpu.0 < PINNABLE_CPUS).for_each(|cpu| set.set(cpu.0));
+    Ok(sched_setaffinity(None, &set)?)
+}
 
 /// The calling thread's affinity mask.
 fn affinity() -> Result<CpuList, TopologyError> {

@@ -28,16 +28,26 @@
 //! - [`closures`]: jobs that are closures, with outputs of their own types;
 //! - [`events`]: listeners that run where an event is raised, or as tasks;
 //! - [`trigger`]: middleware that makes a task of a request;
+//! - [`static_files`]: a layer that answers with files;
+//! - [`access_log`]: a line for each request, written beside the serving path;
+//! - [`request_id`]: one name for a request, in its log and answer;
+//! - `trace`: spans from a request to its tasks and finishes;
 //! - [`journal`]: jobs that shall survive the process are on the disk first;
-//! - [`durable`]: a pool over it, whose jobs are run at least once.
+//! - [`durable`]: a pool over it, whose jobs are run at least once;
+//! - [`async_task`]: pools whose jobs are futures, many at once on a task worker.
 //!
-//! Cargo features, all off by default: `tls` has the module `tls`, for listeners that speak it.
+//! Cargo features, all off by default: `tls` has the module `tls`, for listeners that speak it;
+//! `tokio` has `Server::with_tokio`, for handlers that need tokio's timers, sockets or
+//! `tokio::spawn`; `websocket` has the module `websocket`; `axum` makes its upgrade an extractor of
+//! axum; `tracing` has the module `trace`.
 
 #![forbid(unsafe_code)]
 
 pub mod config;
 
 pub mod codec;
+
+pub mod access_log;
 
 pub mod closures;
 
@@ -49,13 +59,24 @@ pub mod journal;
 
 pub mod async_task;
 
+pub mod request_id;
+
+pub mod static_files;
+
 #[cfg(feature = "tls")]
 pub mod tls;
 
+#[cfg(feature = "tracing")]
+pub mod trace;
+
 pub mod trigger;
+
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 mod accept;
 mod body;
+mod companion;
 mod error;
 mod hall;
 mod http1;
@@ -83,11 +104,12 @@ pub use crate::events::Events;
 pub use crate::http1::head::{Framing, RequestHead, Version};
 pub use crate::http1::reject::Reject;
 pub use crate::http1::target::Target;
+pub use crate::http1::upgrade::{Upgrade, Upgraded};
 pub use crate::listen::{Listen, ListenError};
 pub use crate::mounted::{Mount, Mountable};
 pub use crate::running::{Reload, Report, Running};
 pub use crate::server::Server;
-pub use crate::service::{App, Direct, Oneshot, Plain, ServiceFailed};
+pub use crate::service::{App, Direct, Oneshot, PeerAddress, Plain, ServiceFailed, WithPeers};
 pub use crate::shutdown::Shutdown;
 pub use crate::task_pool::{PoolBuilder, TaskPool};
 pub use crate::tasks::{

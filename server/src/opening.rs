@@ -5,8 +5,9 @@ use std::rc::Rc;
 use sidecore_runtime::executor::spawn_local;
 use sidecore_runtime::net::TcpStream;
 
-use crate::http1::connection::Connection;
+use crate::http1::connection::{Connection, Io};
 use crate::http1::serving::{Place, Serving};
+use crate::http1::upgrade::ConnectionTask;
 use crate::service::App;
 use crate::transport::Transport;
 #[cfg(feature = "tls")]
@@ -37,7 +38,7 @@ impl Opening {
 }
 
 fn plain<A: App>(stream: TcpStream, place: Place<A>) {
-    spawn_local(Connection::new(Transport::Plain(stream), place));
+    spawn_local(ConnectionTask::Http(Connection::new(Transport::Plain(stream), place)));
 }
 
 /// Serves a connection after its handshake.
@@ -50,8 +51,8 @@ async fn secure<A: App>(stream: TcpStream, acceptor: Rc<Acceptor>, place: Place<
             let reject = Reject::bad("this port speaks TLS: use https");
             Connection::refused(Transport::Plain(stream), place, reject)
         }
-        Secured::Refused(stream) => Connection::closing(Transport::Plain(stream), place),
+        Secured::Refused(stream) => Connection::closing(Io::new(Transport::Plain(stream)), place),
         Secured::Gone => return,
     };
-    connection.await;
+    ConnectionTask::Http(connection).await;
 }

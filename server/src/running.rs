@@ -9,6 +9,7 @@ use sidecore_runtime::executor::{Executor, ExecutorSnapshot};
 use sidecore_runtime::net::UnixPath;
 use sidecore_runtime::pool::{Outcomes, PoolSnapshot};
 
+use crate::companion::Companion;
 use crate::error::{Error, Result};
 use crate::mounted::{DEFAULT, Ended, RunningPool};
 use crate::security::Security;
@@ -52,6 +53,7 @@ pub struct Running {
     pub(crate) shutdown: Shutdown,
     pub(crate) executors: Vec<(usize, Executor)>,
     pub(crate) pools: Vec<Box<dyn RunningPool>>,
+    pub(crate) companion: Option<Companion>,
 }
 
 impl Running {
@@ -119,6 +121,10 @@ impl Running {
         let end = Instant::now() + OVERRUN;
         let mut report = Report::default();
         self.pools.into_iter().for_each(|pool| report.add(&pool.close(end)));
+        // Last: until then futures may have its timers.
+        if let Some(companion) = self.companion {
+            companion.end();
+        }
         match failed {
             Some(error) => Err(error.into()),
             None => Ok(report),

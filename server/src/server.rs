@@ -12,6 +12,7 @@ use sidecore_runtime::pool::OnNotice;
 use sidecore_runtime::probe;
 use sidecore_runtime::topology::Topology;
 
+use crate::companion::{self, Companion, StartCompanion};
 use crate::config::{Config, Options, Scheme};
 use crate::error::{Error, Result};
 use crate::hall::Hall;
@@ -43,14 +44,15 @@ pub struct Server<T = (), F = ()> {
     on_notice: Option<OnNotice>,
     on_worker_stop: Option<OnWorkerStop>,
     pools: Vec<Mount>,
+    companion: Option<StartCompanion>,
 }
 
 impl Server {
     /// A server of this configuration, without task callbacks.
     pub fn new(config: Config) -> Self {
-        let (on_notice, on_worker_stop) = (None, None);
+        let (on_notice, on_worker_stop, companion) = (None, None, None);
         let pools = Vec::new();
-        Server { config, on_task: (), on_finish: (), on_notice, on_worker_stop, pools }
+        Server { config, on_task: (), on_finish: (), on_notice, on_worker_stop, pools, companion }
     }
 }
 
@@ -109,8 +111,8 @@ impl<T, F> Server<T, F> {
     }
 
     fn with_on_task<J, O>(self, on_task: OnTask<J, O>) -> Server<OnTask<J, O>, F> {
-        let Server { config, on_finish, on_notice, on_worker_stop, pools, .. } = self;
-        Server { config, on_task, on_finish, on_notice, on_worker_stop, pools }
+        let Server { config, on_finish, on_notice, on_worker_stop, pools, companion, .. } = self;
+        Server { config, on_task, on_finish, on_notice, on_worker_stop, pools, companion }
     }
 
     /// Listens there too: the connections of all listeners are served alike, and limited together.
@@ -145,6 +147,22 @@ impl<T, F> Server<T, F> {
         self
     }
 
+    /// Has a thread beside the executors, the companion, run what needs tokio: with it tokio's
+    /// timers, sockets, files and `tokio::spawn` work in handlers, and so do clients and drivers
+    /// built on them (reqwest, tower-http's time-outs, axum's keep-alive of server-sent events).
+    /// Needs the feature `tokio` of this crate. Replaces Swoole's coroutine clients.
+    ///
+    /// Handlers stay on their executor. What they give to `tokio::spawn` runs on the companion, is
+    /// not waited for by the drain and is dropped at its end, when all executors have ended;
+    /// `tokio::task::spawn_local` does not work. The companion runs on the CPUs that are no
+    /// executor's, where there are any. A thread that is no executor, such as a task worker, has to
+    /// be given the `tokio::runtime::Handle` that a handler finds with `Handle::current()`.
+    #[cfg(feature = "tokio")]
+    pub fn with_tokio(mut self) -> Self {
+        self.companion = Some(companion::start);
+        self
+    }
+
     /// Receives what the operator should know of the server's own pool, such as a stuck task; by
     /// default it is one line on standard error.
     pub fn on_notice(mut self, on_notice: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
@@ -170,9 +188,9 @@ impl<T, F> Server<T, F> {
         self,
         on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
     ) -> Server<T, OnFinish<O>> {
-        let Server { config, on_task, on_notice, on_worker_stop, pools, .. } = self;
+        let Server { config, on_task, on_notice, on_worker_stop, pools, companion, .. } = self;
         let on_finish = OnFinish(Arc::new(on_finish));
-        Server { config, on_task, on_finish, on_notice, on_worker_stop, pools }
+        Server { config, on_task, on_finish, on_notice, on_worker_stop, pools, companion }
     }
 }
 
@@ -230,7 +248,8 @@ where
         shutdown: Shutdown,
         make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
     ) -> Result<Running> {
-        let Server { config, on_task, on_finish, on_notice, on_worker_stop, mut pools } = self;
+        let Server { config, on_task, on_finish, on_notice, on_worker_stop, mut pools, companion } =
+            self;
         let (on_task, on_finish) = (on_task, on_finish).split();
         let options = config.options.clone();
         check_names(&config, &pools)?;
@@ -250,6 +269,7 @@ where
         let backlog = i32::try_from(options.listen_backlog).unwrap_or(i32::MAX);
         let bound = listen::bind(std::iter::once(&main).chain(&config.listen), executors, backlog)?;
         let bells = bells(executors)?;
+        let companion = companion.map(|start| start(&topology, &placement)).transpose()?;
         let (pools, lanes) = hall.start(&topology, &placement, &bells)?;
 
         let stats = ServerStats::default();
@@ -267,7 +287,9 @@ where
             shutdown: shutdown.clone(),
             executors: Vec::new(),
             pools,
+            companion,
         };
+        running.places.extend(running.companion.as_ref().map(|companion| companion.place.clone()));
         for (index, (sockets, lanes)) in bound.sockets.into_iter().zip(lanes).enumerate() {
             let cpu = placement.executors[index].0;
             let assignment = Assignment {
@@ -287,9 +309,12 @@ where
                 on_stop: on_worker_stop.clone(),
             };
             let make_app = make_app.clone();
-            let executor = Executor::start(
+            let within =
+                running.companion.as_ref().map_or_else(companion::without, Companion::within);
+            let executor = Executor::start_within(
                 executor_config(&options, index, cpu),
                 bells[index].clone(),
+                move |run| within(run),
                 move || assignment.serve(move |worker| make_app(worker)),
             );
             match executor {

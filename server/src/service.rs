@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -31,6 +32,39 @@ pub trait App: 'static {
 
     /// Answers a request.
     fn call(&self, request: Request<Incoming>) -> Self::Future;
+
+    /// Whether each request is to come with a [`PeerAddress`] in its extensions, and each borrowed
+    /// head with its peer. It costs a system call a connection, and two allocations a request
+    /// that is no direct answer; by default there is none.
+    fn wants_peers(&self) -> bool {
+        false
+    }
+}
+
+/// Who sent a request, in its extensions: see [`WithPeers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddress(pub SocketAddr);
+
+/// Has an application told its peers' addresses: a [`PeerAddress`] in the extensions of each
+/// request. Replaces `$request->server['remote_addr']`.
+#[derive(Clone, Debug)]
+pub struct WithPeers<A>(pub A);
+
+impl<A: App> App for WithPeers<A> {
+    type Body = A::Body;
+    type Future = A::Future;
+
+    fn direct(&self, head: &RequestHead<'_>, body: &[u8]) -> Option<Plain> {
+        self.0.direct(head, body)
+    }
+
+    fn call(&self, request: Request<Incoming>) -> A::Future {
+        self.0.call(request)
+    }
+
+    fn wants_peers(&self) -> bool {
+        true
+    }
 }
 
 /// A small answer whose parts are ready.
@@ -159,5 +193,9 @@ where
 
     fn call(&self, request: Request<Incoming>) -> S::Future {
         self.service.call(request)
+    }
+
+    fn wants_peers(&self) -> bool {
+        self.service.wants_peers()
     }
 }

@@ -115,7 +115,6 @@ impl Transport {
     }
 
     /// Who the peer is, for what wants to know it.
-    #[allow(dead_code)]
     pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
         of_either!(self, stream => stream.peer_addr())
     }

@@ -111,6 +111,17 @@ impl Client {
         std::mem::take(&mut self.buffer)
     }
 
+    /// What comes, up to the end of `pattern`.
+    pub fn until(&mut self, pattern: &str) -> String {
+        let end = self.read_until(0, pattern.as_bytes());
+        String::from_utf8(self.take(end)).expect("text")
+    }
+
+    /// The next `count` bytes.
+    pub fn exactly(&mut self, count: usize) -> Vec<u8> {
+        self.take_exactly(count)
+    }
+
     /// The socket, for what a test does to it.
     pub fn stream(&self) -> &TcpStream {
         &self.stream

@@ -96,13 +96,36 @@ impl Executor {
     where
         F: Future<Output = ()> + 'static,
     {
+        Executor::start_within(config, bell, |run| run(), main)
+    }
+
+    /// Starts the executor within a scope: on its thread, `within` calls what it is given, once,
+    /// and that returns when the last of the executor's tasks is dropped. What `within` has set up
+    /// on the thread by then is there for all of them.
+    pub fn start_within<F>(
+        config: ExecutorConfig,
+        bell: Arc<Bell>,
+        within: impl FnOnce(&mut dyn FnMut()) + Send + 'static,
+        main: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<Executor, ExecutorError>
+    where
+        F: Future<Output = ()> + 'static,
+    {
         let stats = Arc::new(ExecutorStats::default());
         let (index, cpu) = (config.index, config.cpu);
-        let for_thread = stats.clone();
+        let mut hosted = Some((config, bell, stats.clone(), main));
         let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))
             .name(&format!("exec-{index}"))
             .io_memory(GLOMMIO_IO_MEMORY_BYTES)
-            .spawn(move || async move { host(config, bell, for_thread, main) })
+            .spawn(move || async move {
+                let mut ended = Ok(());
+                within(&mut || {
+                    if let Some((config, bell, stats, main)) = hosted.take() {
+                        ended = host(config, bell, stats, main);
+                    }
+                });
+                ended
+            })
             .map_err(|cause| ExecutorError::Host { index, cpu, cause: cause.to_string() })?;
         Ok(Executor { handle, stats })
     }

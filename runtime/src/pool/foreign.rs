@@ -2,13 +2,13 @@
 //! runtime's threads, plain ones.
 //!
 //! They share credits of their own, so that they cannot take an executor's. No ring leads back to
-//! them: the task worker hands the finish to a receiver where it stands. `pushing` keeps `close`
-//! from overtaking a push: both sides write their own flag, then read the other's, sequentially
-//! consistent, so that at least one of them sees the other.
+//! them: the task worker hands the finish to a receiver where it stands. A gate keeps `close` from
+//! overtaking a push (`gate.rs`).
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::gate::Gate;
 use super::stats::ForeignStats;
 use super::{Finish, TaskId};
 
@@ -24,8 +24,7 @@ type OnFinish<O> = Arc<dyn Fn(Finish<O>) + Send + Sync>;
 pub(crate) struct Foreign<O> {
     credits_left: AtomicUsize,
     next_id: AtomicU64,
-    pushing: AtomicUsize,
-    closed: AtomicBool,
+    gate: Gate,
     on_finish: OnceLock<OnFinish<O>>,
     pub(super) stats: ForeignStats,
 }
@@ -41,8 +40,7 @@ impl<O> Foreign<O> {
         Foreign {
             credits_left: AtomicUsize::new(credits),
             next_id: AtomicU64::new(FOREIGN_IDS + id_base + 1),
-            pushing: AtomicUsize::new(0),
-            closed: AtomicBool::new(false),
+            gate: Gate::new(),
             on_finish: OnceLock::new(),
             stats: ForeignStats::default(),
         }
@@ -58,13 +56,16 @@ impl<O> Foreign<O> {
         value: T,
         push: impl FnOnce(TaskId, T) -> Result<(), T>,
     ) -> Result<TaskId, (Refused, T)> {
-        self.pushing.fetch_add(1, Ordering::SeqCst);
+        if !self.gate.enter() {
+            self.stats.count_refused();
+            return Err((Refused::Closed, value));
+        }
         let result = self.push(value, push);
-        self.pushing.fetch_sub(1, Ordering::SeqCst);
         match &result {
             Ok(_) => self.stats.count_accepted(),
             Err(_) => self.stats.count_refused(),
         }
+        self.gate.leave();
         result
     }
 
@@ -73,9 +74,6 @@ impl<O> Foreign<O> {
         value: T,
         push: impl FnOnce(TaskId, T) -> Result<(), T>,
     ) -> Result<TaskId, (Refused, T)> {
-        if self.closed.load(Ordering::SeqCst) {
-            return Err((Refused::Closed, value));
-        }
         let take = |left: usize| left.checked_sub(1);
         if self.credits_left.fetch_update(Ordering::AcqRel, Ordering::Relaxed, take).is_err() {
             return Err((Refused::Full, value));
@@ -100,9 +98,6 @@ impl<O> Foreign<O> {
 
     /// Refuses every later dispatch, and waits for one that is under way.
     pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
-        while self.pushing.load(Ordering::SeqCst) > 0 {
-            std::thread::yield_now();
-        }
+        self.gate.shut();
     }
 }

@@ -27,6 +27,7 @@ mod crew;
 mod dispatch;
 mod error;
 mod foreign;
+mod gate;
 mod handle;
 mod heart;
 mod histogram;

@@ -3,7 +3,7 @@
 //! ```text
 //!        ┌────────────── keep-alive ─────────────┐
 //!        ▼                                        │
-//!      Head ──request──► Exchange (body in, handler, body out)
+//!      Head ──request──► Exchange (body in, handler, body out) ──101──► see `upgrade`
 //!        │ refused, idle, end         │ close, failed
 //!        ▼                            ▼
 //!      Flush ──all sent──► Linger ──peer's end, or time──► closed
@@ -15,6 +15,7 @@
 
 use std::future::Future;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -28,13 +29,14 @@ use super::patience::{Patience, Waiting};
 use super::reject::Reject;
 use super::serving::Place;
 use super::started::Started;
+use super::upgrade::Run;
 use crate::service::{App, Plain};
 use crate::transport::Transport;
 
 /// Requests answered before other connections get their turn.
 const REQUESTS_PER_POLL: usize = 64;
 /// Unsent bytes at which no further request is read, and no body polled.
-pub(super) const UNSENT_MAX_BYTES: usize = 256 * 1024;
+pub(crate) const UNSENT_MAX_BYTES: usize = 256 * 1024;
 /// Requests answered on a connection after the drain began, for those that had arrived by then: a
 /// client that keeps sending would otherwise never be told to stop.
 const FAREWELLS_MAX: u32 = 1024;
@@ -46,6 +48,8 @@ pub(crate) struct Connection<A: App> {
     state: State<A>,
     io: Io,
     place: Place<A>,
+    /// The peer's address, once it was asked for.
+    peer: Option<SocketAddr>,
     /// Requests answered.
     served: u64,
     /// Requests read since the drain began.
@@ -54,24 +58,28 @@ pub(crate) struct Connection<A: App> {
 }
 
 /// The stream and the bytes that arrived.
-pub(super) struct Io {
-    pub(super) stream: Transport,
+pub(crate) struct Io {
+    pub(crate) stream: Transport,
     pub(super) input: Vec<u8>,
     /// Bytes of `input` that are done with.
-    pub(super) consumed: usize,
+    pub(crate) consumed: usize,
     /// Bytes of the current head that were searched for its end.
     scanned: usize,
     /// The peer has sent its last byte.
-    pub(super) ended: bool,
+    pub(crate) ended: bool,
     /// Bytes that have arrived since the connection began.
     received: u64,
 }
 
 enum State<A: App> {
     Head,
+    /// It was taken over; what is to be done with it is left to its task.
+    Upgraded(Run),
     Exchange(Box<Exchange<A>>),
     Flush,
-    Linger { discarded: usize },
+    Linger {
+        discarded: usize,
+    },
 }
 
 /// What a step came to.
@@ -84,7 +92,7 @@ enum Step {
 impl<A: App> Connection<A> {
     pub(crate) fn new(stream: Transport, place: Place<A>) -> Self {
         let refused = place.is_refused();
-        let mut connection = Connection::in_state(State::Head, stream, place);
+        let mut connection = Connection::begin(State::Head, Io::new(stream), place);
         if refused {
             connection.refuse(Reject::no_room());
         }
@@ -94,26 +102,33 @@ impl<A: App> Connection<A> {
     /// A connection that is told why it is not served.
     #[cfg(feature = "tls")]
     pub(crate) fn refused(stream: Transport, place: Place<A>, reject: Reject) -> Self {
-        let mut connection = Connection::in_state(State::Head, stream, place);
+        let mut connection = Connection::begin(State::Head, Io::new(stream), place);
         connection.refuse(reject);
         connection
     }
 
     /// A connection that only has to be closed, after what was written to it.
-    #[cfg(feature = "tls")]
-    pub(crate) fn closing(stream: Transport, place: Place<A>) -> Self {
-        Connection::in_state(State::Flush, stream, place)
+    pub(crate) fn closing(io: Io, place: Place<A>) -> Self {
+        Connection::begin(State::Flush, io, place)
     }
 
-    fn in_state(state: State<A>, stream: Transport, place: Place<A>) -> Self {
-        let io =
-            Io { stream, input: Vec::new(), consumed: 0, scanned: 0, ended: false, received: 0 };
-        Connection { state, io, place, served: 0, farewells: 0, patience: Patience::new() }
+    fn begin(state: State<A>, io: Io, place: Place<A>) -> Self {
+        let patience = Patience::new();
+        Connection { state, io, place, peer: None, served: 0, farewells: 0, patience }
+    }
+
+    /// When its future has ended: what it was upgraded to, if it was.
+    pub(super) fn into_upgraded(self) -> Option<(Run, Io, Place<A>)> {
+        match self.state {
+            State::Upgraded(run) => Some((run, self.io, self.place)),
+            _ => None,
+        }
     }
 
     fn step(&mut self, context: &mut Context<'_>) -> Step {
         match &mut self.state {
             State::Head => self.head(context),
+            State::Upgraded(_) => Step::Close,
             State::Exchange(_) => self.exchange(context),
             State::Flush => self.flush(context),
             State::Linger { .. } => self.linger(context),
@@ -182,7 +197,12 @@ impl<A: App> Connection<A> {
         let serving = self.place.serving();
         let input = &self.io.input[self.io.consumed..];
         let parsed = next_head(input, &mut self.io.scanned, &mut slots, &serving.head_limits)?;
-        let Parsed::Complete(head) = parsed else { return Ok(false) };
+        let Parsed::Complete(mut head) = parsed else { return Ok(false) };
+        if serving.app.wants_peers() {
+            // One system call a connection. One that was reset has no address any more.
+            self.peer = self.peer.or_else(|| self.io.stream.peer_addr().ok());
+            head.peer = self.peer;
+        }
         self.served += 1;
         // Each request has time limits of its own, however it is answered.
         self.patience.renew();
@@ -226,6 +246,10 @@ impl<A: App> Connection<A> {
                 self.patience.renew();
                 self.state = if keep_alive { State::Head } else { State::Flush };
                 Step::Again
+            }
+            Progress::Upgraded(run) => {
+                self.state = State::Upgraded(run);
+                Step::Close
             }
             Progress::Refused(reject) => self.refuse(reject),
             Progress::CutOff => {
@@ -380,13 +404,17 @@ impl<A: App> Future for Connection<A> {
 impl<A: App> Unpin for Connection<A> {}
 
 impl Io {
+    pub(crate) fn new(stream: Transport) -> Self {
+        Io { stream, input: Vec::new(), consumed: 0, scanned: 0, ended: false, received: 0 }
+    }
+
     /// Bytes that arrived and are not done with.
-    pub(super) fn rest(&self) -> &[u8] {
+    pub(crate) fn rest(&self) -> &[u8] {
         &self.input[self.consumed..]
     }
 
     /// Receives more; false at the peer's end.
-    pub(super) fn fill(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
+    pub(crate) fn fill(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
         if self.ended {
             return Poll::Ready(Ok(false));
         }
@@ -421,7 +449,7 @@ impl Io {
     }
 
     /// An idle connection holds no buffer.
-    fn recycle(&mut self) {
+    pub(crate) fn recycle(&mut self) {
         self.compact();
         if self.input.is_empty() && self.input.capacity() > 0 {
             self.stream.recycle(&mut self.input);

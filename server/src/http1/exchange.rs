@@ -16,11 +16,13 @@ use super::body_decoder::{BodyDecoder, BodyPart, cut_off};
 use super::connection::{Io, UNSENT_MAX_BYTES};
 use super::encode::{self, BodyLength, CONTINUE, Content, HeadContext};
 use super::head::{Framing, Version};
+use super::panicked;
 use super::patience::Waiting;
 use super::reject::Reject;
 use super::sending::{Next, Sending};
 use super::serving::Serving;
 use super::started::Started;
+use super::upgrade::{Run, Upgrade};
 use crate::body::{BUFFER_MAX_BYTES, BodySender, Demand, Incoming};
 use crate::service::App;
 
@@ -37,6 +39,8 @@ pub(super) struct Exchange<A: App> {
     keep_alive: bool,
     request_body: RequestBody,
     response: Answer<A>,
+    /// Where the client offers one.
+    upgrade: Option<Upgrade>,
     /// When the request has taken too long, where that is limited.
     deadline: Option<Deadline>,
 }
@@ -81,6 +85,8 @@ pub(super) enum Progress {
     Done {
         keep_alive: bool,
     },
+    /// The 101 is written: the connection is the application's.
+    Upgraded(Run),
     /// To be refused with this status, as no answer has begun.
     Refused(Reject),
     /// The answer has begun and cannot be ended: what is written is sent, earlier answers with it,
@@ -93,16 +99,21 @@ pub(super) enum Progress {
 impl<A: App> Exchange<A> {
     /// Calls the application.
     pub(super) fn start(started: Started, io: &mut Io, serving: &Serving<A>) -> Self {
-        let Started { request, version, framing, body, keep_alive, expect_continue } = started;
+        let Started { mut request, version, framing, body, keep_alive, expect_continue, upgrade } =
+            started;
         let (request_body, incoming) = receive_body(framing, body, expect_continue, io);
         let head_request = request.method() == Method::HEAD;
+        let upgrade = upgrade.then(|| offer(&mut request));
         let request = request.map(|()| incoming);
         let response = match catch_unwind(AssertUnwindSafe(|| serving.app.call(request))) {
             Ok(future) => Answer::Called(Box::pin(future)),
-            Err(_) => Answer::Failed,
+            Err(payload) => {
+                panicked::advise(&*payload);
+                Answer::Failed
+            }
         };
         let deadline = deadline(serving.timeouts.request);
-        Exchange { version, head_request, keep_alive, request_body, response, deadline }
+        Exchange { version, head_request, keep_alive, request_body, response, upgrade, deadline }
     }
 
     /// Ready when the whole request has taken too long.
@@ -234,7 +245,7 @@ impl<A: App> Exchange<A> {
             match polled {
                 Ok(Poll::Pending) => return Progress::Waiting(Waiting::Handler),
                 Ok(Poll::Ready(Ok(response))) if !encode::is_final(response.status()) => {
-                    return Progress::Refused(encode::not_final(response.status()));
+                    return self.switch(&response, io, serving);
                 }
                 Ok(Poll::Ready(Ok(response))) => self.begin(response, io, serving),
                 Ok(Poll::Ready(Err(failed))) => {
@@ -242,10 +253,36 @@ impl<A: App> Exchange<A> {
                     return Progress::Refused(Reject::handler_failed());
                 }
                 // The panic hook has reported it; it costs this request its answer, no more.
-                Err(_) => return Progress::Refused(Reject::handler_failed()),
+                Err(payload) => {
+                    panicked::advise(&*payload);
+                    return Progress::Refused(Reject::handler_failed());
+                }
             }
         }
         self.send_body(io, context)
+    }
+
+    /// Writes a 101 that belongs to an upgrade; other responses that are not final are refused.
+    fn switch(
+        &mut self,
+        response: &Response<A::Body>,
+        io: &mut Io,
+        serving: &Serving<A>,
+    ) -> Progress {
+        let (status, fields) = (response.status(), response.headers());
+        let run = self.upgrade.take().and_then(Upgrade::accepted);
+        // RFC 9110 §15.2.2: it names what is switched to.
+        let is_whole =
+            status == StatusCode::SWITCHING_PROTOCOLS && fields.contains_key(http::header::UPGRADE);
+        let Some(run) = run.filter(|_| is_whole) else {
+            return Progress::Refused(encode::not_final(status));
+        };
+        let date = serving.date.at(executor::unix_seconds());
+        let (version, length) = (self.version, BodyLength::None);
+        let head = HeadContext { version, keep_alive: true, length, date: &date };
+        io.stream.write(|out| encode::encode_head(out, status, fields, &head));
+        io.stream.flush();
+        Progress::Upgraded(run)
     }
 
     /// Writes the head of the response.
@@ -384,6 +421,13 @@ fn watch_peer(io: &mut Io, context: &mut Context<'_>) -> Result<Read, Progress> 
         false => io.stream.has_failed(),
     };
     if failed { Err(Progress::Broken) } else { Ok(Read::Nothing) }
+}
+
+/// Puts the right to an upgrade into a request.
+fn offer(request: &mut http::Request<()>) -> Upgrade {
+    let upgrade = Upgrade::new();
+    request.extensions_mut().insert(upgrade.clone());
+    upgrade
 }
 
 fn deadline(limit: Duration) -> Option<Deadline> {

@@ -3,6 +3,7 @@
 //! httparse finds the pieces; what it lets through and must not pass is checked here.
 
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 
 use super::head_scan::{
     blank_lines, first_fault, has_bare_lf, is_blank, is_complete, is_long_method,
@@ -61,8 +62,13 @@ pub struct RequestHead<'a> {
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue`.
     pub expect_continue: bool,
+    /// Whether the client offers to change the protocol after this request, which has no body.
+    pub upgrade: bool,
     /// Bytes of the head, blank lines before it and the blank line after it included.
     pub size_bytes: usize,
+    /// Who sent it, where the application wants that told
+    /// ([`App::wants_peers`](crate::App::wants_peers)).
+    pub peer: Option<SocketAddr>,
 }
 
 /// A head, or that it is not all there yet.
@@ -159,16 +165,20 @@ fn check<'a>(
     }
     seen.check_conflicts(version)?;
     seen.check_host(version)?;
+    let framing = seen.framing()?;
     Ok(RequestHead {
         method,
         target,
         version,
         fields,
-        framing: seen.framing()?,
+        framing,
         keep_alive: seen.keep_alive(version),
         // RFC 9110 §10.1.1: an expectation of a 1.0 client is ignored.
         expect_continue: seen.expect_continue && version == Version::Http11,
+        // RFC 9110 §7.8: nor is an Upgrade of a 1.0 client heeded.
+        upgrade: seen.upgrade && version == Version::Http11 && framing == Framing::None,
         size_bytes,
+        peer: None,
     })
 }
 
@@ -181,6 +191,7 @@ pub(super) struct Seen {
     chunked_last: bool,
     close: bool,
     keep_alive: bool,
+    upgrade: bool,
     expect_continue: bool,
 }
 
@@ -195,6 +206,7 @@ impl Seen {
                 for token in tokens(value) {
                     self.close |= token.eq_ignore_ascii_case(b"close");
                     self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+                    self.upgrade |= token.eq_ignore_ascii_case(b"upgrade");
                 }
                 Ok(())
             }

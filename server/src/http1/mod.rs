@@ -3,7 +3,8 @@
 //! Bytes in: `head` (with `head_scan`, `head_lines` and `target`), `body_decoder` (with `chunked`
 //! and `trailers`), and `request_decoder` over both; bytes out: `encode`, `date`. None of them does
 //! I/O. `connection` is the state machine over a socket, `patience` its time limits, `exchange` one
-//! request of it (`direct` one that is answered at once, `started` its head as `http` types, `sending` the body of its response),
+//! request of it (`direct` one that is answered at once, `started` its head as `http` types,
+//! `sending` the body of its response), `upgrade` what a request may turn the connection into,
 //! `serving` what the connections of an executor share, `admission` how many of them there may be.
 
 pub(crate) mod admission;
@@ -17,6 +18,7 @@ pub(crate) mod exchange;
 pub(crate) mod head;
 mod head_lines;
 mod head_scan;
+mod panicked;
 pub(crate) mod patience;
 pub(crate) mod reject;
 pub(crate) mod request_decoder;
@@ -25,3 +27,4 @@ pub(crate) mod serving;
 mod started;
 pub(crate) mod target;
 mod trailers;
+pub(crate) mod upgrade;

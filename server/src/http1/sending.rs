@@ -10,6 +10,7 @@ use http::HeaderMap;
 use http_body::Body;
 
 use super::encode::{self, BodyLength, CHUNK_END};
+use super::panicked;
 
 /// A frame is copied towards the socket in pieces of so many bytes, so that a large one costs a
 /// connection with a slow reader no more than a stream of small ones.
@@ -50,7 +51,10 @@ impl<B: Body<Data = Bytes, Error: Display>> Sending<B> {
                 Ok(Poll::Ready(Some(Ok(frame)))) => frame,
                 Ok(Poll::Ready(Some(Err(error)))) => return broken(&error),
                 // The panic hook has reported it.
-                Err(_) => return Next::Broken,
+                Err(payload) => {
+                    panicked::advise(&*payload);
+                    return Next::Broken;
+                }
             };
             match frame.into_data() {
                 Ok(data) => self.rest = data,

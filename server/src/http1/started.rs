@@ -8,6 +8,7 @@ use super::body_decoder::BodyDecoder;
 use super::head::{Framing, RequestHead, Version};
 use super::reject::Reject;
 use super::target::Target;
+use crate::service::PeerAddress;
 
 /// What of a head is needed to serve its request.
 pub(super) struct Started {
@@ -17,6 +18,7 @@ pub(super) struct Started {
     pub(super) body: BodyDecoder,
     pub(super) keep_alive: bool,
     pub(super) expect_continue: bool,
+    pub(super) upgrade: bool,
 }
 
 impl Started {
@@ -36,6 +38,9 @@ impl Started {
             Version::Http11 => http::Version::HTTP_11,
         };
         *request.headers_mut() = build_fields(head)?;
+        if let Some(peer) = head.peer {
+            request.extensions_mut().insert(PeerAddress(peer));
+        }
         Ok(Started {
             request,
             version: head.version,
@@ -43,6 +48,7 @@ impl Started {
             body,
             keep_alive,
             expect_continue: head.expect_continue,
+            upgrade: head.upgrade,
         })
     }
 }

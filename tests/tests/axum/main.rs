@@ -4,6 +4,8 @@ mod bodies;
 mod layers;
 mod routing;
 
+use std::sync::Once;
+
 use sidecore::{App, Config, Report, Running, Server, Worker};
 use sidecore_tests::{Answer, Client};
 
@@ -14,6 +16,7 @@ struct Served {
 
 impl Served {
     fn start<A: App>(make_app: impl Fn(&Worker<u64, u64>) -> A + Send + Sync + 'static) -> Served {
+        without_backtraces();
         let mut config = Config::default();
         config.port = 0;
         config.options.worker_num = Some(1);
@@ -59,6 +62,13 @@ impl Drop for Served {
             running.shutdown().raise();
         }
     }
+}
+
+/// Has panics, which some handlers here are meant to, be reported in a line: what a backtrace is
+/// made from takes more memory than the tests that measure it allow for.
+fn without_backtraces() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| std::panic::set_hook(Box::new(|panic| eprintln!("{panic}"))));
 }
 
 /// The body as text.

@@ -8,6 +8,7 @@
 mod armed;
 mod control;
 mod credits;
+mod gate;
 mod park;
 mod roster;
 mod schedule;
@@ -20,6 +21,9 @@ mod armed_protocol;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../../runtime/src/pool/control.rs"]
 mod control_protocol;
+#[allow(dead_code)]
+#[path = "../../../runtime/src/pool/gate.rs"]
+mod gate_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/park.rs"]
 mod park_protocol;

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use loom::thread::yield_now;
 
 /// A fault that a protocol must be seen to need the absence of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +100,10 @@ impl AtomicU32 {
 
     pub(crate) fn fetch_add(&self, value: u32, ordering: Ordering) -> u32 {
         self.0.fetch_add(value, ordering)
+    }
+
+    pub(crate) fn fetch_sub(&self, value: u32, ordering: Ordering) -> u32 {
+        self.0.fetch_sub(value, ordering)
     }
 
     pub(crate) fn compare_exchange(

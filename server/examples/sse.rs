@@ -1,0 +1,128 @@
+//! A task's progress as server-sent events, over axum's `Sse`: the task worker counts, the executor
+//! streams. A client that comes late or reads slowly sees the newest count, and misses none that
+//! matters. No tokio runs; with `Server::with_tokio` and axum's feature `tokio`, `.keep_alive(…)`
+//! adds comments where nothing happens for long.
+//!
+//! ```sh
+//! cargo run --release --example sse
+//! curl -N 'http://127.0.0.1:8080/count?steps=20'      # progress 1/20 … 20/20, then the result
+//! ```
+//!
+//! In a browser: `new EventSource('/count?steps=20').addEventListener('progress', …)`. The stream
+//! ends with its task, so the drain waits for it no longer than for the task.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Sse;
+use axum::response::sse::Event;
+use axum::routing::get;
+use futures_core::Stream;
+use serde::Deserialize;
+use sidecore::{Config, Run, Server, Tasks, Worker};
+
+struct Count {
+    steps: u32,
+    progress: Arc<Progress>,
+}
+
+/// How far a task is. Written by its worker, read by the stream.
+#[derive(Default)]
+struct Progress {
+    done: AtomicU32,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Progress {
+    fn set(&self, done: u32) {
+        self.done.store(done, Ordering::Release);
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// How many steps are done; the task of `context` is woken at the next one.
+    fn get(&self, context: &Context<'_>) -> u32 {
+        // Kept before the look: a step after it finds the waker.
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+        self.done.load(Ordering::Acquire)
+    }
+}
+
+fn main() -> sidecore::Result<()> {
+    let report = Server::new(Config::load()?)
+        .on_task(|_task, count: Count| {
+            for step in 1..=count.steps {
+                std::thread::sleep(Duration::from_millis(100));
+                count.progress.set(step);
+            }
+            format!("counted to {}", count.steps)
+        })
+        .on_finish(|finish, _| eprintln!("nobody waited for task {}", finish.id))
+        .serve(router)?;
+    eprintln!("{report}");
+    Ok(())
+}
+
+/// Called once on each executor.
+fn router(worker: &Worker<Count, String>) -> Router {
+    Router::new().route("/count", get(count)).with_state(worker.tasks())
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    steps: u32,
+}
+
+async fn count(
+    State(tasks): State<Tasks<Count, String>>,
+    Query(asked): Query<Asked>,
+) -> Result<Sse<Counting>, StatusCode> {
+    let steps = asked.steps;
+    if !(1..=1_000).contains(&steps) {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    let progress = Arc::new(Progress::default());
+    // Dropping the stream, as when the client leaves, throws the result away; the task goes on.
+    let run = tasks.run(Count { steps, progress: progress.clone() });
+    Ok(Sse::new(Counting { run: Some(Box::pin(run)), progress, steps, told: 0 }))
+}
+
+/// The events of one task.
+struct Counting {
+    /// None once its result was told.
+    run: Option<Pin<Box<Run<Count, String>>>>,
+    progress: Arc<Progress>,
+    steps: u32,
+    told: u32,
+}
+
+impl Stream for Counting {
+    type Item = Result<Event, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let done = self.progress.get(context);
+        if done > self.told {
+            self.told = done;
+            let text = format!("{done}/{}", self.steps);
+            return Poll::Ready(Some(Ok(Event::default().event("progress").data(text))));
+        }
+        let Some(run) = &mut self.run else { return Poll::Ready(None) };
+        let ended = std::task::ready!(run.as_mut().poll(context));
+        self.run = None;
+        let event = match ended {
+            Ok(text) => Event::default().event("done").data(text),
+            // Every worker is busy and the queue is full, for instance.
+            Err(error) => Event::default().event("failed").data(error.to_string()),
+        };
+        Poll::Ready(Some(Ok(event)))
+    }
+}

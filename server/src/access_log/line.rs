@@ -1,0 +1,323 @@
+//! A line as it comes about: what the request says at once, and holes for what the answer will.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, Request, StatusCode, header};
+
+use super::escape::Escape;
+use super::format::{AtEnd, Format, Item, OfAnswer, OfRequest};
+use crate::http1::head::{RequestHead, Version};
+use crate::service::PeerAddress;
+
+/// So much of one text of a client's is logged; a field may be as long as its head. Escaped it is
+/// up to six times that, so a line is bounded by the texts of its format.
+const TEXT_MAX_BYTES: usize = 2 * 1024;
+
+/// A line with holes.
+#[derive(Default)]
+pub(super) struct Line {
+    text: Vec<u8>,
+    /// Where in `text` which item of the format goes, in order.
+    holes: Vec<(usize, usize)>,
+}
+
+/// A request, as a log sees it.
+pub(super) trait Asked {
+    fn method(&self) -> &str;
+    fn target(&self) -> Cow<'_, str>;
+    fn path(&self) -> &str;
+    fn query(&self) -> Option<&str>;
+    fn protocol(&self) -> &'static str;
+    fn field(&self, name: &HeaderName) -> Option<&[u8]>;
+    fn peer(&self) -> Option<SocketAddr>;
+}
+
+impl Line {
+    /// Writes what is known of the request.
+    pub(super) fn begin(format: &Format, asked: &impl Asked, now: SystemTime) -> Self {
+        let mut line = Line { text: Vec::with_capacity(256), holes: Vec::new() };
+        for (index, item) in format.items.iter().enumerate() {
+            match item {
+                Item::Text(text) => line.text.extend_from_slice(text),
+                Item::OfRequest(item) => of_request(&mut line.text, item, format, asked, now),
+                Item::OfAnswer(_) | Item::AtEnd(_) => line.holes.push((line.text.len(), index)),
+            }
+        }
+        line
+    }
+
+    /// Fills in what is known with the answer's head; with None there is no answer.
+    pub(super) fn answer(&mut self, format: &Format, answer: Option<(StatusCode, &HeaderMap)>) {
+        self.fill(format, |out, item| match item {
+            Item::OfAnswer(OfAnswer::Status) => {
+                match (answer, format.escape) {
+                    (Some((status, _)), _) => out.extend_from_slice(status.as_str().as_bytes()),
+                    (None, Escape::Apache) => out.push(b'-'),
+                    (None, Escape::Json) => out.extend_from_slice(b"null"),
+                }
+                true
+            }
+            Item::OfAnswer(OfAnswer::Field(name)) => {
+                let value = answer.and_then(|(_, fields)| fields.get(name));
+                text(out, format.escape, value.map(|value| value.as_bytes()));
+                true
+            }
+            _ => false,
+        });
+    }
+
+    /// Fills in the rest; the line with its end.
+    pub(super) fn end(mut self, format: &Format, bytes: u64, elapsed: Duration) -> Vec<u8> {
+        self.answer(format, None);
+        self.fill(format, |out, item| {
+            let Item::AtEnd(item) = item else { return false };
+            let mut number = String::new();
+            // Writing to a string cannot fail.
+            let _ = match item {
+                AtEnd::BytesOrDash if bytes == 0 => write!(number, "-"),
+                AtEnd::Bytes | AtEnd::BytesOrDash => write!(number, "{bytes}"),
+                AtEnd::Microseconds => write!(number, "{}", elapsed.as_micros()),
+                AtEnd::Milliseconds => write!(number, "{}", elapsed.as_millis()),
+                AtEnd::Seconds => write!(number, "{}", elapsed.as_secs()),
+            };
+            out.extend_from_slice(number.as_bytes());
+            true
+        });
+        self.text.push(b'\n');
+        self.text
+    }
+
+    /// Fills the holes for which `write` says that it has written.
+    fn fill(&mut self, format: &Format, mut write: impl FnMut(&mut Vec<u8>, &Item) -> bool) {
+        if self.holes.is_empty() {
+            return;
+        }
+        let old = std::mem::take(self);
+        self.text.reserve(old.text.len() + 32);
+        let mut copied = 0;
+        for (at, index) in old.holes {
+            self.text.extend_from_slice(&old.text[copied..at]);
+            copied = at;
+            if !write(&mut self.text, &format.items[index]) {
+                self.holes.push((self.text.len(), index));
+            }
+        }
+        self.text.extend_from_slice(&old.text[copied..]);
+    }
+}
+
+fn of_request(
+    out: &mut Vec<u8>,
+    item: &OfRequest,
+    format: &Format,
+    asked: &impl Asked,
+    now: SystemTime,
+) {
+    let owned;
+    let value: Option<&[u8]> = match item {
+        OfRequest::PeerAddress => {
+            owned = asked.peer().map(|peer| peer.ip().to_canonical().to_string());
+            owned.as_ref().map(String::as_bytes)
+        }
+        OfRequest::PeerPort => {
+            owned = asked.peer().map(|peer| peer.port().to_string());
+            owned.as_ref().map(String::as_bytes)
+        }
+        OfRequest::Method => Some(asked.method().as_bytes()),
+        OfRequest::Line => {
+            for (at, part) in
+                [asked.method(), &*asked.target(), asked.protocol()].iter().enumerate()
+            {
+                if at > 0 {
+                    out.push(b' ');
+                }
+                text(out, format.escape, Some(part.as_bytes()));
+            }
+            return;
+        }
+        OfRequest::Path => Some(asked.path().as_bytes()),
+        // Without a query it is nothing, and no dash: it goes behind a path.
+        OfRequest::Query => match asked.query() {
+            None => return,
+            Some(query) => {
+                owned = Some(format!("?{query}"));
+                owned.as_ref().map(String::as_bytes)
+            }
+        },
+        OfRequest::Protocol => Some(asked.protocol().as_bytes()),
+        OfRequest::Host => asked.field(&header::HOST).map(|host| split_host(host).0),
+        OfRequest::Port => {
+            Some(asked.field(&header::HOST).and_then(|host| split_host(host).1).unwrap_or(b"80"))
+        }
+        OfRequest::Field(name) => asked.field(name),
+        OfRequest::Time(time) => {
+            let mut written = String::new();
+            time.write(&mut written, now);
+            return out.extend_from_slice(written.as_bytes());
+        }
+    };
+    text(out, format.escape, value);
+}
+
+/// A text of the client's, or a dash for none; a long one is cut.
+fn text(out: &mut Vec<u8>, escape: Escape, value: Option<&[u8]>) {
+    match value {
+        None | Some(b"") => out.push(b'-'),
+        Some(value) => escape.text(out, &value[..value.len().min(TEXT_MAX_BYTES)]),
+    }
+}
+
+/// `host:port` and `[::1]:port` in their parts.
+fn split_host(host: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let colon = host.iter().rposition(|&byte| byte == b':');
+    match colon.filter(|&colon| !host[colon..].contains(&b']')) {
+        Some(colon) => (&host[..colon], Some(&host[colon + 1..])),
+        None => (host, None),
+    }
+}
+
+impl<B> Asked for Request<B> {
+    fn method(&self) -> &str {
+        Request::method(self).as_str()
+    }
+
+    fn target(&self) -> Cow<'_, str> {
+        match (self.uri().scheme(), self.uri().path_and_query()) {
+            (None, Some(target)) => Cow::Borrowed(target.as_str()),
+            _ => Cow::Owned(self.uri().to_string()),
+        }
+    }
+
+    fn path(&self) -> &str {
+        self.uri().path()
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.uri().query()
+    }
+
+    fn protocol(&self) -> &'static str {
+        match self.version() {
+            http::Version::HTTP_10 => "HTTP/1.0",
+            http::Version::HTTP_2 => "HTTP/2.0",
+            http::Version::HTTP_3 => "HTTP/3.0",
+            _ => "HTTP/1.1",
+        }
+    }
+
+    fn field(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.headers().get(name).map(|value| value.as_bytes())
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.extensions().get().map(|PeerAddress(peer)| *peer)
+    }
+}
+
+impl Asked for RequestHead<'_> {
+    fn method(&self) -> &str {
+        self.method
+    }
+
+    fn target(&self) -> Cow<'_, str> {
+        match self.target.authority() {
+            None => Cow::Borrowed(self.target.path_and_query()),
+            Some(authority) => {
+                Cow::Owned(format!("http://{authority}{}", self.target.path_and_query()))
+            }
+        }
+    }
+
+    fn path(&self) -> &str {
+        self.target.path()
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.target.path_and_query().split_once('?').map(|(_, query)| query)
+    }
+
+    fn protocol(&self) -> &'static str {
+        match self.version {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+        }
+    }
+
+    fn field(&self, name: &HeaderName) -> Option<&[u8]> {
+        let mut fields = self.fields.iter();
+        fields.find(|field| field.name.eq_ignore_ascii_case(name.as_str())).map(|field| field.value)
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::UNIX_EPOCH;
+
+    fn line(format: Format, answer: Option<StatusCode>, bytes: u64) -> String {
+        let mut request = Request::get("/a%20b?c='d'")
+            .header("host", "h.example:8080")
+            .header("user-agent", "x\"\\\t")
+            .body(())
+            .unwrap();
+        request.extensions_mut().insert(PeerAddress("192.0.2.7:1234".parse().unwrap()));
+        let mut line = Line::begin(&format, &request, UNIX_EPOCH);
+        let mut fields = HeaderMap::new();
+        fields.insert("x-a", "1".parse().unwrap());
+        if let Some(status) = answer {
+            line.answer(&format, Some((status, &fields)));
+        }
+        String::from_utf8(line.end(&format, bytes, Duration::from_micros(1_234_567))).unwrap()
+    }
+
+    #[test]
+    fn formats_write_what_their_directives_say() {
+        let check = |format: &str, expected: &str| {
+            let got = line(Format::parse(format).unwrap(), Some(StatusCode::OK), 7);
+            assert_eq!(got, format!("{expected}\n"), "{format}");
+        };
+        check("%h %a %{remote}p", "192.0.2.7 192.0.2.7 1234");
+        check("%l %u %% 100%%", "- - % 100%");
+        check("%m %U%q %H", "GET /a%20b?c='d' HTTP/1.1");
+        check("%v %V %p", "h.example h.example 8080");
+        check("%s %>s %<s %b %B", "200 200 200 7 7");
+        check("%D %T %{ms}T %{us}T %{s}T", "1234567 1 1234 1234567 1");
+        check("%{sec}t %t", "0 [01/Jan/1970:00:00:00 +0000]");
+        check("%{X-A}o %{x-b}o %{X-C}i", "1 - -");
+        check("%>s%D%>s", "2001234567200");
+    }
+
+    #[test]
+    fn a_line_without_an_answer_says_so() {
+        let common = line(Format::common(), None, 0);
+        assert!(common.ends_with("HTTP/1.1\" - -\n"), "{common}");
+        let json = line(Format::json(), None, 0);
+        let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+        assert!(json["status"].is_null() && json["bytes"] == 0, "{json}");
+        assert_eq!(json["user_agent"], "x\"\\\t");
+        assert_eq!(json["path"], "/a%20b");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_the_line_goes_on() {
+        let request = Request::get("/").header("referer", "r".repeat(9000)).body(()).unwrap();
+        let format = Format::parse("%{Referer}i %>s").unwrap();
+        let line = Line::begin(&format, &request, UNIX_EPOCH).end(&format, 0, Duration::ZERO);
+        assert_eq!(line.len(), TEXT_MAX_BYTES + " -\n".len());
+    }
+
+    #[test]
+    fn hosts_are_split_from_their_ports() {
+        assert_eq!(split_host(b"h:80"), (&b"h"[..], Some(&b"80"[..])));
+        assert_eq!(split_host(b"h"), (&b"h"[..], None));
+        assert_eq!(split_host(b"[::1]:8"), (&b"[::1]"[..], Some(&b"8"[..])));
+        assert_eq!(split_host(b"[::1]"), (&b"[::1]"[..], None));
+    }
+}

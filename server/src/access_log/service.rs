@@ -1,0 +1,235 @@
+//! What sees requests and answers: a layer around a service, and an application around another.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Instant, SystemTime};
+
+use bytes::{Buf, Bytes};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::AccessLog;
+use super::format::Format;
+use super::line::{Asked, Line};
+use super::writer::Shared;
+use crate::body::Incoming;
+use crate::http1::head::RequestHead;
+use crate::service::{App, Plain};
+
+/// What logs: a format, and where its lines go.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) format: Arc<Format>,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// A request whose line is coming about. It is logged when this is dropped: at the end of its
+/// answer, or where there is none any more.
+struct Entry {
+    target: Target,
+    line: Line,
+    began: Instant,
+    bytes: u64,
+    /// The application runs; an entry that is dropped then is that of a panic, which the
+    /// connection answers with 500.
+    running: bool,
+}
+
+/// The service that [`AccessLog`] makes as a layer.
+#[derive(Clone)]
+pub struct LoggedService<S> {
+    target: Target,
+    inner: S,
+}
+
+/// The application that [`AccessLog::app`] makes.
+#[derive(Clone)]
+pub struct LoggedApp<A> {
+    target: Target,
+    inner: A,
+}
+
+impl AccessLog {
+    /// Logs the requests of an application, its [`Direct`](crate::Direct) answers included, and
+    /// has peers' addresses told to it.
+    pub fn app<A: App>(&self, app: A) -> LoggedApp<A> {
+        LoggedApp { target: self.target(), inner: app }
+    }
+}
+
+impl<S> Layer<S> for AccessLog {
+    type Service = LoggedService<S>;
+
+    fn layer(&self, inner: S) -> LoggedService<S> {
+        LoggedService { target: self.target(), inner }
+    }
+}
+
+impl Entry {
+    fn begin(target: &Target, asked: &impl Asked) -> Self {
+        let line = Line::begin(&target.format, asked, SystemTime::now());
+        Entry { target: target.clone(), line, began: Instant::now(), bytes: 0, running: true }
+    }
+
+    fn answer(&mut self, status: StatusCode, fields: &HeaderMap) {
+        self.line.answer(&self.target.format, Some((status, fields)));
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let Target { format, shared } = &self.target;
+        let mut line = std::mem::take(&mut self.line);
+        if self.running {
+            line.answer(format, Some((StatusCode::INTERNAL_SERVER_ERROR, &HeaderMap::new())));
+        }
+        shared.push(&line.end(format, self.bytes, self.began.elapsed()));
+    }
+}
+
+impl<S, B, A> Service<Request<B>> for LoggedService<S>
+where
+    S: Service<Request<B>, Response = Response<A>>,
+{
+    type Response = Response<LoggedBody<A>>;
+    type Error = S::Error;
+    type Future = Logged<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let mut entry = Entry::begin(&self.target, &request);
+        let future = self.inner.call(request);
+        entry.running = false;
+        Logged { future, entry: Some(entry) }
+    }
+}
+
+impl<A: App> App for LoggedApp<A> {
+    type Body = LoggedBody<A::Body>;
+    type Future = Logged<A::Future>;
+
+    fn direct(&self, head: &RequestHead<'_>, body: &[u8]) -> Option<Plain> {
+        let began = Instant::now();
+        let plain = self.inner.direct(head, body)?;
+        let mut entry = Entry::begin(&self.target, head);
+        (entry.began, entry.running) = (began, false);
+        entry.answer(plain.status, &fields_of(&plain, &self.target.format));
+        entry.bytes = if head.method == "HEAD" { 0 } else { plain.body.len() as u64 };
+        Some(plain)
+    }
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let mut entry = Entry::begin(&self.target, &request);
+        let future = self.inner.call(request);
+        entry.running = false;
+        Logged { future, entry: Some(entry) }
+    }
+
+    fn wants_peers(&self) -> bool {
+        true
+    }
+}
+
+/// The fields of a direct answer, which has no map of them, where its line names any.
+fn fields_of(plain: &Plain, format: &Format) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    if format.names_fields_of_answers() {
+        fields.extend(plain.field.clone());
+        if let Ok(content_type) = HeaderValue::from_str(plain.content_type) {
+            fields.insert(CONTENT_TYPE, content_type);
+        }
+    }
+    fields
+}
+
+pin_project! {
+    /// The future of a logged answer. Dropping it logs the request as one without an answer.
+    pub struct Logged<F> {
+        #[pin]
+        future: F,
+        entry: Option<Entry>,
+    }
+}
+
+impl<F, B, E> Future for Logged<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<LoggedBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Some(entry) = this.entry {
+            entry.running = true;
+        }
+        let answered = this.future.poll(context);
+        if let Some(entry) = this.entry {
+            entry.running = false;
+        }
+        let answered = ready!(answered);
+        let mut entry = this.entry.take();
+        match (&answered, &mut entry) {
+            (Ok(answer), Some(entry)) => entry.answer(answer.status(), answer.headers()),
+            // The connection answers for a service that has failed.
+            (Err(_), Some(entry)) => {
+                entry.answer(StatusCode::INTERNAL_SERVER_ERROR, &HeaderMap::new());
+            }
+            (_, None) => {}
+        }
+        Poll::Ready(answered.map(|answer| answer.map(|body| LoggedBody { body, entry })))
+    }
+}
+
+pin_project! {
+    /// The body of a logged answer. Its request is logged at its end, or when it is dropped.
+    pub struct LoggedBody<B> {
+        #[pin]
+        body: B,
+        entry: Option<Entry>,
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for LoggedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        let frame = ready!(this.body.poll_frame(context));
+        match (&frame, &mut *this.entry) {
+            (Some(Ok(frame)), Some(entry)) => {
+                entry.bytes += frame.data_ref().map_or(0, |data| data.remaining() as u64);
+            }
+            (None, entry) => *entry = None,
+            _ => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> fmt::Debug for LoggedBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoggedBody").finish_non_exhaustive()
+    }
+}

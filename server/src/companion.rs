@@ -1,0 +1,61 @@
+//! The companion: a thread that runs tokio's drivers beside the executors, for what needs them.
+//!
+//! ```text
+//!  companion    current_thread runtime: timers, sockets, tokio::spawn     ── wakes ──┐
+//!  exec-0..     the handle of that runtime is entered for the thread's whole life  ◄─┘
+//! ```
+//!
+//! Futures that executors poll find the runtime by the thread that polls them, so they make its
+//! timers and sockets, wait for them here and are woken across threads. What they hand to
+//! `tokio::spawn` runs on the companion itself.
+//!
+//! It starts before the executors. Each of them holds it ([`Companion::within`]) until the last
+//! future on its thread is dropped, and it ends when nobody holds it any more: a timer of tokio
+//! that outlives its runtime panics.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use sidecore_runtime::placement::Placement;
+use sidecore_runtime::topology::Topology;
+
+use crate::error::Result;
+
+#[cfg(feature = "tokio")]
+mod tokio;
+
+#[cfg(feature = "tokio")]
+pub(crate) use self::tokio::start;
+
+/// Starts a companion, where a server has one.
+pub(crate) type StartCompanion = fn(&Topology, &Placement) -> Result<Companion>;
+
+/// Runs what it is given with the companion entered on the thread.
+pub(crate) type Within = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+
+/// A running companion.
+pub(crate) struct Companion {
+    within: Within,
+    thread: JoinHandle<()>,
+    /// Its start-up line.
+    pub(crate) place: String,
+}
+
+impl Companion {
+    /// What a thread shall run in to find the companion; holding it keeps the companion alive.
+    pub(crate) fn within(&self) -> Within {
+        self.within.clone()
+    }
+
+    /// Ends it, once all others that hold it have let go, and waits for that.
+    pub(crate) fn end(self) {
+        drop(self.within);
+        // A panic of the thread was reported by its hook.
+        let _ = self.thread.join();
+    }
+}
+
+/// Where there is no companion.
+pub(crate) fn without() -> Within {
+    Arc::new(|run| run())
+}

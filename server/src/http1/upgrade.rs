@@ -1,0 +1,272 @@
+//! A connection that leaves HTTP (RFC 9110 §7.8), and comes back to be closed as any other.
+//!
+//! ```text
+//!  Connection ── 101 is written ──► Upgraded future, polled by the connection's task
+//!      ▲                                │ holds the stream and what had arrived behind the head
+//!      └── Flush, Linger ◄── dropped ───┘
+//! ```
+//!
+//! Nothing of it crosses a thread: what the handler leaves in its [`Upgrade`] is a function that
+//! is called on the executor, once the 101 is written.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use http::Request;
+
+use super::connection::{Connection, Io, UNSENT_MAX_BYTES};
+use super::panicked;
+use super::serving::Place;
+use crate::service::App;
+
+/// What goes on with a connection after the 101.
+pub(super) type Run = Box<dyn FnOnce(Upgraded) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// The right to take a connection over. It is in the extensions of each HTTP/1.1 request that
+/// offers to change the protocol (`Connection: upgrade`) and has no body.
+///
+/// A handler that wants it leaves with [`then`](Self::then) what is to go on, and answers 101 with
+/// the field `Upgrade`. With any other answer what was left is dropped, and the connection goes on
+/// as HTTP. A 101 without it is an error of the application: its request gets 500.
+#[derive(Clone)]
+pub struct Upgrade {
+    run: Arc<Mutex<Option<Run>>>,
+}
+
+impl Upgrade {
+    pub(super) fn new() -> Self {
+        Upgrade { run: Arc::new(Mutex::new(None)) }
+    }
+
+    /// Takes it out of a request; None where the client offers no upgrade.
+    pub fn take<B>(request: &mut Request<B>) -> Option<Upgrade> {
+        request.extensions_mut().remove()
+    }
+
+    /// Has `run` go on with the connection once a 101 is sent. It is called on the connection's
+    /// executor and its future stays there, as a part of the connection's task: a panic in it ends
+    /// the connection and no more. The connection is closed when what it was given is dropped and
+    /// its future has ended; at shutdown it has the drain's time.
+    pub fn then<F>(self, run: impl FnOnce(Upgraded) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let run: Run = Box::new(|upgraded| Box::pin(run(upgraded)));
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner) = Some(run);
+    }
+
+    /// What the handler has left.
+    pub(super) fn accepted(self) -> Option<Run> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl fmt::Debug for Upgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgrade").finish_non_exhaustive()
+    }
+}
+
+/// A connection after its 101: bytes both ways. It has no time limits of its own; dropping it has
+/// the connection closed, after what was written is sent.
+pub struct Upgraded {
+    /// Gone only while it is dropped.
+    io: Option<Io>,
+    home: Rc<Home>,
+}
+
+/// What an upgraded connection shares with its task.
+#[derive(Default)]
+struct Home {
+    /// Where the stream comes back to.
+    io: RefCell<Option<Io>>,
+    io_waker: RefCell<Option<Waker>>,
+    /// What is unsent is not worth the wait: the connection is reset.
+    reset: Cell<bool>,
+    draining: Cell<bool>,
+    drain_waker: RefCell<Option<Waker>>,
+}
+
+impl Upgraded {
+    /// Receives more to the end of `into`, as many bytes as there are; 0 is the peer's end. What
+    /// had arrived with the request comes first. Dropping the future loses nothing.
+    pub async fn recv(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
+        poll_fn(|context| {
+            let io = self.io_mut();
+            while io.rest().is_empty() {
+                match std::task::ready!(io.fill(context)) {
+                    Ok(true) => {}
+                    Ok(false) => return Poll::Ready(Ok(0)),
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+            let count = io.rest().len();
+            into.extend_from_slice(io.rest());
+            io.consumed = io.input.len();
+            Poll::Ready(Ok(count))
+        })
+        .await
+    }
+
+    /// Sends `bytes`; waits first while more than 256 KiB are unsent. Dropping the future before it
+    /// is ready sends nothing.
+    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        poll_fn(|context| {
+            let io = self.io_mut();
+            if io.stream.unsent() > UNSENT_MAX_BYTES {
+                io.stream.flush();
+                std::task::ready!(io.stream.poll_sent(context))?;
+            }
+            Poll::Ready(Ok::<(), io::Error>(()))
+        })
+        .await?;
+        let stream = &self.io_mut().stream;
+        stream.write(|out| out.extend_from_slice(bytes));
+        stream.flush();
+        Ok(())
+    }
+
+    /// Waits until the server shuts down: then the connection should be brought to its end.
+    pub async fn draining(&self) {
+        poll_fn(|context| self.poll_draining(context)).await;
+    }
+
+    /// Whether the server shuts down.
+    pub fn is_draining(&self) -> bool {
+        self.home.draining.get()
+    }
+
+    /// Has the connection reset as soon as this is dropped: what is unsent goes with it.
+    pub fn reset(&mut self) {
+        self.io_mut().stream.reset_on_close();
+        self.home.reset.set(true);
+    }
+
+    pub(crate) fn poll_draining(&self, context: &Context<'_>) -> Poll<()> {
+        if self.is_draining() {
+            return Poll::Ready(());
+        }
+        let mut kept = self.home.drain_waker.borrow_mut();
+        if !kept.as_ref().is_some_and(|kept| kept.will_wake(context.waker())) {
+            *kept = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    pub(crate) fn io_mut(&mut self) -> &mut Io {
+        self.io.as_mut().expect("it is there until the drop")
+    }
+}
+
+impl Drop for Upgraded {
+    fn drop(&mut self) {
+        if let Some(io) = self.io.take() {
+            io.stream.flush();
+            *self.home.io.borrow_mut() = Some(io);
+        }
+        wake(&self.home.io_waker);
+    }
+}
+
+/// The task of a connection: HTTP, and what it may be upgraded to.
+pub(crate) enum ConnectionTask<A: App> {
+    Http(Connection<A>),
+    Upgraded(Host<A>),
+    Over,
+}
+
+/// A connection that is lent to what it was upgraded to.
+pub(crate) struct Host<A: App> {
+    /// None when it has ended.
+    running: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    home: Rc<Home>,
+    place: Place<A>,
+}
+
+impl<A: App> Host<A> {
+    fn start(run: Run, io: Io, place: Place<A>) -> Self {
+        let home = Rc::new(Home::default());
+        let upgraded = Upgraded { io: Some(io), home: home.clone() };
+        let running = catch_unwind(AssertUnwindSafe(|| run(upgraded)));
+        let running = running.map_err(|payload| panicked::advise(&*payload)).ok();
+        Host { running, home, place }
+    }
+
+    /// Ready with the stream when all is over.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Io> {
+        self.place.keep_waker(context.waker());
+        if self.place.serving().is_draining() && !self.home.draining.replace(true) {
+            wake(&self.home.drain_waker);
+        }
+        if let Some(running) = &mut self.running {
+            match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(context))) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(())) => {}
+                Err(payload) => panicked::advise(&*payload),
+            }
+            drop_caught(self.running.take());
+        }
+        // It may be held by another task still.
+        *self.home.io_waker.borrow_mut() = Some(context.waker().clone());
+        self.home.io.borrow_mut().take().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl<A: App> Future for ConnectionTask<A> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut *self {
+                ConnectionTask::Http(connection) => {
+                    std::task::ready!(Pin::new(connection).poll(context));
+                    let ConnectionTask::Http(connection) =
+                        std::mem::replace(&mut *self, ConnectionTask::Over)
+                    else {
+                        return Poll::Ready(());
+                    };
+                    let Some((run, io, place)) = connection.into_upgraded() else {
+                        return Poll::Ready(());
+                    };
+                    *self = ConnectionTask::Upgraded(Host::start(run, io, place));
+                }
+                ConnectionTask::Upgraded(host) => {
+                    let io = std::task::ready!(host.poll(context));
+                    let ConnectionTask::Upgraded(host) =
+                        std::mem::replace(&mut *self, ConnectionTask::Over)
+                    else {
+                        return Poll::Ready(());
+                    };
+                    if host.home.reset.get() {
+                        return Poll::Ready(());
+                    }
+                    *self = ConnectionTask::Http(Connection::closing(io, host.place));
+                }
+                ConnectionTask::Over => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+// Futures are boxed; nothing else is pinned in place.
+impl<A: App> Unpin for ConnectionTask<A> {}
+
+fn wake(waker: &RefCell<Option<Waker>>) {
+    let waker = waker.borrow_mut().take();
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// Drops what is the application's; its panic has been reported by the hook.
+fn drop_caught(value: impl Any) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+}

@@ -1,0 +1,166 @@
+//! From a wanted path to the file that answers it: the index of a directory, a compressed variant.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use http::HeaderValue;
+
+use super::Settings;
+use super::cache::{Cache, Held};
+use super::encodings::{Accepts, Encoding};
+use super::path::FilePath;
+use super::read::read_whole;
+use super::tree::{Identity, Look, Opened};
+
+/// What a request wants.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub(super) path: FilePath,
+    pub(super) accepts: Accepts,
+}
+
+/// What is there for it.
+pub(super) enum Found {
+    /// Nothing that may be served.
+    Nothing,
+    /// A directory whose URL lacks its slash.
+    Directory,
+    /// A file, but none in a coding that the client accepts.
+    NotAcceptable,
+    File(Served),
+}
+
+/// A file that is to be served.
+pub(super) struct Served {
+    /// Its name below the root, without the suffix of a variant.
+    pub(super) name: Vec<u8>,
+    pub(super) content: Content,
+    pub(super) identity: Identity,
+    pub(super) content_type: HeaderValue,
+    pub(super) encoding: Option<Encoding>,
+}
+
+/// A file's bytes, or where to read them.
+pub(super) enum Content {
+    Held(bytes::Bytes),
+    Open(Arc<OwnedFd>),
+}
+
+/// The files of one service. The lock of the cache is contended only where clones of the service
+/// run on several threads, or a task worker looks for a file.
+pub(super) struct Files {
+    pub(super) settings: Arc<Settings>,
+    cache: Mutex<Cache>,
+}
+
+enum Loaded {
+    File(Content, Identity),
+    Directory,
+}
+
+impl Files {
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
+        let cache = Mutex::new(Cache::new(settings.cache_size_max_bytes, settings.trust));
+        Files { settings, cache }
+    }
+
+    /// Looks for what is wanted.
+    pub(super) fn find(&self, wanted: &Wanted, look: Look) -> io::Result<Found> {
+        let Wanted { path, accepts } = wanted;
+        let Settings { index, types, tree, precompressed, .. } = &*self.settings;
+        let mut name = path.name.clone();
+        match (path.is_directory, index) {
+            (false, _) => {}
+            (true, None) => return Ok(Found::Nothing),
+            (true, Some(index)) if name.is_empty() => name.extend_from_slice(index.as_bytes()),
+            (true, Some(index)) => {
+                name.push(b'/');
+                name.extend_from_slice(index.as_bytes());
+            }
+        }
+        let directory = |there: bool| match there && index.is_some() && !path.is_directory {
+            true => Found::Directory,
+            false => Found::Nothing,
+        };
+        let Some(content_type) = types.of(FilePath::extension(&name)) else {
+            // Of what has no type only whether it is a directory is of interest.
+            return Ok(match index.is_some() && !path.is_directory {
+                true => directory(matches!(tree.open(&name, look)?, Some(Opened::Directory))),
+                false => Found::Nothing,
+            });
+        };
+        let (content, identity) = match self.load(&name, look)? {
+            None => return Ok(Found::Nothing),
+            Some(Loaded::Directory) => return Ok(directory(true)),
+            Some(Loaded::File(content, identity)) => (content, identity),
+        };
+        let content_type = content_type.clone();
+        if *precompressed {
+            for encoding in accepts.in_order() {
+                if let Some((content, identity)) = self.variant(&name, encoding, &identity, look)? {
+                    let encoding = Some(encoding);
+                    return Ok(Found::File(Served {
+                        name,
+                        content,
+                        identity,
+                        content_type,
+                        encoding,
+                    }));
+                }
+            }
+            if !accepts.identity() {
+                return Ok(Found::NotAcceptable);
+            }
+        }
+        Ok(Found::File(Served { name, content, identity, content_type, encoding: None }))
+    }
+
+    /// A compressed variant, unless it is older than the plain file: then it was left behind.
+    fn variant(
+        &self,
+        name: &[u8],
+        encoding: Encoding,
+        plain: &Identity,
+        look: Look,
+    ) -> io::Result<Option<(Content, Identity)>> {
+        let name = [name, encoding.suffix().as_bytes()].concat();
+        Ok(match self.load(&name, look)? {
+            Some(Loaded::File(content, identity)) if identity.modified >= plain.modified => {
+                Some((content, identity))
+            }
+            _ => None,
+        })
+    }
+
+    fn load(&self, name: &[u8], look: Look) -> io::Result<Option<Loaded>> {
+        let held = |held: Held| Loaded::File(Content::Held(held.bytes), held.identity);
+        if let Some(trusted) = self.cache().trusted(name) {
+            return Ok(Some(held(trusted)));
+        }
+        let (file, identity) = match self.settings.tree.open(name, look)? {
+            None => return Ok(None),
+            Some(Opened::Directory) => return Ok(Some(Loaded::Directory)),
+            Some(Opened::File(file, identity)) => (file, identity),
+        };
+        if identity.size <= self.settings.cached_file_max_bytes {
+            if let Some(kept) = self.cache().of_file(name, &identity) {
+                return Ok(Some(held(kept)));
+            }
+            if let Some(bytes) = read_whole(&file, &identity, look)? {
+                // One that was just written may be written again and keep its times.
+                if identity.is_rested(SystemTime::now()) {
+                    self.cache().keep(name, Held { bytes: bytes.clone(), identity });
+                }
+                return Ok(Some(Loaded::File(Content::Held(bytes), identity)));
+            }
+        }
+        Ok(Some(Loaded::File(Content::Open(Arc::new(file)), identity)))
+    }
+
+    /// No code that can panic runs under the lock, so poison means nothing here.
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,145 @@
+//! From the path of a URL to the name of a file below the root.
+//!
+//! What is no plain name is refused here, before the kernel is asked; the kernel then keeps what
+//! is left beneath the root (`tree.rs`), symbolic links included.
+
+/// A name below the root, without a leading slash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FilePath {
+    pub(super) name: Vec<u8>,
+    /// The URL ends with a slash, or is that of the root.
+    pub(super) is_directory: bool,
+}
+
+impl FilePath {
+    /// Decodes the path of a URL; None where it can name no file that may be served.
+    ///
+    /// Refused are NUL, a slash or backslash that was encoded, the segments `.` and `..`, empty
+    /// segments (of which `//host` would be read as an authority by some), and, unless
+    /// `dotfiles`, each segment that begins with a dot.
+    pub(super) fn decode(url_path: &str, dotfiles: bool) -> Option<Self> {
+        let path = url_path.strip_prefix('/')?;
+        let (path, is_directory) = match path.strip_suffix('/') {
+            Some(path) => (path, true),
+            None => (path, path.is_empty()),
+        };
+        let mut name = Vec::with_capacity(path.len());
+        for segment in path.split('/').filter(|_| !path.is_empty()) {
+            if !name.is_empty() {
+                name.push(b'/');
+            }
+            let start = name.len();
+            decode_segment(segment.as_bytes(), &mut name)?;
+            match &name[start..] {
+                b"" | b"." | b".." => return None,
+                [b'.', ..] if !dotfiles => return None,
+                _ => {}
+            }
+        }
+        (!url_path.ends_with("//")).then_some(FilePath { name, is_directory })
+    }
+
+    /// Its last segment's extension, without the dot.
+    pub(super) fn extension(name: &[u8]) -> Option<&[u8]> {
+        let file = name.rsplit(|&byte| byte == b'/').next()?;
+        let dot = file.iter().rposition(|&byte| byte == b'.').filter(|&dot| dot > 0)?;
+        Some(&file[dot + 1..])
+    }
+}
+
+fn decode_segment(segment: &[u8], into: &mut Vec<u8>) -> Option<()> {
+    let mut rest = segment;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        let byte = match byte {
+            b'%' => {
+                let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+                rest = &rest[2..];
+                // `from_str_radix` takes a sign, too.
+                if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                    return None;
+                }
+                u8::from_str_radix(digits, 16).ok()?
+            }
+            byte => byte,
+        };
+        if matches!(byte, 0 | b'/' | b'\\') {
+            return None;
+        }
+        into.push(byte);
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_come_through() {
+        let check = |url: &str, expected: Option<(&str, bool)>| {
+            let path = FilePath::decode(url, false);
+            let got = path.as_ref().map(|path| {
+                (std::str::from_utf8(&path.name).expect("these are text"), path.is_directory)
+            });
+            assert_eq!(got, expected, "{url}");
+        };
+        check("/", Some(("", true)));
+        check("/a.css", Some(("a.css", false)));
+        check("/a/b%20c.css", Some(("a/b c.css", false)));
+        check("/a/", Some(("a", true)));
+        check("/a%2Ecss", Some(("a.css", false)));
+        check("/...a/b..", None);
+        check("/b../c..d", Some(("b../c..d", false)));
+        for hostile in [
+            "",
+            "a",
+            "*",
+            "//",
+            "///",
+            "//etc/passwd",
+            "/a//b",
+            "/a//",
+            "/..",
+            "/../x",
+            "/a/../x",
+            "/a/..",
+            "/%2e%2e/x",
+            "/%2e%2E/x",
+            "/.%2e/x",
+            "/a/%2e/x",
+            "/./x",
+            "/..%2fx",
+            "/%2fetc",
+            "/a%2fb",
+            "/a%5cb",
+            "/..%5c..%5cx",
+            "/a\\b",
+            "/a%00.css",
+            "/%",
+            "/%4",
+            "/%zz",
+            "/%+1",
+            "/.git/config",
+            "/a/.htaccess",
+            "/%2egit/config",
+        ] {
+            check(hostile, None);
+        }
+        let shown = FilePath::decode("/.well-known/x", true).expect("dotfiles are shown");
+        assert_eq!(shown.name, b".well-known/x");
+        assert_eq!(FilePath::decode("/../x", true), None);
+    }
+
+    #[test]
+    fn an_extension_is_of_the_last_segment_and_follows_a_name() {
+        let check = |name: &str, expected: Option<&str>| {
+            let extension = FilePath::extension(name.as_bytes());
+            assert_eq!(extension, expected.map(str::as_bytes), "{name}");
+        };
+        check("a.tar.gz", Some("gz"));
+        check("a.b/c", None);
+        check(".css", None);
+        check("a.", Some(""));
+    }
+}

@@ -1,0 +1,166 @@
+//! Spans of `tracing` that go from a request to its tasks and their finishes (feature `tracing`).
+//!
+//! ```no_run
+//! use sidecore::trace::{InSpan, RequestSpans, finish_in_span, task_in_span};
+//! use sidecore::{Config, Incoming, Request, Response, Server, TaskResult};
+//! use tower::Layer;
+//!
+//! fn main() -> sidecore::Result<()> {
+//!     Server::new(Config::load()?)
+//!         .on_task(task_in_span(|_task, name: String| tracing::info!(name, "mail is sent")))
+//!         .on_finish(finish_in_span(|_finish, _sent: TaskResult<()>| tracing::info!("mail was sent")))
+//!         .serve(|worker| {
+//!             let tasks = worker.tasks();
+//!             RequestSpans.layer(tower::service_fn(move |_: Request<Incoming>| {
+//!                 // The job takes the request's span along.
+//!                 let id = tasks.dispatch(InSpan::current("ada@example.org".to_owned()));
+//!                 async move { Ok::<_, std::convert::Infallible>(Response::new(format!("{id:?}"))) }
+//!             }))
+//!         })?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A job is dispatched as an [`InSpan`], which is the job and the span that was current. What
+//! dispatches none pays nothing for it, and without the feature none of this is compiled.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+use tracing::Span;
+use tracing::field::Empty;
+
+use crate::request_id::RequestId;
+use crate::tasks::{FinishContext, TaskContext, TaskResult};
+
+/// A value that goes from thread to thread with the span in which it was made.
+#[derive(Clone, Debug)]
+pub struct InSpan<T> {
+    span: Span,
+    value: T,
+}
+
+impl<T> InSpan<T> {
+    /// In the current span.
+    pub fn current(value: T) -> Self {
+        InSpan { span: Span::current(), value }
+    }
+
+    /// The span.
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// The value alone.
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+}
+
+/// An `on_task` whose jobs run in a span `task`, a child of the one in which they were dispatched.
+/// Its outputs take that to the finish.
+pub fn task_in_span<J, O>(
+    on_task: impl Fn(&TaskContext, J) -> O + Send + Sync + 'static,
+) -> impl Fn(&TaskContext, InSpan<J>) -> InSpan<O> + Send + Sync + 'static {
+    move |task, InSpan { span, value }| {
+        let child = task_span(&span, task);
+        let value = child.in_scope(|| on_task(task, value));
+        InSpan { span, value }
+    }
+}
+
+/// An `on_finish` that runs in the span in which its task was dispatched. Of a task without an
+/// output, such as one that panicked, the span is not known: it runs in none.
+pub fn finish_in_span<O>(
+    on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
+) -> impl Fn(&FinishContext, TaskResult<InSpan<O>>) + Send + Sync + 'static {
+    move |finish, ended| match ended {
+        Ok(InSpan { span, value }) => span.in_scope(|| on_finish(finish, Ok(value))),
+        Err(error) => on_finish(finish, Err(error)),
+    }
+}
+
+/// A closure for [`Closures`](crate::Closures) that runs in a span `task`, a child of the current
+/// one: `tasks.call(call_in_span(|task| …))`.
+pub fn call_in_span<T>(
+    run: impl FnOnce(&TaskContext) -> T + Send + 'static,
+) -> impl FnOnce(&TaskContext) -> T + Send + 'static {
+    let span = Span::current();
+    move |task| task_span(&span, task).in_scope(|| run(task))
+}
+
+fn task_span(parent: &Span, task: &TaskContext) -> Span {
+    tracing::info_span!(parent: parent, "task", id = task.id)
+}
+
+/// A layer that serves each request in a span `request`, with its method, path, id (that of
+/// [`RequestIds`](crate::request_id::RequestIds), if that is around this layer) and status.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestSpans;
+
+/// The service of [`RequestSpans`].
+#[derive(Clone, Debug)]
+pub struct Spanned<S> {
+    inner: S,
+}
+
+impl<S> Layer<S> for RequestSpans {
+    type Service = Spanned<S>;
+
+    fn layer(&self, inner: S) -> Spanned<S> {
+        Spanned { inner }
+    }
+}
+
+impl<S, B, A> Service<Request<B>> for Spanned<S>
+where
+    S: Service<Request<B>, Response = Response<A>>,
+{
+    type Response = Response<A>;
+    type Error = S::Error;
+    type Future = Spanning<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (method, path) = (request.method().as_str(), request.uri().path());
+        let span = tracing::info_span!("request", method, path, request_id = Empty, status = Empty);
+        if let Some(id) = request.extensions().get::<RequestId>() {
+            span.record("request_id", id.as_str());
+        }
+        let future = span.in_scope(|| self.inner.call(request));
+        Spanning { future, span }
+    }
+}
+
+pin_project! {
+    /// The future of [`Spanned`]. Its span ends with it.
+    pub struct Spanning<F> {
+        #[pin]
+        future: F,
+        span: Span,
+    }
+}
+
+impl<F, A, E> Future for Spanning<F>
+where
+    F: Future<Output = Result<Response<A>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let answered = ready!(this.span.in_scope(|| this.future.poll(context)));
+        if let Ok(answer) = &answered {
+            this.span.record("status", answer.status().as_u16());
+        }
+        Poll::Ready(answered)
+    }
+}

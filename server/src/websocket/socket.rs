@@ -1,0 +1,359 @@
+//! An open WebSocket: messages both ways, pings, time limits and the close.
+//!
+//! ```text
+//!  open ──close(), drain, drop──► closing ──peer's answer──────► ended
+//!    │                               └──── close_timeout ──────►   ▲
+//!    └── peer's close (answered), its end, a fault, a limit ───────┘
+//! ```
+//!
+//! The protocol itself is tungstenite's, which reads from what has arrived and writes to what is
+//! to be sent, and never waits: all waiting is here.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sidecore_runtime::executor::Deadline;
+use tungstenite::error::{CapacityError, ProtocolError};
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
+
+use super::error::WebSocketError;
+use super::message::{Closed, Message, Text, close_code};
+use super::wire::Wire;
+use crate::http1::connection::UNSENT_MAX_BYTES;
+use crate::http1::upgrade::Upgraded;
+
+/// What a connection holds for its input while it is idle.
+const READ_BUFFER_BYTES: usize = 4096;
+/// Frames read before other connections get their turn.
+const FRAMES_PER_POLL: u32 = 64;
+/// A control frame carries 125 bytes (RFC 6455 §5.5), a close two of them for its code.
+const REASON_MAX_BYTES: usize = 123;
+
+/// A WebSocket. It lives on the executor of its connection.
+///
+/// Dropping it sends a close (1000; 1011 while a panic unwinds) and waits for no answer.
+pub struct WebSocket {
+    protocol: WebSocketContext,
+    upgraded: Upgraded,
+    limits: Limits,
+    /// Until when the peer may be silent; in the closing, until when it may answer.
+    silence: Deadline,
+    /// It has been asked whether it is still there.
+    pinged: bool,
+    /// Until when the peer has to take some of what waits for it.
+    stalled: Deadline,
+    /// What it had taken when that was set; None while nothing much waits.
+    taken: Option<u64>,
+    /// Frames read since this was last waited for.
+    frames: u32,
+    /// A close was sent.
+    closing: bool,
+    peer: Option<Closed>,
+    end: Option<Result<(), WebSocketError>>,
+}
+
+/// See the table of the module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) message_size_max: usize,
+    pub(super) frame_size_max: usize,
+    pub(super) idle_timeout: Duration,
+    pub(super) write_timeout: Duration,
+    pub(super) close_timeout: Duration,
+    pub(super) close_at_shutdown: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            message_size_max: 1 << 20,
+            frame_size_max: 1 << 20,
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
+            close_timeout: Duration::from_secs(5),
+            close_at_shutdown: true,
+        }
+    }
+}
+
+impl WebSocket {
+    pub(super) fn new(upgraded: Upgraded, limits: Limits) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(limits.message_size_max))
+            .max_frame_size(Some(limits.frame_size_max));
+        let mut socket = WebSocket {
+            protocol: WebSocketContext::new(Role::Server, Some(config)),
+            upgraded,
+            limits,
+            silence: Deadline::unset(),
+            pinged: false,
+            stalled: Deadline::unset(),
+            taken: None,
+            frames: 0,
+            closing: false,
+            peer: None,
+            end: None,
+        };
+        socket.heard();
+        socket
+    }
+
+    /// The next message; None when the WebSocket was closed, by a close of the peer's or an answer
+    /// to ours, as at shutdown. After that, or an error, it says the same again.
+    ///
+    /// Dropping the future loses nothing, so that one may wait for a message or something else.
+    pub async fn recv(&mut self) -> Result<Option<Message>, WebSocketError> {
+        poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    /// As [`recv`](Self::recv), for futures written by hand.
+    pub fn poll_recv(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Message>, WebSocketError>> {
+        loop {
+            if let Some(end) = &self.end {
+                return Poll::Ready(end.clone().map(|()| None));
+            }
+            // A peer that takes nothing is not read from: what it has asked for would pile up.
+            ready!(self.poll_room(context));
+            if self.end.is_some() {
+                continue;
+            }
+            if self.poll_draining(context).is_ready() {
+                self.go_away_if_told();
+            }
+            if self.frames == FRAMES_PER_POLL {
+                self.frames = 0;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            match self.protocol.read(&mut Wire(self.upgraded.io_mut())) {
+                Ok(message) => {
+                    self.frames += 1;
+                    if let Some(message) = self.take(message) {
+                        return Poll::Ready(Ok(Some(message)));
+                    }
+                }
+                Err(error) if is_blocked(&error) => ready!(self.poll_more(context)),
+                Err(error) => self.fail(error),
+            }
+        }
+    }
+
+    /// Sends a message; waits first while more than 256 KiB wait for the peer to take them. `Ok`
+    /// says that it is on its way, not that it has arrived.
+    ///
+    /// Dropping the future before it is ready sends nothing.
+    pub async fn send(&mut self, message: Message) -> Result<(), WebSocketError> {
+        poll_fn(|context| self.poll_room(context)).await;
+        if self.is_draining() {
+            self.go_away_if_told();
+        }
+        match &self.end {
+            Some(end) => return Err(end.clone().err().unwrap_or(WebSocketError::Closed)),
+            None if !self.protocol.can_write() => return Err(WebSocketError::Closed),
+            None => {}
+        }
+        let mut wire = Wire(self.upgraded.io_mut());
+        let sent = self.protocol.write(&mut wire, message.into());
+        sent.and_then(|()| self.protocol.flush(&mut wire)).map_err(|error| {
+            self.fail(error);
+            WebSocketError::Closed
+        })
+    }
+
+    /// Closes: sends a code of [`close_code`] (or one of the application's, 4000 to 4999) with a
+    /// reason of at most 123 bytes (what is longer is cut), and waits for the peer's answer.
+    ///
+    /// Dropping the future leaves the close sent and waits no longer.
+    pub async fn close(mut self, code: u16, reason: &str) -> Result<(), WebSocketError> {
+        if !CloseCode::from(code).is_allowed() {
+            return Err(WebSocketError::CloseCode(code));
+        }
+        self.begin_close(code, reason);
+        while self.recv().await?.is_some() {}
+        Ok(())
+    }
+
+    /// Whether the server shuts down; see [`WebSocketUpgrade::close_at_shutdown`].
+    ///
+    /// [`WebSocketUpgrade::close_at_shutdown`]: super::WebSocketUpgrade::close_at_shutdown
+    pub fn is_draining(&self) -> bool {
+        self.upgraded.is_draining()
+    }
+
+    /// Ready once the server shuts down. A pending [`poll_recv`](Self::poll_recv) is woken then.
+    pub fn poll_draining(&self, context: &Context<'_>) -> Poll<()> {
+        self.upgraded.poll_draining(context)
+    }
+
+    /// What the peer said when it closed, or answered a close; None before that.
+    pub fn closed(&self) -> Option<&Closed> {
+        self.peer.as_ref()
+    }
+
+    /// Handles what the protocol read; gives out a message.
+    fn take(&mut self, message: tungstenite::Message) -> Option<Message> {
+        let message = match message {
+            tungstenite::Message::Text(text) => Message::Text(Text(text)),
+            tungstenite::Message::Binary(bytes) => Message::Binary(bytes),
+            tungstenite::Message::Close(frame) => {
+                self.peer = Some(Closed::new(frame));
+                return None;
+            }
+            // A ping was answered as it was read.
+            _ => return None,
+        };
+        // §1.4: after a close was sent, what still comes is of no interest.
+        (!self.closing).then_some(message)
+    }
+
+    /// Waits for bytes of the peer's, or its end, within the time that it may be silent.
+    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let io = self.upgraded.io_mut();
+        match io.fill(context) {
+            Poll::Ready(Ok(_)) => self.heard(),
+            Poll::Ready(Err(error)) => self.finish(Err(WebSocketError::Lost(error.kind()))),
+            Poll::Pending => {
+                io.recycle();
+                self.frames = 0;
+                ready!(self.silence.poll(context));
+                self.silent();
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// The peer has sent something.
+    fn heard(&mut self) {
+        if !self.closing && !self.limits.idle_timeout.is_zero() {
+            self.pinged = false;
+            self.silence.set(self.limits.idle_timeout / 2);
+        }
+    }
+
+    /// The peer has sent nothing for as long as it may.
+    fn silent(&mut self) {
+        if self.closing {
+            return self.finish(Err(WebSocketError::Unanswered));
+        }
+        if self.pinged {
+            self.begin_close(close_code::GOING_AWAY, "silent for too long");
+            return self.finish(Err(WebSocketError::Idle));
+        }
+        self.pinged = true;
+        self.silence.set(self.limits.idle_timeout / 2);
+        let mut wire = Wire(self.upgraded.io_mut());
+        let ping = tungstenite::Message::Ping(Bytes::new());
+        let sent = self.protocol.write(&mut wire, ping);
+        if let Err(error) = sent.and_then(|()| self.protocol.flush(&mut wire)) {
+            self.fail(error);
+        }
+    }
+
+    /// Ready when there is room for what is to be sent, or the WebSocket has ended.
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let stream = &self.upgraded.io_mut().stream;
+        if stream.unsent() <= UNSENT_MAX_BYTES {
+            self.taken = None;
+            return Poll::Ready(());
+        }
+        stream.flush();
+        match stream.poll_sent(context) {
+            Poll::Ready(Ok(())) => self.taken = None,
+            Poll::Ready(Err(error)) => self.finish(Err(WebSocketError::Lost(error.kind()))),
+            Poll::Pending => {
+                let taken = Some(stream.taken());
+                if self.taken != taken {
+                    self.taken = taken;
+                    self.stalled.set(self.limits.write_timeout);
+                }
+                ready!(self.stalled.poll(context));
+                self.upgraded.reset();
+                self.finish(Err(WebSocketError::TooSlow));
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn go_away_if_told(&mut self) {
+        if self.limits.close_at_shutdown {
+            self.go_away();
+        }
+    }
+
+    fn go_away(&mut self) {
+        self.begin_close(close_code::GOING_AWAY, "the server shuts down");
+    }
+
+    /// Sends a close, once.
+    fn begin_close(&mut self, code: u16, reason: &str) {
+        if self.closing || self.end.is_some() {
+            return;
+        }
+        self.closing = true;
+        self.silence.set(self.limits.close_timeout);
+        let reason = &reason[..reason.floor_char_boundary(REASON_MAX_BYTES)];
+        let frame = CloseFrame { code: code.into(), reason: reason.into() };
+        // An error says that the peer has closed before; reading says so too.
+        let _ = self.protocol.close(&mut Wire(self.upgraded.io_mut()), Some(frame));
+    }
+
+    /// Ends with what the protocol found, and tells the peer what it did wrong.
+    fn fail(&mut self, error: tungstenite::Error) {
+        use tungstenite::Error;
+        let (end, code) = match error {
+            Error::ConnectionClosed | Error::AlreadyClosed => return self.finish(Ok(())),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                return self.finish(Err(WebSocketError::CutOff));
+            }
+            Error::Io(error) => return self.finish(Err(WebSocketError::Lost(error.kind()))),
+            Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+                let size_max = max_size;
+                (WebSocketError::TooLarge { size, size_max }, close_code::TOO_LARGE)
+            }
+            Error::Utf8(_) => (WebSocketError::NotUtf8, close_code::INVALID),
+            error => (WebSocketError::Protocol(error.to_string()), close_code::PROTOCOL),
+        };
+        self.begin_close(code, &end.to_string());
+        self.finish(Err(end));
+    }
+
+    fn finish(&mut self, end: Result<(), WebSocketError>) {
+        self.end.get_or_insert(end);
+        self.upgraded.io_mut().stream.flush();
+    }
+}
+
+impl Drop for WebSocket {
+    fn drop(&mut self) {
+        match (std::thread::panicking(), self.upgraded.is_draining()) {
+            (true, _) => self.begin_close(close_code::ERROR, "the server failed"),
+            (false, true) => self.go_away(),
+            (false, false) => self.begin_close(close_code::NORMAL, ""),
+        }
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let WebSocket { limits, closing, peer, end, .. } = self;
+        f.debug_struct("WebSocket")
+            .field("limits", limits)
+            .field("closing", closing)
+            .field("peer", peer)
+            .field("end", end)
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_blocked(error: &tungstenite::Error) -> bool {
+    matches!(error, tungstenite::Error::Io(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}

@@ -1,0 +1,173 @@
+//! Spans from a request through its task, on another thread, to its finish.
+
+use std::cell::RefCell;
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use sidecore::request_id::RequestIds;
+use sidecore::trace::{InSpan, RequestSpans, call_in_span, finish_in_span, task_in_span};
+use sidecore::{Closures, Config, Incoming, Request, Response, Server, TaskPool, TaskResult};
+use sidecore_tests::{Client, wait_until};
+use tower::Layer;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_core::span::Current;
+
+/// Keeps all spans, and each event with the names of the spans around it, outermost first.
+#[derive(Clone, Default)]
+struct Recorder {
+    spans: Arc<Mutex<Vec<Recorded>>>,
+    events: Arc<Mutex<Vec<(String, String)>>>,
+    entered: Arc<AtomicU64>,
+}
+
+struct Recorded {
+    metadata: &'static Metadata<'static>,
+    parent: Option<Id>,
+    fields: String,
+}
+
+thread_local! {
+    static ENTERED: RefCell<Vec<Id>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Fields as `name=value`, a message as itself.
+struct Text<'a>(&'a mut String);
+
+impl Visit for Text<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        match field.name() {
+            "message" => self.0.push_str(&format!("{value:?}")),
+            name => self.0.push_str(&format!(" {name}={value:?}")),
+        }
+    }
+}
+
+impl Recorder {
+    fn path(&self, id: Option<Id>) -> String {
+        let spans = self.spans.lock().unwrap();
+        let (mut names, mut next) = (Vec::new(), id);
+        while let Some(id) = next {
+            let span = &spans[id.into_u64() as usize - 1];
+            names.push(format!("{}{}", span.metadata.name(), span.fields));
+            next = span.parent.clone();
+        }
+        names.reverse();
+        names.join(" > ")
+    }
+
+    fn event(&self, message: &str) -> Option<String> {
+        let events = self.events.lock().unwrap();
+        events.iter().find(|(text, _)| text.starts_with(message)).map(|(_, path)| path.clone())
+    }
+}
+
+impl Subscriber for Recorder {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("sidecore") || metadata.target().starts_with("trace")
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let current = ENTERED.with_borrow(|entered| entered.last().cloned());
+        let parent = span.parent().cloned().or(current.filter(|_| span.is_contextual()));
+        let mut fields = String::new();
+        span.record(&mut Text(&mut fields));
+        let mut spans = self.spans.lock().unwrap();
+        spans.push(Recorded { metadata: span.metadata(), parent, fields });
+        Id::from_u64(spans.len() as u64)
+    }
+
+    fn record(&self, span: &Id, values: &Record<'_>) {
+        let mut spans = self.spans.lock().unwrap();
+        values.record(&mut Text(&mut spans[span.into_u64() as usize - 1].fields));
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = String::new();
+        event.record(&mut Text(&mut text));
+        let path = self.path(ENTERED.with_borrow(|entered| entered.last().cloned()));
+        self.events.lock().unwrap().push((text, path));
+    }
+
+    fn enter(&self, span: &Id) {
+        self.entered.fetch_add(1, Ordering::Relaxed);
+        ENTERED.with_borrow_mut(|entered| entered.push(span.clone()));
+    }
+
+    fn exit(&self, span: &Id) {
+        self.entered.fetch_sub(1, Ordering::Relaxed);
+        let last = ENTERED.with_borrow_mut(Vec::pop);
+        assert_eq!(last.as_ref(), Some(span), "spans are left in their order");
+    }
+
+    fn current_span(&self) -> Current {
+        let id = ENTERED.with_borrow(|entered| entered.last().cloned());
+        id.map_or(Current::none(), |id| {
+            let metadata = self.spans.lock().unwrap()[id.into_u64() as usize - 1].metadata;
+            Current::new(id, metadata)
+        })
+    }
+}
+
+#[test]
+fn a_trace_goes_from_the_request_through_its_tasks_to_their_finishes() {
+    let recorder = Recorder::default();
+    tracing::subscriber::set_global_default(recorder.clone()).expect("it is the first");
+    let closures = TaskPool::named("calls").task_worker_num(1).on_closures().on_finish(|_, _| {});
+    let closures = closures.build();
+    let mut config = Config::default();
+    config.port = 0;
+    config.options.worker_num = Some(1);
+    config.options.task_worker_num = Some(1);
+    let pool = closures.clone();
+    let running = Server::new(config)
+        .with_pool(&closures)
+        .on_task(task_in_span(|_, job: &'static str| {
+            tracing::info!("the task runs");
+            job.len()
+        }))
+        .on_finish(finish_in_span(|_, ended: TaskResult<usize>| {
+            tracing::info!("the task has ended with {}", ended.unwrap());
+        }))
+        .start(move |worker| {
+            let (tasks, calls) = (worker.tasks(), pool.tasks());
+            let answer = move |_: Request<Incoming>| {
+                let (tasks, calls) = (tasks.clone(), calls.clone());
+                async move {
+                    tasks.dispatch(InSpan::current("a job")).expect("there is room");
+                    let called = calls.call(call_in_span(|_| tracing::info!("the call runs")));
+                    called.await.expect("it returns");
+                    tracing::info!("the call has returned");
+                    Ok::<_, std::convert::Infallible>(Response::new(String::new()))
+                }
+            };
+            RequestIds::new().layer(RequestSpans.layer(tower::service_fn(answer)))
+        })
+        .expect("the server starts");
+    let mut client = Client::connect(running.address());
+    client.send("GET /a?b HTTP/1.1\r\nHost: h\r\nX-Request-Id: abc\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+    wait_until("the finish comes", || recorder.event("the task has ended").is_some());
+    drop(client);
+    running.shutdown().raise();
+    running.wait().unwrap();
+    // With its status, if it was told when the event came, which is after the answer or before.
+    let request = "request method=\"GET\" path=\"/a\" request_id=\"abc\"";
+    let check = |event: &str, child: &str| {
+        let path = recorder.event(event).unwrap_or_else(|| panic!("no event `{event}`"));
+        let path = path.replace(" status=200", "");
+        assert!(path.starts_with(request), "{event}: {path}");
+        let rest = path.strip_prefix(request).unwrap().to_owned();
+        assert!(rest.starts_with(child) && rest.is_empty() == child.is_empty(), "{event}: {path}");
+    };
+    check("the call has returned", "");
+    check("the task runs", " > task id=");
+    check("the call runs", " > task id=");
+    check("the task has ended with 5", "");
+    assert!(recorder.path(Some(Id::from_u64(1))).ends_with(" status=200"));
+    assert_eq!(recorder.entered.load(Ordering::Relaxed), 0, "a span was entered and never left");
+}
