@@ -62,6 +62,7 @@ impl Security {
         #[cfg(feature = "tls")]
         let acceptor = self.certificates.map(Acceptor::new).map(std::rc::Rc::new);
         move |socket| Opening {
+            proxied: socket.proxied,
             #[cfg(feature = "tls")]
             secure: acceptor.clone().filter(|_| socket.secure),
         }

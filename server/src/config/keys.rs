@@ -75,7 +75,7 @@ static KEYS: [Key; 38] = [
     top(
         "listen",
         Field::Listen,
-        "where to listen too: addresses with ports, unix:/path mode=660, systemd; tls behind each",
+        "where to listen too: addresses with ports, unix:/path mode=660, systemd; then tls, proxy",
     ),
     top(
         "tls_certificate",

@@ -70,7 +70,6 @@ impl Timeouts {
     }
 
     /// For what comes before a connection's first head as well, such as a handshake.
-    #[cfg(feature = "tls")]
     pub(crate) fn head(&self) -> Duration {
         self.head
     }

@@ -17,6 +17,8 @@ pub(crate) struct Socket {
     /// Its connections begin with a handshake.
     #[cfg_attr(not(feature = "tls"), expect(dead_code))]
     pub(crate) secure: bool,
+    /// Its connections begin with a proxy's header.
+    pub(crate) proxied: bool,
 }
 
 /// What a server listens on.
@@ -41,7 +43,7 @@ pub(crate) fn bind<'a>(
     let mut bound = Bound { sockets: Vec::new(), ..Default::default() };
     bound.sockets.resize_with(executors, Vec::new);
     for listen in listens {
-        let secure = listen.secure;
+        let (secure, proxied) = (listen.secure, listen.proxied);
         let scheme = if secure { "https" } else { "http" };
         match &listen.at {
             At::Tcp(address) => {
@@ -49,7 +51,7 @@ pub(crate) fn bind<'a>(
                 bound.addresses.push(address);
                 bound.places.push(format!("{scheme}://{address}"));
                 for (each, socket) in bound.sockets.iter_mut().zip(sockets) {
-                    each.push(Socket { socket, is_shared: false, secure });
+                    each.push(Socket { socket, is_shared: false, secure, proxied });
                 }
             }
             At::Unix(path) => {
@@ -72,9 +74,10 @@ pub(crate) fn bind<'a>(
 impl Bound {
     /// Gives each executor a duplicate.
     fn share(&mut self, socket: &OwnedFd, listen: &Listen) -> Result<()> {
+        let (secure, proxied) = (listen.secure, listen.proxied);
         for each in &mut self.sockets {
             let socket = socket.try_clone().map_err(no_descriptor)?;
-            each.push(Socket { socket, is_shared: true, secure: listen.secure });
+            each.push(Socket { socket, is_shared: true, secure, proxied });
         }
         Ok(())
     }

@@ -35,6 +35,7 @@ pub struct Listen {
     pub(crate) at: At,
     pub(crate) mode: Option<u32>,
     pub(crate) secure: bool,
+    pub(crate) proxied: bool,
 }
 
 /// Where a listener is.
@@ -57,7 +58,7 @@ pub struct ListenError {
 impl Listen {
     /// An address and port of TCP; with port 0 a free one.
     pub fn tcp(address: SocketAddr) -> Self {
-        Listen { at: At::Tcp(address), mode: None, secure: false }
+        Listen { at: At::Tcp(address), mode: None, secure: false, proxied: false }
     }
 
     /// The path of a Unix socket. Its file is made at the start, with the mode 660, and removed at
@@ -66,13 +67,13 @@ impl Listen {
     /// The kernel does not spread such connections over several sockets: all executors accept from
     /// one, and the one that has waited longest takes the next connection.
     pub fn unix(path: impl Into<PathBuf>) -> Self {
-        Listen { at: At::Unix(path.into()), mode: None, secure: false }
+        Listen { at: At::Unix(path.into()), mode: None, secure: false, proxied: false }
     }
 
     /// The sockets that a supervisor has opened before it started the process (`LISTEN_FDS`), such
     /// as those of a systemd socket unit: TCP or Unix.
     pub fn inherited() -> Self {
-        Listen { at: At::Inherited, mode: None, secure: false }
+        Listen { at: At::Inherited, mode: None, secure: false, proxied: false }
     }
 
     /// The mode of a Unix socket's file, such as `0o666`: who may write to it may connect.
@@ -87,6 +88,15 @@ impl Listen {
         self
     }
 
+    /// Each of its connections begins with a header of the PROXY protocol, version 1 or 2, in which a
+    /// proxy says whom it speaks for: that is the peer's address then. One that does not is closed
+    /// unanswered. Only for listeners that nobody but the proxy can reach: whoever can may say
+    /// anything.
+    pub fn proxied(mut self) -> Self {
+        self.proxied = true;
+        self
+    }
+
     fn word(self, word: &str) -> Result<Self, ListenError> {
         let is_unix = matches!(self.at, At::Unix(_));
         match word.strip_prefix("mode=") {
@@ -96,13 +106,14 @@ impl Listen {
             },
             Some(_) => Err(problem("a mode is for the file of a unix: listener only")),
             None if word == "tls" => Ok(self.secure()),
+            None if word == "proxy" => Ok(self.proxied()),
             None => Err(problem(&format!("{word} is no word about a listener: {WORDS}"))),
         }
     }
 }
 
 /// What may stand behind an address.
-const WORDS: &str = "tls and mode=660 are";
+const WORDS: &str = "tls, proxy and mode=660 are";
 
 fn problem(problem: &str) -> ListenError {
     ListenError { problem: problem.to_owned() }
@@ -145,7 +156,10 @@ impl fmt::Display for Listen {
         if let Some(mode) = self.mode {
             write!(f, " mode={mode:o}")?;
         }
-        if self.secure { f.write_str(" tls") } else { Ok(()) }
+        if self.secure {
+            f.write_str(" tls")?;
+        }
+        if self.proxied { f.write_str(" proxy") } else { Ok(()) }
     }
 }
 

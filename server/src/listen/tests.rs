@@ -13,7 +13,8 @@ fn what_is_written_is_what_is_shown() {
         "[::1]:0",
         "unix:/run/app.sock",
         "unix:a.sock mode=600 tls",
-        "[::]:443 tls",
+        "[::]:443 tls proxy",
+        "127.0.0.1:1 proxy",
         "systemd",
     ] {
         assert_eq!(parse(text).map(|listen| listen.to_string()), Ok(text.to_owned()));

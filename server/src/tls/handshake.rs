@@ -1,47 +1,33 @@
-//! From a connection's first byte to the end of its handshake, within the time limit of a head.
+//! From a connection's first record to the end of its handshake.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use sidecore_runtime::executor::Deadline;
 use sidecore_runtime::net::TcpStream;
 
 use super::certificates::Acceptor;
 use super::session::Session;
 use super::stream::TlsStream;
-use crate::http1::serving::Place;
-
-/// What became of a handshake.
-pub(crate) enum Secured {
-    Tls(Box<TlsStream>),
-    /// The peer does not speak TLS but HTTP. What it sent is still there to be read.
-    Plain(TcpStream),
-    /// The peer broke the protocol, and what is to be said of it is written; or it had said nothing
-    /// when the drain began.
-    Refused(TcpStream),
-    /// The peer is gone, or took too long.
-    Gone,
-}
+use crate::opening::{Opened, Over, Wait};
+use crate::transport::Transport;
 
 /// Makes the handshake of a connection.
 pub(crate) async fn handshake<A>(
     socket: TcpStream,
     acceptor: &Acceptor,
-    place: &Place<A>,
-) -> Secured {
-    let Ok(tls) = acceptor.begin() else { return Secured::Gone };
-    let (session, deadline) = (Session::new(tls), Deadline::unset());
+    wait: &mut Wait<'_, A>,
+) -> Opened {
+    let Ok(tls) = acceptor.begin() else { return Opened::Gone };
     let (ready, sealed) = (Vec::new(), Vec::new());
-    let mut shaking = Handshake { session, ready, sealed, begun: false, deadline };
-    shaking.deadline.set(place.serving().timeouts.head());
-    let end = std::future::poll_fn(|context| {
-        place.keep_waker(context.waker());
-        shaking.poll(&socket, place.serving().is_draining(), context)
-    });
+    let mut shaking = Handshake { session: Session::new(tls), ready, sealed, begun: false };
+    let end = std::future::poll_fn(|context| shaking.poll(&socket, wait, context));
     match end.await {
-        End::Done => Secured::Tls(Box::new(TlsStream::new(socket, shaking.session, shaking.ready))),
-        End::Plain => Secured::Plain(socket),
-        End::Refused => Secured::Refused(socket),
-        End::Gone => Secured::Gone,
+        Ok(()) => {
+            let stream = TlsStream::new(socket, shaking.session, shaking.ready);
+            Opened::Http(Transport::Tls(Box::new(stream)))
+        }
+        Err(Broken::IsHttp) => Opened::NoTls(socket),
+        Err(Broken::Protocol | Broken::Over(Over::Drained)) => Opened::Closing(socket),
+        Err(Broken::Over(Over::Gone)) => Opened::Gone,
     }
 }
 
@@ -52,30 +38,28 @@ struct Handshake {
     sealed: Vec<u8>,
     /// The peer has sent something.
     begun: bool,
-    deadline: Deadline,
 }
 
-enum End {
-    Done,
-    Plain,
-    Refused,
-    Gone,
+/// Why a handshake came to nothing.
+enum Broken {
+    IsHttp,
+    /// What is to be said of it is written.
+    Protocol,
+    Over(Over),
 }
 
 impl Handshake {
-    fn poll(&mut self, socket: &TcpStream, draining: bool, context: &mut Context<'_>) -> Poll<End> {
+    fn poll<A>(
+        &mut self,
+        socket: &TcpStream,
+        wait: &mut Wait<'_, A>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Broken>> {
         while self.session.is_handshaking() {
-            match socket.poll_recv(context, &mut self.sealed) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(End::Gone),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Pending => return self.wait(socket, draining, context),
-            }
-            if !std::mem::replace(&mut self.begun, true) {
-                socket.release();
-                if is_http(&self.sealed) {
-                    socket.put_back(&self.sealed);
-                    return Poll::Ready(End::Plain);
-                }
+            ready!(wait.poll(socket, &mut self.sealed, context)).map_err(Broken::Over)?;
+            if !std::mem::replace(&mut self.begun, true) && is_http(&self.sealed) {
+                socket.put_back(&self.sealed);
+                return Poll::Ready(Err(Broken::IsHttp));
             }
             let opened = self.session.open(&self.sealed, &mut self.ready);
             self.sealed.clear();
@@ -83,21 +67,10 @@ impl Handshake {
             socket.write(|out| self.session.seal(out));
             socket.flush();
             if opened.is_err() {
-                return Poll::Ready(End::Refused);
+                return Poll::Ready(Err(Broken::Protocol));
             }
         }
-        Poll::Ready(End::Done)
-    }
-
-    fn wait(&mut self, socket: &TcpStream, draining: bool, context: &mut Context<'_>) -> Poll<End> {
-        if draining && !self.begun {
-            // What is on its way is still served.
-            socket.hold();
-            if socket.is_quiet() {
-                return Poll::Ready(End::Refused);
-            }
-        }
-        self.deadline.poll(context).map(|()| End::Gone)
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -31,5 +31,5 @@ pub use self::certificates::Certificates;
 pub use self::error::CertificateError;
 
 pub(crate) use self::certificates::Acceptor;
-pub(crate) use self::handshake::{Secured, handshake};
+pub(crate) use self::handshake::handshake;
 pub(crate) use self::stream::TlsStream;
