@@ -12,26 +12,18 @@ use super::listeners::ListenerKey;
 use super::streams::{Inbound, StreamKey};
 use crate::executor::core::Core;
 
-/// Who the peer is.
-#[derive(Clone, Copy)]
-enum Peer {
-    /// Whom the socket says.
-    OfSocket,
-    /// Whom a proxy has said, if that has an address.
-    Said(Option<SocketAddr>),
-}
-
 /// A connection. Dropping it closes at once and drops what has not been sent.
 pub struct TcpStream {
     core: Rc<Core>,
     key: StreamKey,
-    peer: Peer,
+    /// Whom a proxy has said the peer is, if that has an address; boxed, as few connections have it.
+    said_peer: Option<Box<Option<SocketAddr>>>,
 }
 
 impl TcpStream {
     fn new(core: Rc<Core>, socket: OwnedFd) -> Self {
         let key = core.streams.borrow_mut().insert(&mut core.ring.borrow_mut(), socket);
-        TcpStream { core, key, peer: Peer::OfSocket }
+        TcpStream { core, key, said_peer: None }
     }
 
     /// Moves the bytes that arrived to the end of `into`; `Ready(0)` is the peer's end.
@@ -130,14 +122,14 @@ impl TcpStream {
     /// Has [`peer_addr`](Self::peer_addr) say who a proxy has said the peer is, if that has an
     /// address.
     pub fn set_peer_addr(&mut self, peer: Option<SocketAddr>) {
-        self.peer = Peer::Said(peer);
+        self.said_peer = Some(Box::new(peer));
     }
 
     /// The peer's address: what a proxy has said, or the socket's (a system call). Unix sockets
     /// have none ([`io::ErrorKind::Unsupported`]).
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        if let Peer::Said(peer) = self.peer {
-            return peer.ok_or_else(|| io::ErrorKind::Unsupported.into());
+        if let Some(said) = &self.said_peer {
+            return said.ok_or_else(|| io::ErrorKind::Unsupported.into());
         }
         let mut streams = self.core.streams.borrow_mut();
         let socket = streams.socket(self.key).ok_or(io::ErrorKind::NotConnected)?;
