@@ -11,6 +11,7 @@ use sidecore_runtime::probe::ProbeError;
 use sidecore_runtime::topology::TopologyError;
 
 use crate::config::ConfigError;
+use crate::listen::Listen;
 
 /// The result of what can fail with an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -24,16 +25,37 @@ pub struct Error {
 #[derive(Debug)]
 enum Kind {
     Config(ConfigError),
-    MissingCallback { name: &'static str, task_workers: usize },
+    MissingCallback {
+        name: &'static str,
+        task_workers: usize,
+    },
     Topology(TopologyError),
     Placement(PlacementError),
     Probe(ProbeError),
     Bind(BindError),
-    Pool { name: String, error: PoolError },
-    PoolName { name: String, problem: &'static str },
-    PoolPlace { name: String, error: PlacementError },
+    Listen {
+        listen: String,
+        problem: &'static str,
+    },
+    #[cfg(feature = "tls")]
+    Certificate(crate::tls::CertificateError),
+    Pool {
+        name: String,
+        error: PoolError,
+    },
+    PoolName {
+        name: String,
+        problem: &'static str,
+    },
+    PoolPlace {
+        name: String,
+        error: PlacementError,
+    },
     Executor(ExecutorError),
-    Io { what: &'static str, cause: io::Error },
+    Io {
+        what: &'static str,
+        cause: io::Error,
+    },
 }
 
 impl Error {
@@ -53,13 +75,24 @@ impl Error {
         Error { kind: Kind::PoolPlace { name: name.to_owned(), error } }
     }
 
+    pub(crate) fn listen(listen: &Listen, problem: &'static str) -> Self {
+        Error { kind: Kind::Listen { listen: listen.to_string(), problem } }
+    }
+
     pub(crate) fn io(what: &'static str, cause: io::Error) -> Self {
         Error { kind: Kind::Io { what, cause } }
     }
 
     /// Whether the configuration is at fault.
     pub fn is_config(&self) -> bool {
-        matches!(self.kind, Kind::Config(_) | Kind::Placement(_) | Kind::PoolPlace { .. })
+        #[cfg(feature = "tls")]
+        if let Kind::Certificate(_) = self.kind {
+            return true;
+        }
+        matches!(
+            self.kind,
+            Kind::Config(_) | Kind::Placement(_) | Kind::PoolPlace { .. } | Kind::Listen { .. }
+        )
     }
 
     /// Whether `on_task` or `on_finish` is missing.
@@ -91,6 +124,9 @@ impl fmt::Display for Error {
             Kind::Placement(error) => error.fmt(f),
             Kind::Probe(error) => error.fmt(f),
             Kind::Bind(error) => error.fmt(f),
+            Kind::Listen { listen, problem } => write!(f, "{listen}: {problem}"),
+            #[cfg(feature = "tls")]
+            Kind::Certificate(error) => error.fmt(f),
             Kind::Pool { name, error } => write!(f, "pool {name}: {error}"),
             Kind::PoolName { name, problem } => write!(f, "pool {name}: {problem}"),
             Kind::PoolPlace { name, error } => write!(f, "pool {name}: {error}"),
@@ -126,3 +162,6 @@ from! {
     BindError => Bind,
     ExecutorError => Executor,
 }
+
+#[cfg(feature = "tls")]
+from! { crate::tls::CertificateError => Certificate }

@@ -38,9 +38,10 @@
 //! - [`Life`]: the moments of a server's life, and who is told of them;
 //! - [`test_server`]: a server for tests.
 //!
-//! Cargo features, all off by default: `tokio` has `Server::with_tokio`, for handlers that need
-//! tokio's timers, sockets or `tokio::spawn`; `websocket` has the module `websocket`; `axum` makes its
-//! upgrade an extractor of axum; `tracing` has the module `trace`.
+//! Cargo features, all off by default: `tls` has the module `tls`, for listeners that speak it;
+//! `tokio` has `Server::with_tokio`, for handlers that need tokio's timers, sockets or
+//! `tokio::spawn`; `websocket` has the module `websocket`; `axum` makes its upgrade an extractor of
+//! axum; `tracing` has the module `trace`.
 
 #![forbid(unsafe_code)]
 
@@ -66,6 +67,9 @@ pub mod test_server;
 
 pub mod static_files;
 
+#[cfg(feature = "tls")]
+pub mod tls;
+
 #[cfg(feature = "tracing")]
 pub mod trace;
 
@@ -74,6 +78,7 @@ pub mod trigger;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 
+mod accept;
 mod body;
 mod companion;
 mod direct_router;
@@ -81,22 +86,26 @@ mod error;
 mod hall;
 mod http1;
 mod life;
+mod listen;
 mod mounted;
+mod opening;
 mod reload;
 mod running;
+mod security;
 mod server;
 mod service;
 mod shutdown;
 mod signals;
 mod task_pool;
 mod tasks;
+mod transport;
 mod worker;
 
 pub use http::{Request, Response, StatusCode};
 
 pub use crate::body::{BodyError, Incoming};
 pub use crate::closures::{Closure, ClosureOutput, Closures};
-pub use crate::config::Config;
+pub use crate::config::{Config, Scheme};
 pub use crate::direct_router::{DirectParams, DirectRequest, DirectRouter};
 pub use crate::error::{Error, Result};
 pub use crate::events::Events;
@@ -105,6 +114,7 @@ pub use crate::http1::reject::Reject;
 pub use crate::http1::target::Target;
 pub use crate::http1::upgrade::{Upgrade, Upgraded};
 pub use crate::life::Life;
+pub use crate::listen::{Listen, ListenError};
 pub use crate::mounted::{Mount, Mountable};
 pub use crate::reload::Reload;
 pub use crate::running::{Report, Running};

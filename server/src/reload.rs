@@ -1,17 +1,19 @@
-//! Task workers made anew while the server runs, and who is told of it.
+//! What a running server renews: its task workers, and who is told of that; its certificates.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::error::Result;
 use crate::life::{Hooks, Life};
 use crate::mounted::{Counters, RunningPool};
+use crate::security::Security;
 use crate::shutdown::Shutdown;
 
 /// How soon, and at least how often, it is looked whether all are made anew.
 const LOOK_FIRST: Duration = Duration::from_millis(2);
 const LOOK_LAST: Duration = Duration::from_millis(500);
 
-/// Has the task workers of a running server made anew, each after its job: nothing is lost.
+/// Renews parts of a running server, from any thread: nothing is lost.
 #[derive(Clone)]
 pub struct Reload {
     shared: Arc<Shared>,
@@ -19,6 +21,7 @@ pub struct Reload {
 
 struct Shared {
     pools: Vec<(Arc<dyn Fn() + Send + Sync>, Counters)>,
+    security: Security,
     hooks: Hooks,
     shutdown: Shutdown,
     /// How often each worker had been made anew before the last reload; None: none is under way.
@@ -26,13 +29,19 @@ struct Shared {
 }
 
 impl Reload {
-    pub(crate) fn new(pools: &[Box<dyn RunningPool>], hooks: &Hooks, shutdown: &Shutdown) -> Self {
+    pub(crate) fn new(
+        pools: &[Box<dyn RunningPool>],
+        security: &Security,
+        hooks: &Hooks,
+        shutdown: &Shutdown,
+    ) -> Self {
         let pools = pools.iter().map(|pool| (pool.reloader(), pool.counters())).collect();
         let (hooks, shutdown) = (hooks.clone(), shutdown.clone());
-        Reload { shared: Arc::new(Shared { pools, hooks, shutdown, before: Mutex::new(None) }) }
+        let (security, before) = (security.clone(), Mutex::new(None));
+        Reload { shared: Arc::new(Shared { pools, security, hooks, shutdown, before }) }
     }
 
-    /// Begins it; comes back at once. [`Life::Reloading`] is told before, [`Life::Reloaded`] after.
+    /// Has the task workers made anew, each after its job. Begins it; comes back at once. [`Life::Reloading`] is told before, [`Life::Reloaded`] after.
     pub fn task_workers(&self) {
         let shared = &self.shared;
         if !shared.hooks.are_some() {
@@ -49,6 +58,14 @@ impl Reload {
                 *shared.before() = None;
             }
         }
+    }
+}
+
+impl Reload {
+    /// Reads the certificates again, if there are any: new connections get them, open ones stay.
+    /// Where a file is at fault all stay as they were.
+    pub fn certificates(&self) -> Result<()> {
+        self.shared.security.renew()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use sidecore_runtime::executor::{Executor, ExecutorSnapshot};
+use sidecore_runtime::net::UnixPath;
 use sidecore_runtime::pool::{Outcomes, PoolSnapshot};
 
 use crate::companion::Companion;
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::life::{Hooks, Life};
 use crate::mounted::{DEFAULT, Ended, RunningPool};
 use crate::reload::Reload;
+use crate::security::Security;
 use crate::shutdown::Shutdown;
 
 /// How long a task worker may overrun the drain.
@@ -20,7 +22,14 @@ const OVERRUN: Duration = Duration::from_millis(100);
 
 /// A server that accepts connections.
 pub struct Running {
-    pub(crate) address: SocketAddr,
+    /// Never empty: the first is that of host and port.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Where it listens, as the operator is told.
+    pub(crate) listens: Vec<String>,
+    /// The files of its Unix sockets, which go with it.
+    #[expect(dead_code, reason = "dropped when the server has ended")]
+    pub(crate) files: Vec<UnixPath>,
+    pub(crate) security: Security,
     /// Who runs where.
     pub(crate) places: Vec<String>,
     pub(crate) shutdown: Shutdown,
@@ -33,7 +42,13 @@ pub struct Running {
 impl Running {
     /// Where it listens; with port 0 in the configuration, the port that was free.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// All addresses of TCP that it listens on: that of host and port, then those of the further
+    /// listeners that it bound, in their order.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// What shuts it down, from any thread.
@@ -45,11 +60,12 @@ impl Running {
     pub fn describe(&self) -> Vec<String> {
         let mut lines = self.places.clone();
         lines.push(format!(
-            "listening on http://{} with {} executors and {} task workers",
-            self.address,
+            "listening on {} with {} executors and {} task workers",
+            self.listens[0],
             self.executors.len(),
             self.pools.iter().map(|pool| (pool.counters())().workers.len()).sum::<usize>()
         ));
+        lines.extend(self.listens[1..].iter().map(|at| format!("listening on {at} too")));
         lines
     }
 
@@ -68,9 +84,10 @@ impl Running {
         self.pools.iter().map(|pool| (pool.name(), (pool.counters())())).collect()
     }
 
-    /// What has task workers made anew, from any thread. Replaces Swoole's `reload(true)`.
+    /// What has task workers made anew, or certificates read again, from any thread. Replaces
+    /// Swoole's `reload(true)`.
     pub fn reload(&self) -> Reload {
-        Reload::new(&self.pools, &self.hooks, &self.shutdown)
+        Reload::new(&self.pools, &self.security, &self.hooks, &self.shutdown)
     }
 
     /// Waits for the end of the shutdown.
@@ -109,7 +126,7 @@ impl Running {
                 ));
             }
         }
-        self.hooks.tell(Life::Started { address: self.address });
+        self.hooks.tell(Life::Started { address: self.address() });
         Ok(self)
     }
 }

@@ -6,19 +6,21 @@ use std::time::Duration;
 
 use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{Executor, ExecutorConfig};
-use sidecore_runtime::net::{RingConfig, bind_shared};
+use sidecore_runtime::net::RingConfig;
 use sidecore_runtime::placement::{Placement, PlacementRequest, place};
 use sidecore_runtime::pool::OnNotice;
 use sidecore_runtime::probe;
 use sidecore_runtime::topology::Topology;
 
 use crate::companion::{self, Companion, StartCompanion};
-use crate::config::{Config, Options};
+use crate::config::{Config, Options, Scheme};
 use crate::error::{Error, Result};
 use crate::hall::Hall;
 use crate::life::Hooks;
+use crate::listen::{self, Listen};
 use crate::mounted::{DEFAULT, Mount, Mountable, PoolSpec, StartPool};
 use crate::running::{Report, Running};
+use crate::security::{self, Security};
 use crate::service::App;
 use crate::shutdown::Shutdown;
 use crate::signals;
@@ -113,6 +115,32 @@ impl<T, F> Server<T, F> {
         Server { config, on_task, on_finish, on_notice, hooks, pools, companion }
     }
 
+    /// Listens there too: the connections of all listeners are served alike, and limited together.
+    pub fn listen(mut self, listen: Listen) -> Self {
+        self.config.listen.push(listen);
+        self
+    }
+
+    /// Speaks TLS at host and port, and on the listeners that say so, with these certificates rather
+    /// than those of the configuration. SIGHUP reloads them where [`serve`](Self::serve) runs.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, certificates: crate::tls::Certificates) -> Self {
+        self.config.scheme = crate::config::Scheme::Https;
+        self.certificates(certificates)
+    }
+
+    /// Speaks TLS with these certificates, on the listeners that say so.
+    #[cfg(feature = "tls")]
+    pub fn certificates(mut self, certificates: crate::tls::Certificates) -> Self {
+        self.config.certificates = Some(certificates);
+        self
+    }
+
+    /// Listens on a Unix socket too ([`Listen::unix`]).
+    pub fn listen_unix(self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.listen(Listen::unix(path))
+    }
+
     /// Adds a further pool, which starts and ends with the server.
     pub fn with_pool(mut self, pool: &impl Mountable) -> Self {
         self.pools.push(pool.mount());
@@ -187,7 +215,7 @@ where
         make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
     ) -> Result<Report> {
         let shutdown = Shutdown::new();
-        let reload = signals::listen(shutdown.clone())?;
+        let reload = signals::listen(shutdown.clone(), security::is_wanted(&self.config))?;
         let running = self.start_with(shutdown, make_app)?;
         reload.set(running.reload());
         for line in running.describe() {
@@ -223,12 +251,11 @@ where
         }
         let mut hall = Hall::decide(&config, &topology, &placement, pools)?;
         let executors = placement.executors.len();
-        probe::check(&needs(&options, executors, hall.async_workers()))?;
-        let (address, sockets) = bind_shared(
-            address(&config),
-            executors,
-            i32::try_from(options.listen_backlog).unwrap_or(i32::MAX),
-        )?;
+        probe::check(&needs(&config, executors, hall.async_workers()))?;
+        let main = main_listen(&config);
+        let security = Security::of(&config, &main)?;
+        let backlog = i32::try_from(options.listen_backlog).unwrap_or(i32::MAX);
+        let bound = listen::bind(std::iter::once(&main).chain(&config.listen), executors, backlog)?;
         let bells = bells(executors)?;
         let companion = companion.map(|start| start(&topology, &placement)).transpose()?;
         let (pools, lanes) = hall.start(&topology, &placement, &bells)?;
@@ -240,7 +267,10 @@ where
         let (ready, started) = mpsc::channel();
         let make_app = Arc::new(make_app);
         let mut running = Running {
-            address,
+            addresses: bound.addresses,
+            listens: bound.places,
+            files: bound.files,
+            security: security.clone(),
             places: hall.describe(&topology, &placement),
             shutdown: shutdown.clone(),
             executors: Vec::new(),
@@ -249,7 +279,7 @@ where
             companion,
         };
         running.places.extend(running.companion.as_ref().map(|companion| companion.place.clone()));
-        for (index, (socket, lanes)) in sockets.into_iter().zip(lanes).enumerate() {
+        for (index, (sockets, lanes)) in bound.sockets.into_iter().zip(lanes).enumerate() {
             let cpu = placement.executors[index].0;
             let assignment = Assignment {
                 worker: Worker {
@@ -260,7 +290,8 @@ where
                     shutdown: shutdown.clone(),
                 },
                 lanes,
-                socket,
+                sockets,
+                security: security.clone(),
                 options: options.clone(),
                 shutdown: shutdown.clone(),
                 ready: ready.clone(),
@@ -371,6 +402,11 @@ fn bells(count: usize) -> Result<Vec<Arc<Bell>>> {
         .map_err(|cause| Error::io("no descriptor for an eventfd; raise `ulimit -n`", cause))
 }
 
+fn main_listen(config: &Config) -> Listen {
+    let listen = Listen::tcp(address(config));
+    if config.scheme == Scheme::Https { listen.secure() } else { listen }
+}
+
 fn address(config: &Config) -> SocketAddr {
     // The configuration has checked the host: an address, or `localhost`.
     let host = config.host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -386,13 +422,15 @@ fn request(options: &Options) -> PlacementRequest {
     }
 }
 
-fn needs(options: &Options, executors: usize, async_workers: usize) -> probe::Needs {
+fn needs(config: &Config, executors: usize, async_workers: usize) -> probe::Needs {
+    let options = &config.options;
+    let descriptors = probe::DESCRIPTORS_PER_EXECUTOR + config.listen.len() as u64;
     probe::Needs {
         executors,
         async_workers,
         ring_entries: options.ring_entries as u32,
         recv_buffers: options.recv_buffers as u16,
-        descriptors: DESCRIPTORS_KEPT + probe::DESCRIPTORS_PER_EXECUTOR * executors as u64,
+        descriptors: DESCRIPTORS_KEPT + descriptors * executors as u64,
     }
 }
 

@@ -1,33 +1,25 @@
-//! One executor of a server: its accept loop, its connections, its end.
+//! One executor of a server: its listeners, its connections, its end.
 
 use std::future::Future;
-use std::io;
-use std::os::fd::OwnedFd;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::executor::{
-    ExecutorSnapshot, ExecutorStats, sleep, spawn_local, tasks_quiet,
-};
-use sidecore_runtime::net::{TcpListener, TcpStream};
+use sidecore_runtime::executor::{ExecutorSnapshot, ExecutorStats, sleep, tasks_quiet};
 use sidecore_runtime::pool::PoolSnapshot;
 
+use crate::accept::Doors;
 use crate::config::Options;
-use crate::http1::connection::Connection;
 use crate::http1::serving::Serving;
-use crate::http1::upgrade::ConnectionTask;
 use crate::life::{Hooks, Life};
+use crate::listen::Socket;
 use crate::mounted::{Counters, Install};
+use crate::security::Security;
 use crate::service::App;
 use crate::shutdown::Shutdown;
 use crate::tasks::Tasks;
-
-/// How long accepting pauses when the system has no descriptor or memory for a connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// An executor, as the application's constructor sees it.
 pub struct Worker<J, O> {
@@ -90,7 +82,8 @@ impl<J: Send + 'static, O: Send + 'static> Worker<J, O> {
 pub(crate) struct Assignment<J, O> {
     pub(crate) worker: Worker<J, O>,
     pub(crate) lanes: Vec<Install>,
-    pub(crate) socket: OwnedFd,
+    pub(crate) sockets: Vec<Socket>,
+    pub(crate) security: Security,
     pub(crate) options: Options,
     pub(crate) shutdown: Shutdown,
     pub(crate) ready: Sender<()>,
@@ -110,21 +103,19 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
     /// Serves until the shutdown, then drains: what was read is answered, what was accepted is
     /// delivered, within the drain's time.
     pub(crate) async fn serve<A: App>(self, make_app: impl FnOnce(&Worker<J, O>) -> A) {
-        let Assignment { worker, lanes, socket, options, shutdown, ready, hooks } = self;
+        let Assignment { worker, lanes, sockets, security, options, shutdown, ready, hooks } = self;
         let _ended = RaiseOnDrop(shutdown.clone());
         let installed: Vec<_> = lanes.into_iter().map(|install| install(worker.index)).collect();
         let serving = Serving::new(make_app(&worker), &options);
-        let listener = TcpListener::from_socket(socket);
+        let doors = Doors::open(sockets, security.openings());
         hooks.tell(Life::WorkerStarted { worker: worker.index, cpu: worker.cpu });
         // The receiver is gone only if another executor could not start.
         let _ = ready.send(());
-        accept(&listener, &serving, &shutdown).await;
+        doors.accept(&serving, &shutdown).await;
         hooks.tell(Life::Draining);
 
         let end = Instant::now() + Duration::from_millis(options.drain_timeout_ms);
-        for stream in listener.finish().await {
-            open(stream, &serving);
-        }
+        doors.finish(&serving).await;
         serving.drain();
         let _ = before(end, serving.closed()).await;
         let _ = before(end, tasks_quiet()).await;
@@ -133,57 +124,13 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
     }
 }
 
-/// Accepts until the shutdown.
-async fn accept<A: App>(listener: &TcpListener, serving: &Rc<Serving<A>>, shutdown: &Shutdown) {
-    let mut raised = pin!(shutdown.raised());
-    let mut reported: Option<Instant> = None;
-    loop {
-        if let Either::Left(()) = either(raised.as_mut(), serving.opens()).await {
-            return;
-        }
-        match either(raised.as_mut(), next(listener, serving)).await {
-            Either::Left(()) => return,
-            Either::Right(Ok(stream)) => open(stream, serving),
-            Either::Right(Err(error)) => {
-                if reported.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
-                    reported = Some(Instant::now());
-                    eprintln!(
-                        "sidecore: accepting pauses: {error}; raise `ulimit -n` or lower \
-                         connections_max"
-                    );
-                }
-                let Either::Right(()) = either(raised.as_mut(), sleep(ACCEPT_PAUSE)).await else {
-                    return;
-                };
-            }
-        }
-    }
-}
-
-fn open<A: App>(stream: TcpStream, serving: &Rc<Serving<A>>) {
-    spawn_local(ConnectionTask::Http(Connection::new(stream, serving.enter())));
-}
-
-/// The next connection.
-async fn next<A: App>(listener: &TcpListener, serving: &Serving<A>) -> io::Result<TcpStream> {
-    let mut accepted = pin!(listener.accept());
-    std::future::poll_fn(|context| {
-        let polled = accepted.as_mut().poll(context);
-        if polled.is_pending() {
-            serving.caught_up();
-        }
-        polled
-    })
-    .await
-}
-
-enum Either<L, R> {
+pub(crate) enum Either<L, R> {
     Left(L),
     Right(R),
 }
 
 /// The first of two futures to be ready; the other is dropped.
-async fn either<L>(
+pub(crate) async fn either<L>(
     mut left: Pin<&mut impl Future<Output = ()>>,
     right: impl Future<Output = L>,
 ) -> Either<(), L> {

@@ -1,4 +1,10 @@
-//! Listening sockets: a multishot accept each, and the queue of what it accepted.
+//! Listening sockets: an accept each, and the queue of what it accepted.
+//!
+//! A socket that is this executor's alone has a multishot accept. One that several executors listen
+//! on is accepted from one by one: an accept waits in the kernel exclusively, and the first that
+//! waits is woken. A multishot one would stay the first for good and take nearly all; one that is
+//! armed anew waits behind those of the others, so that connections go round, and past an executor
+//! that is too busy to arm its own.
 //!
 //! An accept that fails ends the multishot. Where the system has no room (no descriptors left, for
 //! instance) the error goes to whoever accepts, and the next call arms it again: so the owner
@@ -26,6 +32,8 @@ pub(crate) struct ListenerKey {
 
 struct Listener {
     socket: OwnedFd,
+    /// Other executors accept from it as well.
+    shared: bool,
     generation: u32,
     armed: bool,
     cancelling: bool,
@@ -46,12 +54,13 @@ impl Listeners {
         Listeners { slots: Slab::new(), next_generation: 0 }
     }
 
-    /// Takes over a socket that listens already.
-    pub(crate) fn insert(&mut self, socket: OwnedFd) -> ListenerKey {
+    /// Takes over a socket that listens already, for other executors too if it is `shared`.
+    pub(crate) fn insert(&mut self, socket: OwnedFd, shared: bool) -> ListenerKey {
         let generation = self.next_generation;
         self.next_generation = (generation + 1) & GENERATION_MASK;
         let index = self.slots.insert(Listener {
             socket,
+            shared,
             generation,
             armed: false,
             cancelling: false,
@@ -79,7 +88,10 @@ impl Listeners {
         }
         if !listener.armed {
             listener.armed = true;
-            ring.accept(listener.socket.as_raw_fd(), key.token());
+            match listener.shared {
+                true => ring.accept_one(listener.socket.as_raw_fd(), key.token()),
+                false => ring.accept(listener.socket.as_raw_fd(), key.token()),
+            }
         }
         listener.waker = Some(waker.clone());
         None

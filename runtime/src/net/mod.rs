@@ -3,19 +3,28 @@
 //! Bytes in: [`TcpListener::accept`] → [`TcpStream::poll_recv`]; bytes out: [`TcpStream::write`]
 //! gathers, [`TcpStream::flush`] sends all of it at the end of the loop's turn.
 //! Beneath: `ring` (operations and completions), `receive` and `buffers` (how and into what the
-//! kernel receives), `streams` with `outbox` and `listeners` (the state of each socket).
+//! kernel receives), `streams` with `outbox` and `listeners` (the state of each socket). Listening
+//! sockets come from `bind`, `unix` and `inherited`.
 
+mod bind;
+mod bind_error;
 mod buffer_pool;
 mod buffers;
 mod gather;
+mod inherited;
 mod outbox;
 mod receive;
 mod tcp;
+mod unix;
 
 pub(crate) mod listeners;
 pub(crate) mod ring;
 pub(crate) mod streams;
 
+pub use self::bind::bind_shared;
+pub use self::bind_error::BindError;
+pub use self::inherited::inherited;
 pub use self::ring::RingConfig;
 pub use self::streams::READ_AHEAD_MAX_BYTES;
-pub use self::tcp::{BindError, TcpListener, TcpStream, bind_shared};
+pub use self::tcp::{TcpListener, TcpStream};
+pub use self::unix::{UnixPath, bind_unix};

@@ -190,6 +190,16 @@ impl Ring {
         self.push(opcode::AcceptMulti::new(Fd(listener)).flags(flags).build(), token);
     }
 
+    /// Arms one accept: one completion.
+    pub(crate) fn accept_one(&mut self, listener: RawFd, token: Token) {
+        let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        let (no_address, no_length) = (std::ptr::null_mut(), std::ptr::null_mut());
+        self.push(
+            opcode::Accept::new(Fd(listener), no_address, no_length).flags(flags).build(),
+            token,
+        );
+    }
+
     /// Arms a receive into the provided buffers (`receive.rs`).
     pub(crate) fn recv(&mut self, socket: RawFd, token: Token) {
         self.push(self.receives.entry(socket), token);

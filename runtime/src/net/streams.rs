@@ -168,6 +168,13 @@ impl Streams {
         Inbound::Pending
     }
 
+    /// Puts bytes that were taken back before those that wait.
+    pub(crate) fn put_back(&mut self, key: StreamKey, bytes: &[u8]) {
+        if let Some(stream) = get(&mut self.slots, key) {
+            stream.input.splice(..0, bytes.iter().copied());
+        }
+    }
+
     /// Stops receiving until asked to go on; what is on its way still arrives.
     pub(crate) fn hold(&mut self, ring: &mut Ring, key: StreamKey) {
         if let Some(stream) = get(&mut self.slots, key) {

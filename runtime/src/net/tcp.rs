@@ -1,13 +1,12 @@
-//! TCP sockets of an executor, as its tasks use them.
+//! Stream sockets of an executor, as its tasks use them: TCP's, and Unix ones alike.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use rustix::net::{self as sys, AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net as sys;
 
 use super::listeners::ListenerKey;
 use super::streams::{Inbound, StreamKey};
@@ -17,12 +16,14 @@ use crate::executor::core::Core;
 pub struct TcpStream {
     core: Rc<Core>,
     key: StreamKey,
+    /// Whom a proxy has said the peer is, if that has an address; boxed, as few connections have it.
+    said_peer: Option<Box<Option<SocketAddr>>>,
 }
 
 impl TcpStream {
     fn new(core: Rc<Core>, socket: OwnedFd) -> Self {
         let key = core.streams.borrow_mut().insert(&mut core.ring.borrow_mut(), socket);
-        TcpStream { core, key }
+        TcpStream { core, key, said_peer: None }
     }
 
     /// Moves the bytes that arrived to the end of `into`; `Ready(0)` is the peer's end.
@@ -113,8 +114,23 @@ impl TcpStream {
         self.core.streams.borrow_mut().recycle(buffer);
     }
 
-    /// The peer's address (a system call).
+    /// Puts bytes back that were taken, before all others.
+    pub fn put_back(&self, bytes: &[u8]) {
+        self.core.streams.borrow_mut().put_back(self.key, bytes);
+    }
+
+    /// Has [`peer_addr`](Self::peer_addr) say who a proxy has said the peer is, if that has an
+    /// address.
+    pub fn set_peer_addr(&mut self, peer: Option<SocketAddr>) {
+        self.said_peer = Some(Box::new(peer));
+    }
+
+    /// The peer's address: what a proxy has said, or the socket's (a system call). Unix sockets
+    /// have none ([`io::ErrorKind::Unsupported`]).
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        if let Some(said) = &self.said_peer {
+            return said.ok_or_else(|| io::ErrorKind::Unsupported.into());
+        }
         let mut streams = self.core.streams.borrow_mut();
         let socket = streams.socket(self.key).ok_or(io::ErrorKind::NotConnected)?;
         let peer = sys::getpeername(socket)?.ok_or(io::ErrorKind::NotConnected)?;
@@ -135,13 +151,27 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Takes over a listening socket, such as one of [`bind_shared`].
+    /// Takes over a listening socket that is this executor's alone, such as one of
+    /// [`bind_shared`](super::bind_shared).
     ///
     /// # Panics
     /// On a thread that is not an executor's.
     pub fn from_socket(socket: OwnedFd) -> Self {
+        Self::new(socket, false)
+    }
+
+    /// Takes over a duplicate of a listening socket that other executors accept from as well:
+    /// connections go to those that wait for one, in turn.
+    ///
+    /// # Panics
+    /// On a thread that is not an executor's.
+    pub fn from_shared(socket: OwnedFd) -> Self {
+        Self::new(socket, true)
+    }
+
+    fn new(socket: OwnedFd, shared: bool) -> Self {
         let core = crate::executor::current();
-        let key = core.listeners.borrow_mut().insert(socket);
+        let key = core.listeners.borrow_mut().insert(socket, shared);
         TcpListener { core, key }
     }
 
@@ -149,13 +179,17 @@ impl TcpListener {
     /// instance) and stops accepting until the next call, so that the caller decides how long to
     /// pause. A connection that failed before it was accepted is no error.
     pub async fn accept(&self) -> io::Result<TcpStream> {
-        let socket = std::future::poll_fn(|context| {
-            let mut ring = self.core.ring.borrow_mut();
-            let next = self.core.listeners.borrow_mut().next(&mut ring, self.key, context.waker());
-            next.map_or(Poll::Pending, Poll::Ready)
+        std::future::poll_fn(|context| self.poll_accept(context)).await
+    }
+
+    /// As [`accept`](Self::accept), for who waits for several.
+    pub fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+        let mut ring = self.core.ring.borrow_mut();
+        let next = self.core.listeners.borrow_mut().next(&mut ring, self.key, context.waker());
+        drop(ring);
+        next.map_or(Poll::Pending, |socket| {
+            Poll::Ready(socket.map(|socket| TcpStream::new(self.core.clone(), socket)))
         })
-        .await?;
-        Ok(TcpStream::new(self.core.clone(), socket))
     }
 
     /// Stops accepting and takes in what the kernel's backlog holds, so that closing the listener
@@ -177,91 +211,5 @@ impl TcpListener {
 impl Drop for TcpListener {
     fn drop(&mut self) {
         self.core.listeners.borrow_mut().close(&mut self.core.ring.borrow_mut(), self.key);
-    }
-}
-
-/// A listening socket could not be made.
-#[derive(Debug)]
-pub struct BindError {
-    address: SocketAddr,
-    cause: io::Error,
-}
-
-/// Makes `count` sockets that listen on one address, among which the kernel spreads connections
-/// (`SO_REUSEPORT`, Linux 3.9). Port 0 picks a free port, the same for all.
-///
-/// `SO_REUSEPORT` alone would let a second server of the same user share the port unnoticed, so
-/// the address is tried without it first.
-pub fn bind_shared(
-    address: SocketAddr,
-    count: usize,
-    backlog: i32,
-) -> Result<(SocketAddr, Vec<OwnedFd>), BindError> {
-    bind_all(address, count, backlog).map_err(|cause| BindError { address, cause })
-}
-
-fn bind_all(
-    address: SocketAddr,
-    count: usize,
-    backlog: i32,
-) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
-    let probe = new_socket(&address)?;
-    sys::bind(&probe, &address)?;
-    let bound = local_addr(&probe)?;
-    drop(probe);
-    let sockets = (0..count).map(|_| listen(&bound, backlog)).collect::<io::Result<_>>()?;
-    Ok((bound, sockets))
-}
-
-fn new_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = sys::socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    Ok(socket)
-}
-
-fn listen(address: &SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
-    let socket = new_socket(address)?;
-    sockopt::set_socket_reuseport(&socket, true)?;
-    // Accepted sockets inherit it; answers are gathered here, so Nagle's delay gains nothing.
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    sys::bind(&socket, address)?;
-    sys::listen(&socket, backlog)?;
-    Ok(socket)
-}
-
-fn local_addr(socket: &OwnedFd) -> io::Result<SocketAddr> {
-    SocketAddr::try_from(sys::getsockname(socket)?).map_err(|_| io::ErrorKind::Unsupported.into())
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let BindError { address, cause } = self;
-        match cause.raw_os_error() {
-            Some(libc::EADDRINUSE) => write!(
-                f,
-                "{address} is in use by another process: stop it (`ss -ltnp` names it) or choose \
-                 another port"
-            ),
-            Some(libc::EACCES) => write!(
-                f,
-                "{address} needs a privilege: choose a port from 1024 up, or give the binary \
-                 CAP_NET_BIND_SERVICE"
-            ),
-            Some(libc::EADDRNOTAVAIL) => {
-                write!(
-                    f,
-                    "{address} is no address of this machine: choose one that `ip addr` lists"
-                )
-            }
-            _ => write!(f, "cannot listen on {address}: {cause}"),
-        }
-    }
-}
-
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
     }
 }

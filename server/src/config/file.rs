@@ -89,7 +89,14 @@ fn read(value: &DeValue<'_>) -> Value {
         DeValue::Float(number) => Value::Other(number.to_string()),
         DeValue::Boolean(value) => Value::Other(value.to_string()),
         DeValue::Datetime(value) => Value::Other(value.to_string()),
-        DeValue::Array(_) => Value::Other("[...]".to_owned()),
+        DeValue::Array(parts) => strings(parts.iter().map(Spanned::get_ref)),
         DeValue::Table(_) => Value::Other("{...}".to_owned()),
     }
+}
+
+/// A list of strings, or of anything else.
+fn strings<'a>(parts: impl Iterator<Item = &'a DeValue<'a>>) -> Value {
+    let text = |part: &DeValue<'_>| part.as_str().map(str::to_owned);
+    let texts: Option<Vec<_>> = parts.map(text).collect();
+    texts.map_or_else(|| Value::Other("[...]".to_owned()), Value::List)
 }

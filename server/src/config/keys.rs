@@ -3,7 +3,9 @@
 
 use sidecore_runtime::cpu_list::CpuList;
 
-use super::Options;
+use std::path::PathBuf;
+
+use super::{Config, Options};
 
 /// One key.
 #[derive(Debug)]
@@ -22,6 +24,9 @@ pub struct Key {
 pub(super) enum Field {
     Host,
     Port,
+    Scheme,
+    Files { get: fn(&mut Config) -> &mut Vec<PathBuf> },
+    Listen,
     Number { get: fn(&mut Options) -> &mut u64, min: u64, max: u64, power_of_two: bool },
     Count { get: fn(&mut Options) -> &mut usize, min: u64, max: u64 },
     MaybeCount { get: fn(&mut Options) -> &mut Option<usize>, min: u64, max: u64 },
@@ -63,9 +68,25 @@ pub fn keys() -> &'static [Key] {
     &KEYS
 }
 
-static KEYS: [Key; 34] = [
+static KEYS: [Key; 38] = [
     top("host", Field::Host, "address to listen on: an IP address or localhost"),
     top("port", Field::Port, "port to listen on; 0 takes a free one"),
+    top("scheme", Field::Scheme, "what is spoken there: http, or https with tls_certificate"),
+    top(
+        "listen",
+        Field::Listen,
+        "where to listen too: addresses with ports, unix:/path mode=660, systemd; then tls, proxy",
+    ),
+    top(
+        "tls_certificate",
+        Field::Files { get: |config| &mut config.tls_certificate },
+        "PEM files of certificates, each with its chain; the first is for unknown names",
+    ),
+    top(
+        "tls_key",
+        Field::Files { get: |config| &mut config.tls_key },
+        "PEM files of their keys, in the same order",
+    ),
     option("worker_num", count!(worker_num, 1, 1024, or auto), "executors; auto from the CPUs"),
     option(
         "task_worker_num",

@@ -32,6 +32,7 @@ pub use self::error::ConfigError;
 pub use self::keys::{Key, keys};
 
 use self::value::Value;
+use crate::listen::Listen;
 
 /// The file that is read where `SIDECORE_CONFIG` names no other.
 const DEFAULT_FILE: &str = "sidecore.toml";
@@ -49,6 +50,17 @@ pub struct Config {
     pub host: String,
     /// The port to listen on; 0 takes a free one.
     pub port: u16,
+    /// What is spoken at host and port.
+    pub scheme: Scheme,
+    /// Files of certificates, and of their keys in the same order, for the listeners that speak TLS.
+    pub tls_certificate: Vec<PathBuf>,
+    /// The keys of `tls_certificate`.
+    pub tls_key: Vec<PathBuf>,
+    /// Certificates that the application gives, which come before those of the files.
+    #[cfg(feature = "tls")]
+    pub(crate) certificates: Option<crate::tls::Certificates>,
+    /// Where to listen too.
+    pub listen: Vec<Listen>,
     /// All else.
     pub options: Options,
     sources: BTreeMap<&'static str, Source>,
@@ -100,6 +112,16 @@ pub struct Options {
     pub recv_buffer_bytes: u64,
     pub ring_entries: u64,
     pub tasks_remembered: usize,
+}
+
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// HTTP without TLS.
+    #[default]
+    Http,
+    /// HTTP over TLS. Needs the feature `tls` of this crate.
+    Https,
 }
 
 /// Where a value came from.
@@ -171,6 +193,12 @@ impl Default for Config {
         Config {
             host: "127.0.0.1".to_owned(),
             port: 8080,
+            scheme: Scheme::default(),
+            tls_certificate: Vec::new(),
+            tls_key: Vec::new(),
+            #[cfg(feature = "tls")]
+            certificates: None,
+            listen: Vec::new(),
             options: Options::default(),
             sources: BTreeMap::new(),
             pools: BTreeMap::new(),
@@ -246,6 +274,13 @@ impl Config {
                 self.source_of("target_length_max_bytes"),
                 "target_length_max_bytes is above head_size_max_bytes, which holds the target: \
                  raise head_size_max_bytes or lower target_length_max_bytes",
+            ));
+        }
+        if self.tls_certificate.len() != self.tls_key.len() {
+            return Err(ConfigError::relation(
+                self.source_of("tls_certificate"),
+                "tls_certificate and tls_key differ in number: give each certificate its key, in \
+                 the same order",
             ));
         }
         Ok(())

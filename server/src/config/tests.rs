@@ -77,6 +77,37 @@ fn nonsense_in_the_file_names_key_and_line() {
 }
 
 #[test]
+fn listeners_are_a_list_in_the_file_and_in_a_variable() {
+    let listen = |config: Config| config.listen.iter().map(Listen::to_string).collect::<Vec<_>>();
+    let text = r#"listen = ["127.0.0.1:81", "unix:/run/a.sock mode=666"]"#;
+    assert_eq!(listen(load(text, &[]).unwrap()), ["127.0.0.1:81", "unix:/run/a.sock mode=666"]);
+    let variable = [("SIDECORE_LISTEN", "[::1]:82, systemd")];
+    assert_eq!(listen(load(text, &variable).unwrap()), ["[::1]:82", "systemd"]);
+    assert_eq!(listen(load(text, &[("SIDECORE_LISTEN", "")]).unwrap()), [""; 0]);
+    refused("listen = 81", &[], "sidecore.toml:1: listen = 81: give a list");
+    refused("listen = [81]", &[], "listen = [...]: give a list");
+    refused(
+        "listen = [\"nowhere\"]",
+        &[],
+        "listen = [\"nowhere\"]: \"nowhere\": give 127.0.0.1:8081",
+    );
+    refused("", &[("SIDECORE_LISTEN", "[::1]:82,,")], "SIDECORE_LISTEN=[::1]:82,,: \"\": give ");
+    refused("[options]\nlisten = []", &[], "listen belongs at the top");
+}
+
+#[test]
+fn certificates_come_with_their_keys() {
+    let text = "scheme = \"https\"\ntls_certificate = [\"a.pem\", \"b.pem\"]\ntls_key = \"a.key\"";
+    refused(text, &[], "sidecore.toml:2: tls_certificate and tls_key differ in number");
+    let config = load(text, &[("SIDECORE_TLS_KEY", "a.key,b.key")]).unwrap();
+    assert_eq!(config.scheme, Scheme::Https);
+    assert_eq!(config.tls_certificate, [Path::new("a.pem"), Path::new("b.pem")]);
+    assert_eq!(config.tls_key, [Path::new("a.key"), Path::new("b.key")]);
+    refused("scheme = \"ftp\"", &[], "scheme = ftp: give http or https");
+    refused("tls_key = 3", &[], "tls_key = 3: give the path of a file");
+}
+
+#[test]
 fn nonsense_in_a_variable_names_the_variable() {
     refused(
         "",

@@ -2,11 +2,16 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use sidecore_runtime::cpu_list::CpuList;
 
 use super::keys::Field;
-use super::{Config, Key, Options};
+use super::{Config, Key, Options, Scheme};
+use crate::listen::Listen;
+
+/// Each takes a descriptor of each executor.
+const LISTENERS_MAX: usize = 64;
 
 /// A value before it is understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +20,8 @@ pub(super) enum Value {
     Text(String),
     /// An integer of the file.
     Number(i64),
+    /// A list of strings of the file.
+    List(Vec<String>),
     /// Anything else of the file: shown in the refusal.
     Other(String),
 }
@@ -27,6 +34,9 @@ pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), P
     match &key.field {
         Field::Host => config.host = host(value)?,
         Field::Port => config.port = number(value, 0, 65_535)? as u16,
+        Field::Scheme => config.scheme = scheme(value)?,
+        Field::Files { get } => *get(config) = files(value)?,
+        Field::Listen => config.listen = listens(value)?,
         _ => set_option(&mut config.options, key, value)?,
     }
     Ok(())
@@ -35,7 +45,7 @@ pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), P
 /// Sets the field of an option's key.
 pub(super) fn set_option(options: &mut Options, key: &Key, value: &Value) -> Result<(), Problem> {
     match &key.field {
-        Field::Host | Field::Port => {}
+        Field::Host | Field::Port | Field::Scheme | Field::Files { .. } | Field::Listen => {}
         Field::Number { get, min, max, power_of_two } => {
             let number = number(value, *min, *max)?;
             if *power_of_two && !number.is_power_of_two() {
@@ -67,7 +77,7 @@ pub(super) fn set_option(options: &mut Options, key: &Key, value: &Value) -> Res
 pub(super) fn copy(key: &Key, from: &Options, to: &mut Options) {
     let mut from = from.clone();
     match &key.field {
-        Field::Host | Field::Port => {}
+        Field::Host | Field::Port | Field::Scheme | Field::Files { .. } | Field::Listen => {}
         Field::Number { get, .. } => *get(to) = *get(&mut from),
         Field::Count { get, .. } => *get(to) = *get(&mut from),
         Field::MaybeCount { get, .. } => *get(to) = *get(&mut from),
@@ -84,7 +94,7 @@ fn number(value: &Value, min: u64, max: u64) -> Result<u64, Problem> {
     let number = match value {
         Value::Text(text) => text.parse().ok(),
         Value::Number(number) => u64::try_from(*number).ok(),
-        Value::Other(_) => None,
+        Value::List(_) | Value::Other(_) => None,
     };
     number
         .filter(|number| (min..=max).contains(number))
@@ -100,11 +110,47 @@ fn host(value: &Value) -> Result<String, Problem> {
     }
 }
 
+/// The parts of a list: of an array in the file, between the commas of a variable.
+fn list(value: &Value) -> Option<Vec<&str>> {
+    match value {
+        Value::List(parts) => Some(parts.iter().map(String::as_str).collect()),
+        Value::Text(text) if text.trim().is_empty() => Some(Vec::new()),
+        Value::Text(text) => Some(text.split(',').map(str::trim).collect()),
+        Value::Number(_) | Value::Other(_) => None,
+    }
+}
+
+fn files(value: &Value) -> Result<Vec<PathBuf>, Problem> {
+    match list(value) {
+        Some(parts) if !parts.contains(&"") => Ok(parts.iter().map(PathBuf::from).collect()),
+        _ => Err("give the path of a file, or a list of paths".to_owned()),
+    }
+}
+
+fn scheme(value: &Value) -> Result<Scheme, Problem> {
+    match value {
+        Value::Text(text) if text == "http" => Ok(Scheme::Http),
+        Value::Text(text) if text == "https" => Ok(Scheme::Https),
+        _ => Err("give http or https".to_owned()),
+    }
+}
+
+fn listens(value: &Value) -> Result<Vec<Listen>, Problem> {
+    let parts = list(value).ok_or_else(|| {
+        "give a list, such as [\"127.0.0.1:8081\", \"unix:/run/app.sock\"]".to_owned()
+    })?;
+    if parts.len() > LISTENERS_MAX {
+        return Err(format!("give {LISTENERS_MAX} at most"));
+    }
+    let one = |part: &&str| part.parse().map_err(|error| format!("{part:?}: {error}"));
+    parts.iter().map(one).collect()
+}
+
 fn cpus(value: &Value) -> Result<CpuList, Problem> {
     let text = match value {
         Value::Text(text) => text.clone(),
         Value::Number(number) => number.to_string(),
-        Value::Other(_) => String::new(),
+        Value::List(_) | Value::Other(_) => String::new(),
     };
     match text.parse::<CpuList>() {
         Ok(list) if !list.is_empty() => Ok(list),
@@ -117,6 +163,7 @@ impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Text(text) | Value::Other(text) => f.write_str(text),
+            Value::List(parts) => write!(f, "{parts:?}"),
             Value::Number(number) => write!(f, "{number}"),
         }
     }

@@ -16,22 +16,22 @@
 use std::future::Future;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use sidecore_runtime::executor;
-use sidecore_runtime::net::TcpStream;
 
+use super::direct::{direct, whole_size};
 use super::encode::{self, BodyLength, Content, HeadContext};
 use super::exchange::{Exchange, Progress, Stage};
-use super::head::{Framing, HEADER_COUNT_CAP, Parsed, RequestHead, Version, check_end, next_head};
+use super::head::{HEADER_COUNT_CAP, Parsed, Version, check_end, next_head};
 use super::patience::{Patience, Waiting};
 use super::reject::Reject;
 use super::serving::Place;
 use super::started::Started;
 use super::upgrade::Run;
 use crate::service::{App, Plain};
+use crate::transport::Transport;
 
 /// Requests answered before other connections get their turn.
 const REQUESTS_PER_POLL: usize = 64;
@@ -59,7 +59,7 @@ pub(crate) struct Connection<A: App> {
 
 /// The stream and the bytes that arrived.
 pub(crate) struct Io {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Transport,
     pub(super) input: Vec<u8>,
     /// Bytes of `input` that are done with.
     pub(crate) consumed: usize,
@@ -90,19 +90,25 @@ enum Step {
 }
 
 impl<A: App> Connection<A> {
-    pub(crate) fn new(stream: TcpStream, place: Place<A>) -> Self {
+    pub(crate) fn new(stream: Transport, place: Place<A>) -> Self {
         let refused = place.is_refused();
-        let io =
-            Io { stream, input: Vec::new(), consumed: 0, scanned: 0, ended: false, received: 0 };
-        let mut connection = Connection::begin(State::Head, io, place);
+        let mut connection = Connection::begin(State::Head, Io::new(stream), place);
         if refused {
             connection.refuse(Reject::no_room());
         }
         connection
     }
 
-    /// A connection that comes back from what it was upgraded to.
-    pub(super) fn closing(io: Io, place: Place<A>) -> Self {
+    /// A connection that is told why it is not served.
+    #[cfg(feature = "tls")]
+    pub(crate) fn refused(stream: Transport, place: Place<A>, reject: Reject) -> Self {
+        let mut connection = Connection::begin(State::Head, Io::new(stream), place);
+        connection.refuse(reject);
+        connection
+    }
+
+    /// A connection that only has to be closed, after what was written to it.
+    pub(crate) fn closing(io: Io, place: Place<A>) -> Self {
         Connection::begin(State::Flush, io, place)
     }
 
@@ -247,6 +253,7 @@ impl<A: App> Connection<A> {
             }
             Progress::Refused(reject) => self.refuse(reject),
             Progress::CutOff => {
+                self.io.stream.cut_off();
                 self.state = State::Flush;
                 Step::Again
             }
@@ -256,6 +263,7 @@ impl<A: App> Connection<A> {
 
     /// Sends what is left to send, then half-closes.
     fn flush(&mut self, context: &mut Context<'_>) -> Step {
+        self.io.stream.end();
         self.io.stream.flush();
         match self.io.stream.poll_sent(context) {
             Poll::Ready(Err(_)) => Step::Close,
@@ -392,25 +400,14 @@ impl<A: App> Future for Connection<A> {
     }
 }
 
-/// The size of a request that is all there, head and body, and may be answered from its bytes.
-fn whole_size(head: &RequestHead<'_>, arrived: usize, body_size_max: u64) -> Option<usize> {
-    let body = match head.framing {
-        Framing::None => 0,
-        Framing::Length(length) if length <= body_size_max => usize::try_from(length).ok()?,
-        _ => return None,
-    };
-    head.size_bytes.checked_add(body).filter(|whole| *whole <= arrived)
-}
-
-/// Asks for a direct answer; a panic costs this request its answer, no more.
-fn direct<A: App>(app: &A, head: &RequestHead<'_>, body: &[u8]) -> Result<Option<Plain>, Reject> {
-    catch_unwind(AssertUnwindSafe(|| app.direct(head, body))).map_err(|_| Reject::handler_failed())
-}
-
 // Nothing in a connection is pinned in place: futures and bodies are boxed.
 impl<A: App> Unpin for Connection<A> {}
 
 impl Io {
+    pub(crate) fn new(stream: Transport) -> Self {
+        Io { stream, input: Vec::new(), consumed: 0, scanned: 0, ended: false, received: 0 }
+    }
+
     /// Bytes that arrived and are not done with.
     pub(crate) fn rest(&self) -> &[u8] {
         &self.input[self.consumed..]

@@ -3,8 +3,8 @@
 //! Bytes in: `head` (with `head_scan`, `head_lines` and `target`), `body_decoder` (with `chunked`
 //! and `trailers`), and `request_decoder` over both; bytes out: `encode`, `date`. None of them does
 //! I/O. `connection` is the state machine over a socket, `patience` its time limits, `exchange` one
-//! request of it (`started` its head as `http` types, `sending` the body of its response),
-//! `upgrade` what a request may turn the connection into,
+//! request of it (`direct` one that is answered at once, `started` its head as `http` types,
+//! `sending` the body of its response), `upgrade` what a request may turn the connection into,
 //! `serving` what the connections of an executor share, `admission` how many of them there may be.
 
 pub(crate) mod admission;
@@ -12,6 +12,7 @@ pub(crate) mod body_decoder;
 pub(crate) mod chunked;
 pub(crate) mod connection;
 pub(crate) mod date;
+mod direct;
 pub(crate) mod encode;
 pub(crate) mod exchange;
 pub(crate) mod head;

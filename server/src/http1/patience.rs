@@ -69,6 +69,11 @@ impl Timeouts {
         }
     }
 
+    /// For what comes before a connection's first head as well, such as a handshake.
+    pub(crate) fn head(&self) -> Duration {
+        self.head
+    }
+
     fn limit(&self, waiting: Waiting) -> Option<Duration> {
         match waiting {
             Waiting::NextRequest => Some(self.keep_alive),

@@ -1,0 +1,30 @@
+//! Requests that are all there, and may be answered from their bytes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::head::{Framing, RequestHead};
+use super::reject::Reject;
+use crate::service::{App, Plain};
+
+/// The size of a request that is all there, head and body, and may be answered from its bytes.
+pub(super) fn whole_size(
+    head: &RequestHead<'_>,
+    arrived: usize,
+    body_size_max: u64,
+) -> Option<usize> {
+    let body = match head.framing {
+        Framing::None => 0,
+        Framing::Length(length) if length <= body_size_max => usize::try_from(length).ok()?,
+        _ => return None,
+    };
+    head.size_bytes.checked_add(body).filter(|whole| *whole <= arrived)
+}
+
+/// Asks for a direct answer; a panic costs this request its answer, no more.
+pub(super) fn direct<A: App>(
+    app: &A,
+    head: &RequestHead<'_>,
+    body: &[u8],
+) -> Result<Option<Plain>, Reject> {
+    catch_unwind(AssertUnwindSafe(|| app.direct(head, body))).map_err(|_| Reject::handler_failed())
+}

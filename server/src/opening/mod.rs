@@ -1,0 +1,99 @@
+//! What comes before HTTP on a connection, where its listener asks for that: a proxy's header, then
+//! a handshake.
+
+mod proxied;
+mod proxy_header;
+mod wait;
+
+use std::rc::Rc;
+
+use sidecore_runtime::executor::spawn_local;
+use sidecore_runtime::net::TcpStream;
+
+use crate::http1::connection::{Connection, Io};
+use crate::http1::serving::{Place, Serving};
+use crate::http1::upgrade::ConnectionTask;
+use crate::service::App;
+use crate::transport::Transport;
+#[cfg(feature = "tls")]
+use crate::{
+    http1::reject::Reject,
+    tls::{Acceptor, handshake},
+};
+
+pub(crate) use self::wait::{Over, Wait};
+
+/// How the connections of one listener begin, on one executor.
+#[derive(Clone, Default)]
+pub(crate) struct Opening {
+    /// A proxy says whom they are from.
+    pub(crate) proxied: bool,
+    /// With a handshake.
+    #[cfg(feature = "tls")]
+    pub(crate) secure: Option<Rc<Acceptor>>,
+}
+
+impl Opening {
+    /// Serves a connection, as a task of its own. One that begins with HTTP has nothing in between.
+    pub(crate) fn serve<A: App>(&self, stream: TcpStream, serving: &Rc<Serving<A>>) {
+        let place = serving.enter();
+        if self.is_http() {
+            spawn_local(ConnectionTask::Http(Connection::new(Transport::Plain(stream), place)));
+        } else {
+            spawn_local(self.clone().open(stream, place));
+        }
+    }
+
+    fn is_http(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if self.secure.is_some() {
+            return false;
+        }
+        !self.proxied
+    }
+
+    async fn open<A: App>(self, stream: TcpStream, place: Place<A>) {
+        let mut wait = Wait::new(&place);
+        let connection = match self.begin(stream, &mut wait).await {
+            Opened::Http(stream) => Connection::new(stream, place),
+            #[cfg(feature = "tls")]
+            Opened::NoTls(stream) => {
+                let reject = Reject::bad("this port speaks TLS: use https");
+                Connection::refused(Transport::Plain(stream), place, reject)
+            }
+            Opened::Closing(stream) => {
+                Connection::closing(Io::new(Transport::Plain(stream)), place)
+            }
+            Opened::Gone => return,
+        };
+        ConnectionTask::Http(connection).await;
+    }
+
+    async fn begin<A>(&self, mut stream: TcpStream, wait: &mut Wait<'_, A>) -> Opened {
+        if self.proxied {
+            match proxied::read_header(&mut stream, wait).await {
+                Ok(()) => {}
+                Err(Over::Drained) => return Opened::Closing(stream),
+                Err(Over::Gone) => return Opened::Gone,
+            }
+        }
+        #[cfg(feature = "tls")]
+        if let Some(acceptor) = &self.secure {
+            return handshake(stream, acceptor, wait).await;
+        }
+        Opened::Http(Transport::Plain(stream))
+    }
+}
+
+/// How a connection has begun.
+pub(crate) enum Opened {
+    Http(Transport),
+    /// The peer does not speak TLS but HTTP. What it sent is still there to be read.
+    #[cfg(feature = "tls")]
+    NoTls(TcpStream),
+    /// What there is to be said is written: the peer broke the protocol, or had said nothing when
+    /// the drain began.
+    Closing(TcpStream),
+    /// The peer is gone, or took too long, or is nobody to be answered.
+    Gone,
+}

@@ -1,0 +1,70 @@
+//! Whether a server speaks TLS, and with which certificates.
+
+use crate::config::{Config, Scheme};
+use crate::error::{Error, Result};
+use crate::listen::{Listen, Socket};
+use crate::opening::Opening;
+#[cfg(feature = "tls")]
+use crate::tls::{Acceptor, Certificates};
+
+/// What the listeners that speak TLS do so with.
+#[derive(Clone, Default)]
+pub(crate) struct Security {
+    #[cfg(feature = "tls")]
+    certificates: Option<Certificates>,
+}
+
+/// Whether any listener speaks TLS.
+pub(crate) fn is_wanted(config: &Config) -> bool {
+    config.scheme == Scheme::Https || config.listen.iter().any(|listen| listen.secure)
+}
+
+impl Security {
+    /// Reads the certificates, if any listener speaks TLS.
+    pub(crate) fn of(config: &Config, main: &Listen) -> Result<Self> {
+        let secure = std::iter::once(main).chain(&config.listen).find(|listen| listen.secure);
+        secure.map_or(Ok(Security::default()), |listen| Security::read(config, listen))
+    }
+
+    #[cfg(feature = "tls")]
+    fn read(config: &Config, listen: &Listen) -> Result<Self> {
+        if let Some(certificates) = &config.certificates {
+            return Ok(Security { certificates: Some(certificates.clone()) });
+        }
+        if config.tls_certificate.is_empty() {
+            return Err(Error::listen(
+                listen,
+                "there is no certificate for it: set tls_certificate and tls_key, or give \
+                 Server::tls one",
+            ));
+        }
+        let pairs = config.tls_certificate.iter().zip(&config.tls_key);
+        Ok(Security { certificates: Some(Certificates::from_pem_pairs(pairs)?) })
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn read(_: &Config, listen: &Listen) -> Result<Self> {
+        let problem = "this program was built without TLS: build sidecore with its feature `tls`";
+        Err(Error::listen(listen, problem))
+    }
+
+    /// Reads the certificates again.
+    pub(crate) fn renew(&self) -> Result<()> {
+        #[cfg(feature = "tls")]
+        if let Some(certificates) = &self.certificates {
+            certificates.reload()?;
+        }
+        Ok(())
+    }
+
+    /// Says, on an executor, how the connections of each of its sockets begin.
+    pub(crate) fn openings(self) -> impl Fn(&Socket) -> Opening {
+        #[cfg(feature = "tls")]
+        let acceptor = self.certificates.map(Acceptor::new).map(std::rc::Rc::new);
+        move |socket| Opening {
+            proxied: socket.proxied,
+            #[cfg(feature = "tls")]
+            secure: acceptor.clone().filter(|_| socket.secure),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Certificates and their keys, from PEM files, renewed while the server runs.
+//!
+//! What handshakes are made with is one value, replaced as a whole. Each executor keeps its own
+//! reference and looks at a version number with each handshake; only after a change does it take
+//! the lock to get the next. A handshake that has begun ends with what it began with.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::verify_server_name;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{
+    ClientHello, ParsedCertificate, ProducesTickets, ResolvesServerCert, ServerConnection,
+};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{InconsistentKeys, ServerConfig};
+
+use super::error::{CertificateError, Problem};
+
+/// The protocols that are offered (RFC 7301), best first.
+const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+
+/// Certificates with their keys. Cheap to clone: the clones are one, and reloaded together.
+#[derive(Clone)]
+pub struct Certificates {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    files: Vec<Files>,
+    tickets: Arc<dyn ProducesTickets>,
+    current: Mutex<Arc<ServerConfig>>,
+    /// Of `current`: one more with each reload. Written under its lock; a reader that sees a
+    /// version (Acquire, of the Release here) and then takes the lock finds that one or a later.
+    version: AtomicU64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Files {
+    chain: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificates {
+    /// Reads a certificate, with those up to the root behind it, and its key.
+    pub fn from_pem_files(
+        chain: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Result<Self, CertificateError> {
+        Self::from_pem_pairs([(chain, key)])
+    }
+
+    /// Reads several, each with its key. A client gets the first one that is valid for the name that
+    /// it asks for (SNI, RFC 6066 §3), wildcards included; else the first of all.
+    pub fn from_pem_pairs(
+        pairs: impl IntoIterator<Item = (impl Into<PathBuf>, impl Into<PathBuf>)>,
+    ) -> Result<Self, CertificateError> {
+        let files = |(chain, key): (_, _)| Files { chain: Into::into(chain), key: Into::into(key) };
+        let files: Vec<_> = pairs.into_iter().map(|(c, k)| files((c.into(), k.into()))).collect();
+        let tickets = ring::Ticketer::new()
+            .map_err(|error| CertificateError::new(Path::new(""), Problem::Unusable(error)))?;
+        let current = Mutex::new(Arc::new(load(&files, &tickets)?));
+        let version = AtomicU64::new(0);
+        Ok(Certificates { shared: Arc::new(Shared { files, tickets, current, version }) })
+    }
+
+    /// Reads the files again. Handshakes from now on are made with what they hold; connections that
+    /// are open stay. Where a file is at fault all goes on with what was read before.
+    pub fn reload(&self) -> Result<(), CertificateError> {
+        let shared = &self.shared;
+        let config = Arc::new(load(&shared.files, &shared.tickets)?);
+        let mut current = shared.current.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = config;
+        shared.version.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    fn current(&self) -> Arc<ServerConfig> {
+        self.shared.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates").field("files", &self.shared.files).finish_non_exhaustive()
+    }
+}
+
+/// What one executor begins handshakes with.
+pub(crate) struct Acceptor {
+    certificates: Certificates,
+    version: Cell<u64>,
+    config: RefCell<Arc<ServerConfig>>,
+}
+
+impl Acceptor {
+    pub(crate) fn new(certificates: Certificates) -> Self {
+        // The version first: read after, it might be that of a later configuration.
+        let version = Cell::new(certificates.shared.version.load(Ordering::Acquire));
+        let config = RefCell::new(certificates.current());
+        Acceptor { certificates, version, config }
+    }
+
+    /// A connection before its first byte.
+    pub(super) fn begin(&self) -> Result<ServerConnection, rustls::Error> {
+        let version = self.certificates.shared.version.load(Ordering::Acquire);
+        if self.version.replace(version) != version {
+            *self.config.borrow_mut() = self.certificates.current();
+        }
+        ServerConnection::new(self.config.borrow().clone())
+    }
+}
+
+fn load(
+    files: &[Files],
+    tickets: &Arc<dyn ProducesTickets>,
+) -> Result<ServerConfig, CertificateError> {
+    let provider = Arc::new(ring::default_provider());
+    let keys: Vec<_> = files.iter().map(|files| files.read(&provider)).collect::<Result<_, _>>()?;
+    if keys.is_empty() {
+        return Err(CertificateError::new(Path::new(""), Problem::None));
+    }
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(|error| CertificateError::new(&files[0].chain, Problem::Unusable(error)))?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(ByName(keys)));
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    config.ticketer = tickets.clone();
+    Ok(config)
+}
+
+impl Files {
+    fn read(&self, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, CertificateError> {
+        let text = read(&self.chain)?;
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
+            .collect::<Result<_, _>>()
+            .map_err(|error| bad_pem(&self.chain, &error))?;
+        if chain.is_empty() {
+            return Err(CertificateError::new(&self.chain, Problem::NoCertificate));
+        }
+        let key = match PrivateKeyDer::from_pem_slice(&read(&self.key)?) {
+            Ok(key) => key,
+            Err(pem::Error::NoItemsFound) => {
+                return Err(CertificateError::new(&self.key, Problem::NoKey));
+            }
+            Err(error) => return Err(bad_pem(&self.key, &error)),
+        };
+        let certified = CertifiedKey::from_der(chain, key, provider);
+        certified.map(Arc::new).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                let key = self.key.clone();
+                CertificateError::new(&self.chain, Problem::Mismatch { key })
+            }
+            // The certificate was not read before its key.
+            rustls::Error::InvalidCertificate(_) => {
+                CertificateError::new(&self.chain, Problem::Unusable(error))
+            }
+            error => CertificateError::new(&self.key, Problem::Unusable(error)),
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    std::fs::read(path).map_err(|cause| CertificateError::new(path, Problem::Unreadable(cause)))
+}
+
+fn bad_pem(path: &Path, error: &pem::Error) -> CertificateError {
+    CertificateError::new(path, Problem::BadPem(error.to_string()))
+}
+
+/// Chooses by the name that the client asks for.
+struct ByName(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
+        let named = name.and_then(|name| self.0.iter().find(|key| is_for(key, &name)));
+        named.or(self.0.first()).cloned()
+    }
+}
+
+impl fmt::Debug for ByName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ByName({})", self.0.len())
+    }
+}
+
+fn is_for(key: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    let parsed = key.end_entity_cert().ok().and_then(|own| ParsedCertificate::try_from(own).ok());
+    parsed.is_some_and(|parsed| verify_server_name(&parsed, name).is_ok())
+}
