@@ -23,7 +23,8 @@
 //! - [`config`]: defaults, `sidecore.toml`, `SIDECORE_*` variables;
 //! - [`server`](Server): placement, probes, start and end;
 //! - the HTTP/1.1 [`codec`] and the connection over it, on each executor's own ring;
-//! - [`App`]: any `tower::Service` over `http` types, and [`Direct`] answers before it, by [`DirectRouter`];
+//! - [`App`]: any `tower::Service` over `http` types, and [`Direct`] answers before it, by path in a
+//!   [`DirectRouter`];
 //! - [`Tasks`]: dispatch a job, or run one and await its output;
 //! - [`closures`]: jobs that are closures, with outputs of their own types;
 //! - [`events`]: listeners that run where an event is raised, or as tasks;

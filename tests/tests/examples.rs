@@ -271,3 +271,17 @@ fn async_pool() {
     assert!((100..10_000).contains(&took), "{said}");
     example.end();
 }
+
+/// Those that answer no question are instruments.
+#[test]
+fn every_example_is_in_the_index_of_the_documents() {
+    const INSTRUMENTS: [&str; 3] = ["conformance.rs", "durable_rate.rs", "journal_rate.rs"];
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let index = std::fs::read_to_string(root.join("docs/README.md")).expect("an index");
+    for entry in std::fs::read_dir(root.join("server/examples")).expect("examples") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a text");
+        let known = INSTRUMENTS.contains(&name.as_str())
+            || index.contains(&format!("(../server/examples/{name})"));
+        assert!(known, "docs/README.md has no row for {name}");
+    }
+}

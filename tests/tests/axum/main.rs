@@ -6,32 +6,27 @@ mod routing;
 
 use std::sync::Once;
 
-use sidecore::{App, Config, Report, Running, Server, Worker};
+use sidecore::{App, Config, Report, Server, TestServer, Worker};
 use sidecore_tests::{Answer, Client};
 
 /// A server whose tasks square numbers, ended with the test.
-struct Served {
-    running: Option<Running>,
-}
+struct Served(TestServer<u64, u64>);
 
 impl Served {
     fn start<A: App>(make_app: impl Fn(&Worker<u64, u64>) -> A + Send + Sync + 'static) -> Served {
         without_backtraces();
         let mut config = Config::default();
-        config.port = 0;
         config.options.worker_num = Some(1);
         config.options.task_worker_num = Some(1);
         config.options.body_size_max_bytes = 1 << 40;
-        let running = Server::new(config)
+        let server = Server::new(config)
             .on_task(|_, number: u64| number.checked_mul(number).expect("a small number"))
-            .on_finish(|_, _| {})
-            .start(make_app)
-            .expect("the server starts");
-        Served { running: Some(running) }
+            .on_finish(|_, _| {});
+        Served(TestServer::start(server, make_app).expect("the server starts"))
     }
 
     fn client(&self) -> Client {
-        Client::connect(self.running.as_ref().expect("it runs").address())
+        Client::connect(self.0.address())
     }
 
     /// One request without a body on a connection of its own.
@@ -49,18 +44,8 @@ impl Served {
         client.answer_to(line.starts_with("HEAD "))
     }
 
-    fn stop(mut self) -> Report {
-        let running = self.running.take().expect("it runs");
-        running.shutdown().raise();
-        running.wait().expect("it ends")
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.shutdown().raise();
-        }
+    fn stop(self) -> Report {
+        self.0.stop().expect("it ends")
     }
 }
 
