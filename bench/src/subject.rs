@@ -32,6 +32,9 @@ pub enum Server {
     Sidecore,
     /// hyper 1 on tokio's current-thread runtime (`bench/peers`).
     Hyper,
+    /// An axum `Router` there. The same on sidecore is `sidecore` with SIDECORE_BENCH_BINARY at its
+    /// example `axum`.
+    Axum,
 }
 
 /// The requests.
@@ -51,11 +54,12 @@ pub enum Request {
     Hello,
 }
 
-const SERVERS: [(Server, &str); 4] = [
+const SERVERS: [(Server, &str); 5] = [
     (Server::Uring, "uring"),
     (Server::Epoll, "epoll"),
     (Server::Sidecore, "sidecore"),
     (Server::Hyper, "hyper"),
+    (Server::Axum, "axum"),
 ];
 const REQUESTS: [(Request, &str); 6] = [
     (Request::Get, "get"),
@@ -84,7 +88,8 @@ impl Subject {
             Server::Uring => control_command("uring", cpus),
             Server::Epoll => control_command("epoll", cpus),
             Server::Sidecore => self.sidecore_command(cpus),
-            Server::Hyper => hyper_command(cpus),
+            Server::Hyper => peer_command("peer-hyper", cpus),
+            Server::Axum => peer_command("peer-axum", cpus),
         };
         command.envs(self.variables.iter().map(|(key, value)| (key, value)));
         ServerProcess::spawn(command)
@@ -113,8 +118,8 @@ fn control_command(name: &str, cpus: Cpus) -> Command {
     command
 }
 
-fn hyper_command(cpus: Cpus) -> Command {
-    let mut command = Command::new(peers::build("peer-hyper"));
+fn peer_command(program: &str, cpus: Cpus) -> Command {
+    let mut command = Command::new(peers::build(program));
     command.args([&cpus.server.to_string(), "1800"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
