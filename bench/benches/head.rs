@@ -7,8 +7,12 @@ use std::mem::MaybeUninit;
 use criterion::{Criterion, criterion_group, criterion_main};
 use sidecore::codec::{HEADER_COUNT_CAP, HeadLimits, Parsed, next_head};
 
-const LIMITS: HeadLimits =
-    HeadLimits { size_max_bytes: 32 * 1024, header_count_max: 100, target_length_max_bytes: 8192 };
+const LIMITS: HeadLimits = HeadLimits {
+    size_max_bytes: 32 * 1024,
+    header_count_max: 100,
+    target_length_max_bytes: 8192,
+    is_secured: false,
+};
 
 /// What a load client sends.
 const SMALL: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";

@@ -10,7 +10,7 @@
 //! use sidecore::codec::{HeadLimits, Parsed, next_head};
 //!
 //! let limits =
-//!     HeadLimits { size_max_bytes: 32768, header_count_max: 100, target_length_max_bytes: 8192 };
+//!     HeadLimits { size_max_bytes: 32768, header_count_max: 100, target_length_max_bytes: 8192, is_secured: false };
 //! let mut slots = [MaybeUninit::uninit(); 100];
 //! let parsed = next_head(b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n", &mut 0, &mut slots, &limits)?;
 //! let Parsed::Complete(head) = parsed else { panic!("it is all there") };

@@ -37,6 +37,21 @@ impl Transport {
         of_either!(self, stream => stream.poll_recv(context, into))
     }
 
+    /// Whether nobody between the peer and this process can read or change what is sent.
+    #[inline]
+    pub(crate) fn is_secured(&self) -> bool {
+        !matches!(self, Transport::Plain(_))
+    }
+
+    /// Whether the peer's end is not one that the peer has said, where the transport can tell.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        match self {
+            Transport::Plain(_) => false,
+            #[cfg(feature = "tls")]
+            Transport::Tls(stream) => stream.is_cut_off(),
+        }
+    }
+
     #[inline]
     pub(crate) fn hold(&self) {
         of_either!(self, stream => stream.hold());

@@ -14,7 +14,7 @@ use super::target::{Target, is_host};
 /// Field slots on the stack; `header_count_max` cannot be set above it.
 pub const HEADER_COUNT_CAP: usize = 256;
 
-/// What a head may measure.
+/// What a head may measure, and ask for.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
     /// Bytes from the request line to the blank line; more is refused with 431.
@@ -23,6 +23,8 @@ pub struct HeadLimits {
     pub header_count_max: usize,
     /// Bytes of the target; more are refused with 414.
     pub target_length_max_bytes: usize,
+    /// The connection is secured: absolute targets may be https ones, else refused with 421.
+    pub is_secured: bool,
 }
 
 /// How the end of a request's body is found (§6.3).
@@ -146,18 +148,18 @@ fn parse<'a>(
     if size > limits.size_max_bytes {
         return Err(Reject::head_too_large("the head is larger than this server takes"));
     }
+    let target = Target::parse(method, target, limits.is_secured)?;
     check(method, target, version, request.headers, start + size).map(Parsed::Complete)
 }
 
 /// The rules that httparse leaves to its user.
 fn check<'a>(
     method: &'a str,
-    target: &'a str,
+    target: Target<'a>,
     version: u8,
     fields: &'a [httparse::Header<'a>],
     size_bytes: usize,
 ) -> Result<RequestHead<'a>, Reject> {
-    let target = Target::parse(method, target)?;
     let version = if version == 0 { Version::Http10 } else { Version::Http11 };
     let mut seen = Seen::default();
     for field in fields {

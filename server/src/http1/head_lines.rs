@@ -75,15 +75,16 @@ impl Lines {
         self.whole.extend_from_slice(line);
         self.whole.extend_from_slice(b"\r\n");
         match self.version {
-            None => self.take_request_line(),
+            None => self.take_request_line(limits),
             Some(version) => self.take_field(version, limits),
         }
     }
 
-    fn take_request_line(&mut self) -> Result<(), Reject> {
+    fn take_request_line(&mut self, limits: &HeadLimits) -> Result<(), Reject> {
         let mut request = httparse::Request::new(&mut []);
         request.parse(&self.whole).map_err(|error| map_error(error, &self.whole))?;
-        Target::parse(request.method.unwrap_or_default(), request.path.unwrap_or_default())?;
+        let (method, target) = (request.method, request.path);
+        Target::parse(method.unwrap_or_default(), target.unwrap_or_default(), limits.is_secured)?;
         self.version = match request.version {
             Some(0) => Some(Version::Http10),
             _ => Some(Version::Http11),

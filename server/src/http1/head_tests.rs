@@ -2,8 +2,12 @@
 
 use super::*;
 
-const LIMITS: HeadLimits =
-    HeadLimits { size_max_bytes: 1024, header_count_max: 16, target_length_max_bytes: 256 };
+const LIMITS: HeadLimits = HeadLimits {
+    size_max_bytes: 1024,
+    header_count_max: 16,
+    target_length_max_bytes: 256,
+    is_secured: false,
+};
 
 /// What a head came to: its framing and connection, or the status of its refusal.
 #[derive(Debug, PartialEq, Eq)]

@@ -175,8 +175,12 @@ impl HeadSummary {
 mod tests {
     use super::*;
 
-    const LIMITS: HeadLimits =
-        HeadLimits { size_max_bytes: 1024, header_count_max: 16, target_length_max_bytes: 256 };
+    const LIMITS: HeadLimits = HeadLimits {
+        size_max_bytes: 1024,
+        header_count_max: 16,
+        target_length_max_bytes: 256,
+        is_secured: false,
+    };
 
     /// The events in short, adjacent data joined: `GET /`, `"data"`, `.`, a status, `closed`.
     fn events(input: &[u8], step: usize) -> Vec<String> {

@@ -15,7 +15,9 @@ use crate::config::Options;
 /// Shared by the connections of one executor, on its thread.
 pub(crate) struct Serving<A> {
     pub(crate) app: A,
-    pub(crate) head_limits: HeadLimits,
+    head_limits: HeadLimits,
+    /// The same for secured connections.
+    secured_head_limits: HeadLimits,
     pub(crate) body_size_max: u64,
     pub(crate) requests_max: u64,
     pub(crate) timeouts: Timeouts,
@@ -35,13 +37,16 @@ pub(crate) struct Place<A> {
 
 impl<A> Serving<A> {
     pub(crate) fn new(app: A, options: &Options) -> Rc<Self> {
+        let head_limits = HeadLimits {
+            size_max_bytes: options.head_size_max_bytes,
+            header_count_max: options.header_count_max,
+            target_length_max_bytes: options.target_length_max_bytes,
+            is_secured: false,
+        };
         Rc::new(Serving {
             app,
-            head_limits: HeadLimits {
-                size_max_bytes: options.head_size_max_bytes,
-                header_count_max: options.header_count_max,
-                target_length_max_bytes: options.target_length_max_bytes,
-            },
+            head_limits,
+            secured_head_limits: HeadLimits { is_secured: true, ..head_limits },
             body_size_max: options.body_size_max_bytes,
             requests_max: match options.requests_per_connection_max {
                 0 => u64::MAX,
@@ -53,6 +58,11 @@ impl<A> Serving<A> {
             connections: RefCell::new(Slab::new()),
             admission: Admission::new(options),
         })
+    }
+
+    /// What the heads of a connection may measure and ask for.
+    pub(crate) fn head_limits(&self, is_secured: bool) -> &HeadLimits {
+        if is_secured { &self.secured_head_limits } else { &self.head_limits }
     }
 
     /// Whether the server is shutting down: each connection closes after its current request.

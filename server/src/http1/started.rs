@@ -56,8 +56,8 @@ impl Started {
 fn build_uri(target: &Target<'_>) -> Result<Uri, Reject> {
     let invalid = Reject::bad("the target is no URI");
     match target {
-        Target::Absolute { authority, .. } => Uri::builder()
-            .scheme("http")
+        Target::Absolute { authority, is_https, .. } => Uri::builder()
+            .scheme(if *is_https { "https" } else { "http" })
             .authority(*authority)
             .path_and_query(target.path_and_query())
             .build()

@@ -13,6 +13,8 @@ pub enum Target<'a> {
         authority: &'a str,
         /// From the path on; empty where the target ends with the authority.
         path_and_query: &'a str,
+        /// The scheme is https.
+        is_https: bool,
     },
     /// `*`, of OPTIONS only (§3.2.4).
     Asterisk,
@@ -20,7 +22,7 @@ pub enum Target<'a> {
 
 impl<'a> Target<'a> {
     /// Sorts and checks a target. The authority form is CONNECT's alone, which is not served.
-    pub(crate) fn parse(method: &str, target: &'a str) -> Result<Self, Reject> {
+    pub(crate) fn parse(method: &str, target: &'a str, is_secured: bool) -> Result<Self, Reject> {
         let bytes = target.as_bytes();
         if bytes == b"*" {
             return match method {
@@ -47,7 +49,8 @@ impl<'a> Target<'a> {
             return Err(Reject::bad("the target is neither a path nor an http URI"));
         };
         // RFC 9110 §7.4: an https resource is not served on a connection that is not secured.
-        if scheme.eq_ignore_ascii_case("https") {
+        let is_https = scheme.eq_ignore_ascii_case("https");
+        if is_https && !is_secured {
             return Err(Reject::misdirected());
         }
         let end = after_scheme.find(['/', '?']).unwrap_or(after_scheme.len());
@@ -58,7 +61,7 @@ impl<'a> Target<'a> {
             return Err(Reject::bad("the target's authority is no host"));
         }
         check_path_and_query(path_and_query.as_bytes())?;
-        Ok(Target::Absolute { authority, path_and_query })
+        Ok(Target::Absolute { authority, path_and_query, is_https })
     }
 
     /// What a router matches: the path with its query. Of an absolute target without a path it is
@@ -181,7 +184,7 @@ mod tests {
     #[test]
     fn targets_are_sorted_by_form() {
         let check = |method, target, path: Option<&str>| {
-            let parsed = Target::parse(method, target);
+            let parsed = Target::parse(method, target, false);
             assert_eq!(parsed.ok().map(|t| t.path()), path, "{method} {target}");
         };
         for (target, path) in [
@@ -216,6 +219,14 @@ mod tests {
             ("http://h?q", Some("/")),
         ] {
             check("GET", target, path);
+        }
+        for (target, secured, path) in [
+            ("HTTPS://h/p", true, Some("/p")),
+            ("https://h/p", false, None),
+            ("https:///p", true, None),
+        ] {
+            let parsed = Target::parse("GET", target, secured);
+            assert_eq!(parsed.ok().map(|t| t.path()), path, "{target} {secured}");
         }
         check("OPTIONS", "*", Some("*"));
         check("CONNECT", "h:443", None);

@@ -96,7 +96,8 @@ struct Home {
 }
 
 impl Upgraded {
-    /// Receives more to the end of `into`, as many bytes as there are; 0 is the peer's end. What
+    /// Receives more to the end of `into`, as many bytes as there are; 0 is the peer's end. Over TLS
+    /// an end that the peer did not say is an error: it may be anybody's. What
     /// had arrived with the request comes first. Dropping the future loses nothing.
     pub async fn recv(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
         poll_fn(|context| {
@@ -104,6 +105,9 @@ impl Upgraded {
             while io.rest().is_empty() {
                 match std::task::ready!(io.fill(context)) {
                     Ok(true) => {}
+                    Ok(false) if io.stream.is_cut_off() => {
+                        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                    }
                     Ok(false) => return Poll::Ready(Ok(0)),
                     Err(error) => return Poll::Ready(Err(error)),
                 }

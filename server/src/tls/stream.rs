@@ -41,7 +41,8 @@ impl TlsStream {
     }
 
     /// An end of the connection without `close_notify` is taken for the end as well (RFC 9112 §9.8):
-    /// requests say their lengths, so one that was cut off is known by that.
+    /// requests say their lengths, so one that was cut off is known by that. What else is spoken asks
+    /// [`is_cut_off`](Self::is_cut_off).
     pub(crate) fn poll_recv(
         &self,
         context: &mut Context<'_>,
@@ -123,6 +124,11 @@ impl TlsStream {
 
     pub(crate) fn taken(&self) -> u64 {
         self.socket.taken()
+    }
+
+    /// Of a connection whose end was read: whether the peer did not say it.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        !self.inner.borrow().session.has_ended()
     }
 
     pub(crate) fn has_failed(&self) -> bool {

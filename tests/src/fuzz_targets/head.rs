@@ -51,7 +51,7 @@ fn compare(head: &RequestHead<'_>, input: &[u8]) {
     match head.target {
         Target::Origin(origin) => assert_eq!(origin, target),
         Target::Asterisk => assert_eq!(target, "*"),
-        Target::Absolute { authority, path_and_query } => {
+        Target::Absolute { authority, path_and_query, .. } => {
             let rest = target.get(7..).expect("a scheme");
             assert_eq!(rest, format!("{authority}{path_and_query}"));
         }

@@ -12,8 +12,12 @@ pub use self::connection::connection;
 pub use self::head::head;
 
 /// Small, so that an input can exceed each of them.
-const LIMITS: HeadLimits =
-    HeadLimits { size_max_bytes: 512, header_count_max: 8, target_length_max_bytes: 64 };
+const LIMITS: HeadLimits = HeadLimits {
+    size_max_bytes: 512,
+    header_count_max: 8,
+    target_length_max_bytes: 64,
+    is_secured: false,
+};
 
 /// A body larger than this is refused.
 const BODY_SIZE_MAX_BYTES: u64 = 4096;

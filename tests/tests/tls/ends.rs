@@ -66,6 +66,27 @@ fn an_end_without_close_notify_cuts_off_a_body_and_no_request() {
     end(running);
 }
 
+/// What it is upgraded to may have no lengths: there an end that was not said is an error.
+#[test]
+fn an_upgraded_connection_tells_an_end_from_a_cut() {
+    let pem = Pem::new();
+    let running = start(pem.certificates("own"));
+    let request = "GET /capitals HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n\
+                   Upgrade: capitals\r\n\r\nat once";
+    for (says, expected) in [(true, "AT ONCEended"), (false, "AT ONCEUnexpectedEof")] {
+        let mut client = connect(running.address(), &pem.client());
+        client.write_all(request.as_bytes()).unwrap();
+        if says {
+            client.conn.send_close_notify();
+            client.flush().unwrap();
+        }
+        client.sock.shutdown(Shutdown::Write).unwrap();
+        let text = String::from_utf8(to_the_end(&mut client).0).unwrap();
+        assert!(text.starts_with("HTTP/1.1 101 ") && text.ends_with(expected), "{text}");
+    }
+    end(running);
+}
+
 #[test]
 fn the_drain_answers_what_was_asked_and_says_the_end_to_all() {
     let pem = Pem::new();

@@ -116,6 +116,8 @@ async fn answer(request: Request<Incoming>) -> Result<Answer, Infallible> {
             sidecore_runtime::executor::sleep(Duration::from_millis(300)).await;
             whole(Bytes::from_static(b"late"))
         }
+        "/uri" => whole(request.uri().to_string().into()),
+        "/capitals" => return Ok(capitals(request)),
         // Two frames, the second of which is an error or the end.
         "/broken" => frames(Err(std::io::Error::other("broken"))),
         "/frames" => frames(Ok(http_body::Frame::data(Bytes::from_static(b"more")))),
@@ -125,6 +127,28 @@ async fn answer(request: Request<Incoming>) -> Result<Answer, Infallible> {
         },
     };
     Ok(Response::new(body))
+}
+
+/// An upgrade to a protocol without lengths: what comes goes back in capitals, and at the end how it
+/// ended.
+fn capitals(mut request: Request<Incoming>) -> Answer {
+    let upgrade = sidecore::Upgrade::take(&mut request).expect("an offer");
+    upgrade.then(|mut upgraded| async move {
+        let mut bytes = Vec::new();
+        let end = loop {
+            match upgraded.recv(&mut bytes).await {
+                Ok(0) => break "ended".to_owned(),
+                Ok(_) => bytes.make_ascii_uppercase(),
+                Err(error) => break format!("{:?}", error.kind()),
+            }
+            upgraded.send(&bytes).await.expect("it is taken");
+            bytes.clear();
+        };
+        let _ = upgraded.send(end.as_bytes()).await;
+    });
+    let empty = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
+    let answer = Response::builder().status(101).header("upgrade", "capitals");
+    answer.body(empty).unwrap()
 }
 
 type Frame = Result<http_body::Frame<Bytes>, std::io::Error>;

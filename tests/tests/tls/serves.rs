@@ -37,6 +37,19 @@ fn a_client_of_another_protocol_only_is_refused() {
     end(running);
 }
 
+/// RFC 9112 §3.2.2 and RFC 9110 §7.4: the absolute form is served, of https on secured connections.
+#[test]
+fn absolute_targets_may_be_of_https() {
+    let pem = Pem::new();
+    let running = start(pem.certificates("own"));
+    let mut client = connect(running.address(), &pem.client());
+    for target in ["https://localhost/uri", "http://localhost/uri"] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(ask(&mut client, request), target.as_bytes());
+    }
+    end(running);
+}
+
 #[test]
 fn pipelined_requests_are_answered_in_their_order() {
     let pem = Pem::new();
