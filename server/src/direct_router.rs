@@ -209,8 +209,12 @@ mod tests {
 
     fn answer(router: &DirectRouter, method: &str, path: &str) -> Option<(u16, String)> {
         let bytes = format!("{method} {path} HTTP/1.1\r\nHost: h\r\n\r\n");
-        let limits =
-            HeadLimits { size_max_bytes: 4096, header_count_max: 8, target_length_max_bytes: 4096 };
+        let limits = HeadLimits {
+            size_max_bytes: 4096,
+            header_count_max: 8,
+            target_length_max_bytes: 4096,
+            is_secured: false,
+        };
         let mut slots = [MaybeUninit::uninit(); 8];
         let parsed = next_head(bytes.as_bytes(), &mut 0, &mut slots, &limits);
         let Ok(Parsed::Complete(head)) = parsed else { panic!("{bytes}: {parsed:?}") };
