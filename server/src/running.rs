@@ -63,7 +63,7 @@ impl Running {
             "listening on {} with {} executors and {} task workers",
             self.listens[0],
             self.executors.len(),
-            self.pools.iter().map(|pool| (pool.counters())().workers.len()).sum::<usize>()
+            self.task_stats().map_or(0, |pool| pool.workers.len())
         ));
         lines.extend(self.listens[1..].iter().map(|at| format!("listening on {at} too")));
         lines

@@ -11,8 +11,12 @@ use sidecore::{
     TestServer,
 };
 
-const LIMITS: HeadLimits =
-    HeadLimits { size_max_bytes: 4096, header_count_max: 8, target_length_max_bytes: 4096 };
+const LIMITS: HeadLimits = HeadLimits {
+    size_max_bytes: 4096,
+    header_count_max: 8,
+    target_length_max_bytes: 4096,
+    is_secured: false,
+};
 
 /// Counts what each thread allocates.
 struct Counting;

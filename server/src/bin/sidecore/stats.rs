@@ -17,17 +17,18 @@ pub(crate) fn view(
     if let (Some(journal), Some(durable)) = (journal, views.get_mut("durable")) {
         durable["journal"] = journal_view(&journal);
     }
-    let workers = || pools.iter().flat_map(|(_, pool)| &pool.workers);
+    let own = pools.iter().find(|(name, _)| &**name == "default").map(|(_, pool)| pool);
+    let workers = own.map_or(&[][..], |pool| &pool.workers);
     json!({
         "executors": executors.iter().map(executor).collect::<Vec<_>>(),
         "pools": views,
-        // Swoole's own fields, of all pools together.
+        // Swoole's own fields: of its one pool, which is this server's own.
         "worker_num": executors.len(),
-        "task_worker_num": workers().count(),
+        "task_worker_num": workers.len(),
         "connection_num": executors.iter().map(|executor| executor.streams).sum::<u64>(),
-        "tasking_num": pools.iter().map(|(_, pool)| pool.queued).sum::<usize>(),
-        "task_count": pools.iter().map(|(_, pool)| pool.accepted).sum::<u64>(),
-        "task_idle_worker_num": workers().filter(|worker| worker.running_jobs == 0).count(),
+        "tasking_num": own.map_or(0, |pool| pool.queued),
+        "task_count": own.map_or(0, |pool| pool.accepted),
+        "task_idle_worker_num": workers.iter().filter(|worker| worker.running_jobs == 0).count(),
     })
 }
 
