@@ -74,10 +74,7 @@ impl Turns {
     fn turn(&mut self) {
         self.counts.turns += 1;
         let now = self.core.update_clock();
-        let busy = self.load.is_busy(now);
-        if busy != std::mem::replace(&mut self.busy, busy) {
-            self.core.sources.borrow().iter().for_each(|source| source.set_busy(busy));
-        }
+        self.busy = self.load.is_busy(now);
         self.core.ring.borrow_mut().set_busy(self.busy);
         self.take_completions();
         self.deliver_finishes();

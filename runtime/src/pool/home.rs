@@ -246,10 +246,6 @@ impl<J: Send + 'static, O: Send + 'static> FinishSource for Installed<J, O> {
         self.in_flight.get() + self.orphans.borrow().len()
     }
 
-    fn set_busy(&self, busy: bool) {
-        self.note_busy(busy);
-    }
-
     fn wake_workers(&self, batching: bool) {
         self.batching.set(batching);
         if self.owed.get() > 0 && (!batching || self.owed_since.get().elapsed() >= WAKE_DELAY) {

@@ -8,7 +8,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -73,8 +72,6 @@ pub(super) struct Installed<J, O> {
     pub(super) on_dead: Option<OnDead<J>>,
     /// The executor is busy: a dispatch leaves waking a worker to a later one, or to the loop.
     pub(super) batching: Cell<bool>,
-    /// Counted among the busy executors.
-    busy: Cell<bool>,
     /// Tasks since a worker was last woken for one, and when the first of them was dispatched.
     pub(super) owed: Cell<usize>,
     pub(super) owed_since: Cell<Instant>,
@@ -129,7 +126,6 @@ impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
             on_finish: Box::new(on_finish),
             on_dead: self.on_dead.map(|on_dead| -> OnDead<J> { on_dead }),
             batching: Cell::new(false),
-            busy: Cell::new(false),
             owed: Cell::new(0),
             owed_since: Cell::new(Instant::now()),
             owed_max: (room / 8).clamp(1, OWED_MAX),
@@ -386,20 +382,8 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 }
 
-impl<J, O> Installed<J, O> {
-    pub(super) fn note_busy(&self, busy: bool) {
-        let executors = &self.tasks.shared().busy_executors;
-        match (self.busy.replace(busy), busy) {
-            (false, true) => executors.fetch_add(1, Ordering::Relaxed),
-            (true, false) => executors.fetch_sub(1, Ordering::Relaxed),
-            _ => return,
-        };
-    }
-}
-
 impl<J, O> Drop for Installed<J, O> {
     fn drop(&mut self) {
-        self.note_busy(false);
         // The tasks that are in the queue are run, whether or not somebody is left to be told.
         self.tasks.shared().park.notify();
     }

@@ -53,7 +53,7 @@ mod worker;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_queue::SegQueue;
@@ -164,9 +164,6 @@ pub trait FinishSource {
     /// put off from now on, for up to `WAKE_DELAY` or some tasks, so that a sleeping worker is
     /// woken once for several. The executor's loop calls it on each turn.
     fn wake_workers(&self, batching: bool);
-    /// Whether the executor is near its end of CPU. While one is, task workers do not spin: it wakes
-    /// them once for several tasks, and a spin would find the tasks one by one.
-    fn set_busy(&self, busy: bool);
 }
 
 /// A job in the queue.
@@ -201,8 +198,6 @@ pub(crate) struct Shared<J, O> {
     /// Of the spares too.
     workers: Vec<TaskWorkerStats>,
     kinds: Kinds<J>,
-    /// Executors that are busy: written by these when that changes, at most each few milliseconds.
-    busy_executors: AtomicUsize,
     /// Raised when all task workers are to be made anew.
     generation: AtomicU32,
     /// What the ids of its tasks are above.
@@ -230,7 +225,6 @@ impl<J, O> Shared<J, O> {
             seats: config.seats.len(),
             workers: workers.map(|_| TaskWorkerStats::new(kinds.names().len())).collect(),
             kinds,
-            busy_executors: AtomicUsize::new(0),
             generation: AtomicU32::new(0),
             id_base,
             name,

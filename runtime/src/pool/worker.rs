@@ -208,8 +208,7 @@ impl<J, O> Queue<'_, J, O> {
         let misses = self.misses.get();
         let pays = misses < MISSES_MAX || misses % TRY_EVERY == 0;
         self.misses.set(misses.wrapping_add(1));
-        let busy = self.shared.busy_executors.load(Ordering::Relaxed) > 0;
-        pays && !busy && !self.spin_time().is_zero()
+        pays && !self.spin_time().is_zero()
     }
 }
 
