@@ -247,6 +247,8 @@ fn a_refused_closure_is_given_back_and_can_be_dispatched_again() {
     let served = Served::start(1, Router::new);
     let (go, gone) = channel::<()>();
     let busy = served.tasks.call(move |_| gone.recv().is_ok());
+    // Until then it is in the queue, and takes the room of the next one.
+    wait_until("it runs", || served.tasks.snapshot().unwrap().workers[0].running_jobs == 1);
     let (say, said) = channel();
     let refused = loop {
         let say = say.clone();
