@@ -9,8 +9,9 @@ use crate::{BINARY, PING, PONG, Served, TEXT, frame};
 #[test]
 fn a_silent_peer_is_pinged_and_then_left() {
     let served = Served::start();
-    let mut peer = served.open("/idle");
+    // Before it is open, from when on the server counts.
     let start = Instant::now();
+    let mut peer = served.open("/idle");
     peer.expect(PING, b"");
     assert!(start.elapsed() >= Duration::from_millis(150), "{:?}", start.elapsed());
     peer.expect_close(1001);
