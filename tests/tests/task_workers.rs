@@ -287,3 +287,31 @@ fn no_dispatch_makes_a_system_call_while_a_worker_is_awake() {
     assert_eq!((dispatched, started.pool.snapshot().wakes), (900, before + 1));
     started.close();
 }
+
+/// Callbacks of the user's that panic cost neither the task worker nor what it is to run.
+#[test]
+fn a_worker_outlives_panics_of_who_names_kinds_and_of_who_is_told() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = made.clone();
+    let make = move |_: &_| match count.fetch_add(1, Ordering::SeqCst) {
+        0 => Ok(|_: &TaskContext, job: u64| Ok(job)),
+        _ => Err(Failure::new("no more of them")),
+    };
+    let setup = PoolSetup {
+        kinds: Kinds::new(&["even", "odd"], |job: &u64| {
+            assert!(job.is_multiple_of(2), "odd jobs have no kind, as this test means it");
+            0
+        }),
+        on_notice: Arc::new(|_| panic!("who is told panics, as this test means it to")),
+        ..PoolSetup::default()
+    };
+    let config = PoolConfig { recycle_after: Some(2), ..config(1) };
+    let bells = [Arc::new(Bell::new().unwrap())];
+    let (pool, _lanes) = Pool::start_with(&config, setup, &bells, make).unwrap();
+    let runs: Vec<_> = (0..6).map(|job| pool.tasks().run(job)).collect();
+    let outputs: Vec<_> = runs.into_iter().map(|run| run.wait(SOON).unwrap().unwrap()).collect();
+    assert_eq!(outputs, [0, 1, 2, 3, 4, 5]);
+    let kinds: Vec<_> = pool.snapshot().kinds.iter().map(|kind| kind.waited.count).collect();
+    assert_eq!((kinds, made.load(Ordering::SeqCst) > 1), (vec![3, 3], true));
+    assert_eq!(pool.close(Instant::now() + SOON).outstanding(), 0);
+}

@@ -8,17 +8,15 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rtrb::{Consumer, RingBuffer};
-
 use super::async_worker::AsyncWorker;
 use super::crew::Threads;
 use super::heart::Heart;
 use super::parking::Parking;
-use super::ticket::Home;
+use super::ticket::{self, Home};
 use super::worker::panic_message;
 use super::{
-    Failure, Homecoming, Lane, Pool, PoolConfig, PoolError, PoolSetup, Seat, Shared, Started,
-    TaskContext, TaskWorkerInfo, Tasks,
+    Failure, Lane, Pool, PoolConfig, PoolError, PoolSetup, Seat, Shared, Started, TaskContext,
+    TaskWorkerInfo, Tasks,
 };
 use crate::bell::Bell;
 use crate::executor::hosted;
@@ -92,7 +90,7 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         let parking = Parking::hosted(worker_bells, heart.clone());
         let shared = Arc::new(Shared::new(config, setup, credits, bells, parking));
         let tasks = Tasks::new(shared.clone());
-        let (homes, finishes) = rings(&shared, credits);
+        let (homes, finishes) = ticket::rings(&shared, credits);
         let started = start_all(config, concurrency, &shared, &heart, homes, make)?;
         let threads = Arc::<Threads>::default();
         started.into_iter().for_each(|thread| threads.keep(thread));
@@ -115,24 +113,6 @@ fn worker_bell() -> std::io::Result<Arc<Bell>> {
 fn no_descriptor<E: ToString>(config: &PoolConfig) -> impl Fn(E) -> PoolError {
     let cpu = config.seats[0].cpu;
     move |cause| PoolError::Host { task_worker: 0, cpu, cause: cause.to_string() }
-}
-
-/// A finish ring for each worker and executor: the producers by worker, the consumers by executor.
-fn rings<J, O>(
-    shared: &Shared<J, O>,
-    credits: usize,
-) -> (Vec<Vec<Home<J, O>>>, Vec<Vec<Consumer<Homecoming<J, O>>>>) {
-    let mut finishes: Vec<Vec<_>> = shared.lanes.iter().map(|_| Vec::new()).collect();
-    let mut homes = Vec::new();
-    for _ in &shared.workers {
-        let to_lanes = shared.lanes.iter().zip(&mut finishes).map(|(lane, finishes)| {
-            let (ring, consumer) = RingBuffer::new(credits);
-            finishes.push(consumer);
-            Home { ring, bell: lane.bell.clone() }
-        });
-        homes.push(to_lanes.collect());
-    }
-    (homes, finishes)
 }
 
 /// Starts the heart and a thread for each seat. The heart is joined last.

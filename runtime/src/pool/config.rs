@@ -73,12 +73,6 @@ impl PoolConfig {
         self.credits.unwrap_or_else(|| all_in_flight.div_ceil(executors.max(1))).max(1)
     }
 
-    /// Memory the finish rings take, in bytes, for an output whose finish has `finish_bytes`:
-    /// executors x task workers x credits x bytes.
-    pub fn finish_ring_bytes(&self, executors: usize, finish_bytes: usize) -> usize {
-        executors * (self.seats.len() + self.spares) * self.credits(executors) * finish_bytes
-    }
-
     pub(super) fn spin(configured: Option<Duration>, seat: Seat) -> Duration {
         configured.unwrap_or(if seat.shared { Duration::ZERO } else { SPIN_DEFAULT })
     }

@@ -110,7 +110,6 @@ where
         if !core_affinity::set_for_current(id) {
             return Err(PoolError::Pin { task_worker, cpu: seat.cpu });
         }
-        self.shared.workers[task_worker].set_thread_id(rustix::thread::gettid());
         let is_spare = task_worker >= self.shared.seats;
         let info = TaskWorkerInfo { task_worker, cpu: seat.cpu, is_spare };
         let cause = match catch_unwind(AssertUnwindSafe(|| (self.make)(&info))) {
@@ -123,6 +122,7 @@ where
 
     /// Works until the pool closes or another thread has taken the worker over.
     fn work(self: &Arc<Self>, mut worker: TaskWorker<J, O>, run: &mut R) {
+        self.shared.workers[worker.index].set_thread_id(rustix::thread::gettid());
         loop {
             let left = worker.work(run);
             let generation = self.shared.generation();
@@ -152,7 +152,14 @@ where
 
     pub(super) fn notify_failed(&self, task_worker: usize, error: &PoolError) {
         let (pool, cause) = (self.shared.name.clone(), error.to_string());
-        (self.on_notice)(&Notice::WorkerFailed { pool, task_worker, cause });
+        self.tell(&Notice::WorkerFailed { pool, task_worker, cause });
+    }
+
+    /// Tells the operator. A panic of who is told costs neither a worker nor the watchdog.
+    pub(super) fn tell(&self, notice: &Notice) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.on_notice)(notice))) {
+            drop_quietly(payload);
+        }
     }
 
     pub(super) fn reserve(&self) -> MutexGuard<'_, Vec<TaskWorker<J, O>>> {

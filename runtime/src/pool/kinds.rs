@@ -1,5 +1,9 @@
 //! The kinds of a pool's jobs, by which its statistics are kept apart.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::executor::drop_quietly;
+
 /// Names the kinds of a pool's jobs and tells which one a job is of.
 ///
 /// ```
@@ -18,7 +22,8 @@ pub struct Kinds<J> {
 
 impl<J> Kinds<J> {
     /// `of` returns a job's place among `names`; a place behind the last counts as the last. Each
-    /// kind costs 8 KiB of statistics for each task worker.
+    /// kind costs 8 KiB of statistics for each task worker. A job on which `of` panics counts as of
+    /// the last kind, too.
     pub fn new(names: &'static [&'static str], of: fn(&J) -> usize) -> Self {
         match names {
             [] => Kinds::one(),
@@ -36,7 +41,15 @@ impl<J> Kinds<J> {
     }
 
     pub(super) fn of(&self, job: &J) -> usize {
-        (self.of)(job).min(self.names.len() - 1)
+        let last = self.names.len() - 1;
+        // It is the user's, and called where a panic would take the task worker with it.
+        match catch_unwind(AssertUnwindSafe(|| (self.of)(job))) {
+            Ok(kind) => kind.min(last),
+            Err(payload) => {
+                drop_quietly(payload);
+                last
+            }
+        }
     }
 }
 

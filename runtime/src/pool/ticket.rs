@@ -4,11 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rtrb::Producer;
+use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::foreign::{Foreign, Receiver};
 use super::slots::SlotKey;
-use super::{Finish, Homecoming, TaskError, TaskId};
+use super::{Finish, Homecoming, Shared, TaskError, TaskId};
 use crate::bell::Bell;
 use crate::executor::drop_quietly;
 
@@ -16,6 +16,28 @@ use crate::executor::drop_quietly;
 pub(super) struct Home<J, O> {
     pub(super) ring: Producer<Homecoming<J, O>>,
     pub(super) bell: Arc<Bell>,
+}
+
+/// The consumers of an executor's finish rings, one for each task worker.
+pub(super) type Finishes<J, O> = Vec<Consumer<Homecoming<J, O>>>;
+
+/// A finish ring for each worker, spares too, and executor: the producers by worker, the consumers
+/// by executor. Each holds as many finishes as the executor has credits.
+pub(super) fn rings<J, O>(
+    shared: &Shared<J, O>,
+    credits: usize,
+) -> (Vec<Vec<Home<J, O>>>, Vec<Finishes<J, O>>) {
+    let mut finishes: Vec<Finishes<J, O>> = shared.lanes.iter().map(|_| Vec::new()).collect();
+    let mut homes = Vec::new();
+    for _ in &shared.workers {
+        let to_lanes = shared.lanes.iter().zip(&mut finishes).map(|(lane, finishes)| {
+            let (ring, consumer) = RingBuffer::new(credits);
+            finishes.push(consumer);
+            Home { ring, bell: lane.bell.clone() }
+        });
+        homes.push(to_lanes.collect());
+    }
+    (homes, finishes)
 }
 
 /// Where a finish goes.

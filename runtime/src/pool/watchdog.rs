@@ -65,13 +65,13 @@ where
             );
             if let Some(task) = reported.filter(|_| self.reported[task_worker] != reported) {
                 let pool = self.crew.shared.name.clone();
-                (self.crew.on_notice)(&Notice::Unstuck { pool, task, task_worker });
+                self.crew.tell(&Notice::Unstuck { pool, task, task_worker });
             }
             let Some(running) = running else { continue };
             stuck.push(task_worker);
             if reported != Some(running.task) {
                 let thread_id = stats.thread_id();
-                (self.crew.on_notice)(&Notice::Stuck(Stuck {
+                self.crew.tell(&Notice::Stuck(Stuck {
                     pool: self.crew.shared.name.clone(),
                     task: running.task,
                     kind: self.crew.shared.kinds.names()[running.kind],
@@ -116,7 +116,7 @@ where
         let (task_worker, pool) = (spare.index, self.crew.shared.name.clone());
         self.crew.shared.workers[task_worker].set_working(true);
         match self.crew.start(spare) {
-            Ok(()) => (self.crew.on_notice)(&Notice::SpareStarted { pool, task_worker }),
+            Ok(()) => self.crew.tell(&Notice::SpareStarted { pool, task_worker }),
             Err(failed) => {
                 let (error, spare) = *failed;
                 self.crew.shared.workers[task_worker].set_working(false);

@@ -7,14 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rtrb::{Consumer, RingBuffer};
-
 use super::park::Source;
 use super::queue::Turn;
-use super::ticket::{Home, Ticket, Way};
-use super::{
-    Envelope, Failure, Homecoming, Origin, PoolConfig, Seat, Shared, TaskContext, TaskError,
-};
+use super::ticket::{self, Finishes, Home, Ticket, Way};
+use super::{Envelope, Failure, Origin, PoolConfig, Seat, Shared, TaskContext, TaskError};
 use crate::sync::spin_loop;
 
 /// Pause hints between two looks at the queue while spinning. With 32 a round trip took 1.0 µs,
@@ -24,9 +20,6 @@ const PAUSES_PER_LOOK: u32 = 8;
 const MISSES_MAX: u32 = 4;
 /// So often.
 const TRY_EVERY: u32 = 16;
-
-/// The consumers of an executor's finish rings, one for each task worker.
-type Finishes<J, O> = Vec<Consumer<Homecoming<J, O>>>;
 
 /// A task worker, apart from its thread and from what that runs jobs with: see `crew.rs`.
 pub(super) struct TaskWorker<J, O> {
@@ -67,29 +60,19 @@ pub(super) fn make_all<J, O>(
     credits: usize,
     shared: &Arc<Shared<J, O>>,
 ) -> (Vec<TaskWorker<J, O>>, Vec<Finishes<J, O>>) {
-    let mut finishes: Vec<Finishes<J, O>> = shared.lanes.iter().map(|_| Vec::new()).collect();
-    let mut workers = Vec::new();
-    for index in 0..config.seats.len() + config.spares {
-        let mut homes = Vec::new();
-        for (lane, finishes) in shared.lanes.iter().zip(&mut finishes) {
-            let (producer, consumer) = RingBuffer::new(credits);
-            homes.push(Home { ring: producer, bell: lane.bell.clone() });
-            finishes.push(consumer);
-        }
-        let seat = config.seats[index % config.seats.len()];
-        workers.push(TaskWorker {
-            index,
-            seat,
-            shared: shared.clone(),
-            homes,
-            spin: config.spin,
-            recycle_after: config.recycle_after,
-            jobs: 0,
-            generation: 0,
-            turn: Turn::default(),
-        });
-    }
-    (workers, finishes)
+    let (homes, finishes) = ticket::rings(shared, credits);
+    let worker = |(index, homes): (usize, _)| TaskWorker {
+        index,
+        seat: config.seats[index % config.seats.len()],
+        shared: shared.clone(),
+        homes,
+        spin: config.spin,
+        recycle_after: config.recycle_after,
+        jobs: 0,
+        generation: 0,
+        turn: Turn::default(),
+    };
+    (homes.into_iter().enumerate().map(worker).collect(), finishes)
 }
 
 impl<J, O> TaskWorker<J, O> {

@@ -10,6 +10,7 @@ mod control;
 mod credits;
 mod gate;
 mod park;
+mod queue;
 mod roster;
 mod schedule;
 mod sync;

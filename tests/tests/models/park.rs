@@ -1,50 +1,14 @@
 //! Parking: no job waits while every worker sleeps, and all leave when the pool closes.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 
-use loom::sync::atomic::Ordering::Relaxed;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
 use crate::park_protocol::{Park, Source};
+use crate::queue::Queue;
 use crate::sync::{Fault, commits};
 use crate::{finds, holds};
-
-/// The queue, a mutex here: the protocol may not lean on its ordering, so the emptiness that it
-/// looks at is read from a relaxed count beside it.
-struct Queue {
-    jobs: Mutex<VecDeque<u8>>,
-    length: loom::sync::atomic::AtomicUsize,
-}
-
-impl Queue {
-    fn new() -> Self {
-        let length = loom::sync::atomic::AtomicUsize::new(0);
-        Queue { jobs: Mutex::new(VecDeque::new()), length }
-    }
-
-    fn push(&self, job: u8) {
-        let mut jobs = self.jobs.lock().unwrap();
-        jobs.push_back(job);
-        self.length.fetch_add(1, Relaxed);
-    }
-
-    fn take(&self) -> Option<u8> {
-        // As an `ArrayQueue` does, it may miss a push that no fence has ordered before.
-        if self.is_empty() {
-            return None;
-        }
-        let mut jobs = self.jobs.lock().unwrap();
-        let job = jobs.pop_front()?;
-        self.length.fetch_sub(1, Relaxed);
-        Some(job)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.length.load(Relaxed) == 0
-    }
-}
 
 /// The queue as one worker sees it, with its mailbox if it has one.
 struct View {

@@ -1,49 +1,14 @@
 //! The roster of async workers, with the bells that they sleep on: no job waits while a worker
 //! with room sleeps, whether it is called or wakes by itself, and all leave when the pool closes.
 
-use std::collections::VecDeque;
-
-use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 use crate::armed_protocol::Armed;
+use crate::queue::Queue;
 use crate::roster_protocol::Roster;
 use crate::sync::{Fault, commits};
 use crate::{finds, holds};
-
-/// A queue whose emptiness is read from a relaxed count, so that only the protocol orders it.
-struct Queue {
-    jobs: Mutex<VecDeque<u8>>,
-    length: AtomicUsize,
-}
-
-impl Queue {
-    fn new() -> Self {
-        Queue { jobs: Mutex::new(VecDeque::new()), length: AtomicUsize::new(0) }
-    }
-
-    fn push(&self, job: u8) {
-        let mut jobs = self.jobs.lock().unwrap();
-        jobs.push_back(job);
-        self.length.fetch_add(1, Relaxed);
-    }
-
-    fn take(&self) -> Option<u8> {
-        if self.is_empty() {
-            return None;
-        }
-        // Held until the count is right, so that a look after this one sees it.
-        let mut jobs = self.jobs.lock().unwrap();
-        let job = jobs.pop_front()?;
-        self.length.fetch_sub(1, Relaxed);
-        Some(job)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.length.load(Relaxed) == 0
-    }
-}
 
 /// A worker's bell: its armed bit, and the eventfd that its reactor polls.
 struct Bell {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{MODIFIED_S, Site, set_modified};
@@ -57,15 +58,21 @@ fn half_a_gigabyte_is_sent_in_constant_memory() {
     server.stop();
 }
 
-#[test]
-fn a_file_that_shrinks_ends_the_connection_and_not_the_message() {
-    let site = Site::start(|files| files);
+/// A file of which a client has asked for all, and has read nothing: the sockets' buffers are full
+/// long before its end.
+fn half_sent(site: &Site) -> (PathBuf, Client) {
     let path = site.root.path().join("a.txt");
     sparse(&path, 64 * MIB);
     let mut client = site.client();
     client.send("GET /a.txt HTTP/1.1\r\nHost: h\r\n\r\n");
-    // The sockets' buffers are full long before its end.
     std::thread::sleep(Duration::from_millis(300));
+    (path, client)
+}
+
+#[test]
+fn a_file_that_shrinks_ends_the_connection_and_not_the_message() {
+    let site = Site::start(|files| files);
+    let (path, mut client) = half_sent(&site);
     File::options().write(true).open(&path).unwrap().set_len(1000).unwrap();
     let received = client.rest();
     let head = String::from_utf8_lossy(&received[..200]).into_owned();
@@ -77,11 +84,7 @@ fn a_file_that_shrinks_ends_the_connection_and_not_the_message() {
 #[test]
 fn a_file_that_is_written_to_is_not_sent_as_if_it_were_whole() {
     let site = Site::start(|files| files);
-    let path = site.root.path().join("a.txt");
-    sparse(&path, 64 * MIB);
-    let mut client = site.client();
-    client.send("GET /a.txt HTTP/1.1\r\nHost: h\r\n\r\n");
-    std::thread::sleep(Duration::from_millis(300));
+    let (path, mut client) = half_sent(&site);
     File::options().write(true).open(&path).unwrap().write_all_at(b"new", 60 * MIB).unwrap();
     let received = client.rest().len() as u64;
     assert!(received > 60 * MIB && received < 64 * MIB, "{received} bytes came");
@@ -91,11 +94,7 @@ fn a_file_that_is_written_to_is_not_sent_as_if_it_were_whole() {
 #[test]
 fn a_file_that_is_replaced_is_sent_on_as_it_was_and_then_anew() {
     let site = Site::start(|files| files);
-    let path = site.root.path().join("a.txt");
-    sparse(&path, 64 * MIB);
-    let mut client = site.client();
-    client.send("GET /a.txt HTTP/1.1\r\nHost: h\r\n\r\n");
-    std::thread::sleep(Duration::from_millis(300));
+    let (path, mut client) = half_sent(&site);
     site.file("b.txt", "new");
     std::fs::rename(site.root.path().join("b.txt"), &path).unwrap();
     let answer = client.answer();
