@@ -23,20 +23,52 @@
 //!
 //! A job is dispatched as an [`InSpan`], which is the job and the span that was current. What
 //! dispatches none pays nothing for it, and without the feature none of this is compiled.
+//!
+//! ```text
+//!  request      executor       from the call of the service to its answer
+//!  ├─ task      task worker    each run of a job
+//!  └─ finish    executor       on_finish
+//! ```
+//!
+//! The names of the fields are those of this crate; `otel.kind` is for `tracing-opentelemetry`, to
+//! which the `request` is then a server's span. A subscriber is told that a span is closed when its
+//! children are, so with a task that of the `request` comes late; it is left for the last time
+//! when its answer is there, which is what `tracing-opentelemetry` takes for its end. How to export
+//! all of it by OTLP is shown in `examples/opentelemetry.rs`.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
+use sidecore_runtime::pool::{TaskId, TaskWorkerInfo};
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::Span;
 use tracing::field::Empty;
 
 use crate::request_id::RequestId;
-use crate::tasks::{FinishContext, TaskContext, TaskResult};
+use crate::tasks::{FinishContext, MakeRun, TaskContext, TaskResult};
+
+thread_local! {
+    /// The name of the pool whose task worker this thread is; empty on other threads.
+    static POOL: RefCell<Arc<str>> = RefCell::default();
+}
+
+/// Has each thread of a pool know the pool's name, for the spans of its tasks: so that no task
+/// carries it.
+pub(crate) fn in_pool<J: 'static, O: 'static>(
+    pool: Arc<str>,
+    make: MakeRun<J, O>,
+) -> MakeRun<J, O> {
+    Box::new(move |worker: &TaskWorkerInfo| {
+        POOL.set(pool.clone());
+        make(worker)
+    })
+}
 
 /// A value that goes from thread to thread with the span in which it was made.
 #[derive(Clone, Debug)]
@@ -62,8 +94,8 @@ impl<T> InSpan<T> {
     }
 }
 
-/// An `on_task` whose jobs run in a span `task`, a child of the one in which they were dispatched.
-/// Its outputs take that to the finish.
+/// An `on_task` whose jobs run in a span `task`, a child of the one in which they were dispatched,
+/// with the task's id, pool and attempt. Its outputs take the parent to the finish.
 pub fn task_in_span<J, O>(
     on_task: impl Fn(&TaskContext, J) -> O + Send + Sync + 'static,
 ) -> impl Fn(&TaskContext, InSpan<J>) -> InSpan<O> + Send + Sync + 'static {
@@ -74,13 +106,17 @@ pub fn task_in_span<J, O>(
     }
 }
 
-/// An `on_finish` that runs in the span in which its task was dispatched. Of a task without an
+/// An `on_finish` that runs in a span `finish`, with the task's id, a child of the one in which the
+/// task was dispatched: that one is over, as a rule, and is not entered anew. Of a task without an
 /// output, such as one that panicked, the span is not known: it runs in none.
 pub fn finish_in_span<O>(
     on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
 ) -> impl Fn(&FinishContext, TaskResult<InSpan<O>>) + Send + Sync + 'static {
     move |finish, ended| match ended {
-        Ok(InSpan { span, value }) => span.in_scope(|| on_finish(finish, Ok(value))),
+        Ok(InSpan { span, value }) => {
+            let child = tracing::info_span!(parent: &span, "finish", id = number(finish.id));
+            child.in_scope(|| on_finish(finish, Ok(value)));
+        }
         Err(error) => on_finish(finish, Err(error)),
     }
 }
@@ -95,7 +131,15 @@ pub fn call_in_span<T>(
 }
 
 fn task_span(parent: &Span, task: &TaskContext) -> Span {
-    tracing::info_span!(parent: parent, "task", id = task.id)
+    let (id, attempt) = (number(task.id), i64::from(task.attempt));
+    POOL.with_borrow(
+        |pool| tracing::info_span!(parent: parent, "task", id, pool = &**pool, attempt),
+    )
+}
+
+/// Numbers are signed, as those of OpenTelemetry are: others become texts there.
+fn number(id: TaskId) -> i64 {
+    i64::try_from(id).unwrap_or(i64::MAX)
 }
 
 /// A layer that serves each request in a span `request`, with its method, path, id (that of
@@ -131,7 +175,14 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (method, path) = (request.method().as_str(), request.uri().path());
-        let span = tracing::info_span!("request", method, path, request_id = Empty, status = Empty);
+        let span = tracing::info_span!(
+            "request",
+            otel.kind = "server",
+            method,
+            path,
+            request_id = Empty,
+            status = Empty
+        );
         if let Some(id) = request.extensions().get::<RequestId>() {
             span.record("request_id", id.as_str());
         }
@@ -159,7 +210,7 @@ where
         let this = self.project();
         let answered = ready!(this.span.in_scope(|| this.future.poll(context)));
         if let Ok(answer) = &answered {
-            this.span.record("status", answer.status().as_u16());
+            this.span.record("status", i64::from(answer.status().as_u16()));
         }
         Poll::Ready(answered)
     }

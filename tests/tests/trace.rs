@@ -156,7 +156,7 @@ fn a_trace_goes_from_the_request_through_its_tasks_to_their_finishes() {
     running.shutdown().raise();
     running.wait().unwrap();
     // With its status, if it was told when the event came, which is after the answer or before.
-    let request = "request method=\"GET\" path=\"/a\" request_id=\"abc\"";
+    let request = "request otel.kind=\"server\" method=\"GET\" path=\"/a\" request_id=\"abc\"";
     let check = |event: &str, child: &str| {
         let path = recorder.event(event).unwrap_or_else(|| panic!("no event `{event}`"));
         let path = path.replace(" status=200", "");
@@ -165,9 +165,10 @@ fn a_trace_goes_from_the_request_through_its_tasks_to_their_finishes() {
         assert!(rest.starts_with(child) && rest.is_empty() == child.is_empty(), "{event}: {path}");
     };
     check("the call has returned", "");
-    check("the task runs", " > task id=");
-    check("the call runs", " > task id=");
-    check("the task has ended with 5", "");
+    check("the task runs", " > task id=1 pool=\"default\" attempt=1");
+    check("the call runs", " > task id=17592186044417 pool=\"calls\" attempt=1");
+    // Beside the task, in a span of its own: that of the request has ended and stays so.
+    check("the task has ended with 5", " > finish id=1");
     assert!(recorder.path(Some(Id::from_u64(1))).ends_with(" status=200"));
     assert_eq!(recorder.entered.load(Ordering::Relaxed), 0, "a span was entered and never left");
 }
