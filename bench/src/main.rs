@@ -48,8 +48,8 @@ enum Command {
 #[derive(Args)]
 struct Compare {
     /// Of uring, epoll, sidecore, hyper, axum, companion-on, companion-off; a request may follow:
-    /// sidecore:dispatch (get, echo, dispatch, run, audited), then variables of the server: sidecore@SIDECORE_TASK_SPIN_US=0;
-    /// SIDECORE_BENCH_BINARY names another build of it
+    /// sidecore:dispatch (get, echo, dispatch, run, audited), then variables of the server:
+    /// sidecore@SIDECORE_TASK_SPIN_US=0; SIDECORE_BENCH_BINARY names another build of it
     #[arg(default_values = ["uring", "epoll", "sidecore", "hyper"])]
     subjects: Vec<Subject>,
     /// Connections to each; a table for each number

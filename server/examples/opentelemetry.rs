@@ -5,6 +5,7 @@
 //! docker run --rm -p 4318:4318 -p 16686:16686 jaegertracing/jaeger     # http://127.0.0.1:16686/
 //! cargo run --release --features tracing --example opentelemetry
 //! curl -X POST http://127.0.0.1:8080/mails/ada
+//! curl -X POST http://127.0.0.1:8080/mails/nobody                      # its task fails
 //! curl -X POST -H 'traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' \
 //!     http://127.0.0.1:8080/mails/eve
 //! ```
@@ -31,8 +32,8 @@ use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use sidecore::trace::{InSpan, RequestSpans, finish_in_span, task_in_span};
-use sidecore::{Config, Incoming, Request, Server, TaskResult, Tasks};
+use sidecore::trace::{InSpan, RequestSpans, finish_in_span, try_task_in_span};
+use sidecore::{Config, Failure, Incoming, Request, Server, TaskResult, Tasks};
 use tower::{Layer, Service, service_fn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt};
@@ -46,9 +47,13 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 fn main() -> Result<(), Box<dyn Error>> {
     let traces = start_traces()?;
     let served = Server::new(Config::load()?)
-        .on_task(task_in_span(|_task, name: String| {
+        .try_on_task(try_task_in_span(|_task, name: String| {
             std::thread::sleep(Duration::from_millis(300));
+            if name == "nobody" {
+                return Err(Failure::new("there is no such mailbox"));
+            }
             tracing::info!(name, "the mail is sent");
+            Ok(())
         }))
         .on_finish(finish_in_span(|_finish, sent: TaskResult<()>| {
             tracing::info!(sent = sent.is_ok(), "the end is noted");

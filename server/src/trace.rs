@@ -30,8 +30,9 @@
 //!  └─ finish    executor       on_finish
 //! ```
 //!
-//! The names of the fields are those of this crate; `otel.kind` is for `tracing-opentelemetry`, to
-//! which the `request` is then a server's span. A subscriber is told that a span is closed when its
+//! The names of the fields are those of this crate; `otel.kind` and `otel.status_code` are for
+//! `tracing-opentelemetry`, to which the `request` is then a server's span, and one that was answered
+//! by 5xx, or whose job panicked or failed, an error. A subscriber is told that a span is closed when its
 //! children are, so with a task that of the `request` comes late; it is left for the last time
 //! when its answer is there, which is what `tracing-opentelemetry` takes for its end. How to export
 //! all of it by OTLP is shown in `examples/opentelemetry.rs`.
@@ -51,7 +52,7 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use crate::request_id::RequestId;
-use crate::tasks::{FinishContext, MakeRun, TaskContext, TaskResult};
+use crate::tasks::{Failure, FinishContext, MakeRun, TaskContext, TaskResult};
 
 thread_local! {
     /// The name of the pool whose task worker this thread is; empty on other threads.
@@ -100,15 +101,28 @@ pub fn task_in_span<J, O>(
     on_task: impl Fn(&TaskContext, J) -> O + Send + Sync + 'static,
 ) -> impl Fn(&TaskContext, InSpan<J>) -> InSpan<O> + Send + Sync + 'static {
     move |task, InSpan { span, value }| {
-        let child = task_span(&span, task);
-        let value = child.in_scope(|| on_task(task, value));
+        let value = run_in(&task_span(&span, task), || on_task(task, value));
         InSpan { span, value }
+    }
+}
+
+/// As [`task_in_span`], for a `try_on_task`: the span of a job that fails is marked so.
+pub fn try_task_in_span<J, O>(
+    on_task: impl Fn(&TaskContext, J) -> Result<O, Failure> + Send + Sync + 'static,
+) -> impl Fn(&TaskContext, InSpan<J>) -> Result<InSpan<O>, Failure> + Send + Sync + 'static {
+    move |task, InSpan { span, value }| {
+        let child = task_span(&span, task);
+        let done = run_in(&child, || on_task(task, value));
+        if done.is_err() {
+            mark_failed(&child);
+        }
+        done.map(|value| InSpan { span, value })
     }
 }
 
 /// An `on_finish` that runs in a span `finish`, with the task's id, a child of the one in which the
 /// task was dispatched: that one is over, as a rule, and is not entered anew. Of a task without an
-/// output, such as one that panicked, the span is not known: it runs in none.
+/// output, such as one that failed, the span is not known: it runs in none.
 pub fn finish_in_span<O>(
     on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
 ) -> impl Fn(&FinishContext, TaskResult<InSpan<O>>) + Send + Sync + 'static {
@@ -127,14 +141,42 @@ pub fn call_in_span<T>(
     run: impl FnOnce(&TaskContext) -> T + Send + 'static,
 ) -> impl FnOnce(&TaskContext) -> T + Send + 'static {
     let span = Span::current();
-    move |task| task_span(&span, task).in_scope(|| run(task))
+    move |task| run_in(&task_span(&span, task), || run(task))
 }
 
 fn task_span(parent: &Span, task: &TaskContext) -> Span {
     let (id, attempt) = (number(task.id), i64::from(task.attempt));
-    POOL.with_borrow(
-        |pool| tracing::info_span!(parent: parent, "task", id, pool = &**pool, attempt),
-    )
+    POOL.with_borrow(|pool| {
+        tracing::info_span!(
+            parent: parent,
+            "task",
+            otel.status_code = Empty,
+            id,
+            pool = &**pool,
+            attempt
+        )
+    })
+}
+
+/// Runs a job in its span, which is marked where the job panics.
+fn run_in<T>(span: &Span, run: impl FnOnce() -> T) -> T {
+    struct Unwinding<'a>(&'a Span);
+
+    impl Drop for Unwinding<'_> {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                mark_failed(self.0);
+            }
+        }
+    }
+
+    let _unwinding = Unwinding(span);
+    span.in_scope(run)
+}
+
+/// In the words of `tracing-opentelemetry`.
+fn mark_failed(span: &Span) {
+    span.record("otel.status_code", "ERROR");
 }
 
 /// Numbers are signed, as those of OpenTelemetry are: others become texts there.
@@ -178,6 +220,7 @@ where
         let span = tracing::info_span!(
             "request",
             otel.kind = "server",
+            otel.status_code = Empty,
             method,
             path,
             request_id = Empty,
@@ -211,6 +254,9 @@ where
         let answered = ready!(this.span.in_scope(|| this.future.poll(context)));
         if let Ok(answer) = &answered {
             this.span.record("status", i64::from(answer.status().as_u16()));
+            if answer.status().is_server_error() {
+                mark_failed(this.span);
+            }
         }
         Poll::Ready(answered)
     }

@@ -127,11 +127,13 @@ fn a_trace_goes_from_the_request_through_its_tasks_to_their_finishes() {
     let running = Server::new(config)
         .with_pool(&closures)
         .on_task(task_in_span(|_, job: &'static str| {
+            assert!(job != "panics", "as this test means it to");
             tracing::info!("the task runs");
             job.len()
         }))
-        .on_finish(finish_in_span(|_, ended: TaskResult<usize>| {
-            tracing::info!("the task has ended with {}", ended.unwrap());
+        .on_finish(finish_in_span(|_, ended: TaskResult<usize>| match ended {
+            Ok(length) => tracing::info!("the task has ended with {length}"),
+            Err(error) => tracing::info!("the task has no output: {error}"),
         }))
         .start(move |worker| {
             let (tasks, calls) = (worker.tasks(), pool.tasks());
@@ -139,6 +141,7 @@ fn a_trace_goes_from_the_request_through_its_tasks_to_their_finishes() {
                 let (tasks, calls) = (tasks.clone(), calls.clone());
                 async move {
                     tasks.dispatch(InSpan::current("a job")).expect("there is room");
+                    tasks.dispatch(InSpan::current("panics")).expect("there is room");
                     let called = calls.call(call_in_span(|_| tracing::info!("the call runs")));
                     called.await.expect("it returns");
                     tracing::info!("the call has returned");
@@ -152,6 +155,7 @@ fn a_trace_goes_from_the_request_through_its_tasks_to_their_finishes() {
     client.send("GET /a?b HTTP/1.1\r\nHost: h\r\nX-Request-Id: abc\r\n\r\n");
     assert_eq!(client.answer().status, 200);
     wait_until("the finish comes", || recorder.event("the task has ended").is_some());
+    wait_until("the other does", || recorder.event("the task has no output").is_some());
     drop(client);
     running.shutdown().raise();
     running.wait().unwrap();
@@ -170,5 +174,9 @@ fn a_trace_goes_from_the_request_through_its_tasks_to_their_finishes() {
     // Beside the task, in a span of its own: that of the request has ended and stays so.
     check("the task has ended with 5", " > finish id=1");
     assert!(recorder.path(Some(Id::from_u64(1))).ends_with(" status=200"));
+    let spans = recorder.spans.lock().unwrap();
+    let failed = spans.iter().filter(|span| span.fields.contains("status_code=\"ERROR\""));
+    let failed: Vec<_> = failed.map(|span| span.fields.as_str()).collect();
+    assert_eq!(failed, [" id=2 pool=\"default\" attempt=1 otel.status_code=\"ERROR\""]);
     assert_eq!(recorder.entered.load(Ordering::Relaxed), 0, "a span was entered and never left");
 }

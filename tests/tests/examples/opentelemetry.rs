@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use http_body_util::BodyExt;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, span::SpanKind};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use prost::Message;
 use sidecore::{Config, Incoming, Request, Response, Running, Server};
 use sidecore_tests::wait_until;
@@ -147,7 +149,7 @@ fn a_trace_of_the_client_goes_through_request_task_and_finish_and_is_flushed_at_
     let other = TRACE.replace('0', "1");
     let unsampled = format!("traceparent: 00-{other}-{CALLER}-00\r\n");
     assert_eq!(post(&example, "eve", &unsampled).0, 202);
-    assert_eq!(post(&example, "bob", "").0, 202);
+    assert_eq!(post(&example, "nobody", "").0, 202);
     assert!(collector.spans().is_empty(), "it was not flushed by the end");
     example.end();
     let after = unix_ns(SystemTime::now());
@@ -191,10 +193,15 @@ fn a_trace_of_the_client_goes_through_request_task_and_finish_and_is_flushed_at_
     assert!(request.end_time_unix_nano < task.end_time_unix_nano, "{request:?} {task:?}");
     assert!(request.end_time_unix_nano <= answered, "{request:?}");
 
-    // Without a caller a trace begins; of one that is not sampled nothing is sent.
-    let begun = traces.spans.iter().find(|span| span.trace_id != trace_id).expect("bob's");
-    assert_eq!(traces.one(&begun.trace_id, "request").parent_span_id, Vec::<u8>::new());
-    assert_eq!(traces.spans.len(), 6, "{:?}", traces.spans);
+    // Without a caller a trace begins. Its task fails, and nobody knows the span of that finish.
+    let begun = traces.spans.iter().find(|span| span.trace_id != trace_id).expect("another");
+    let [request, failed] = ["request", "task"].map(|name| traces.one(&begun.trace_id, name));
+    assert_eq!(request.parent_span_id, Vec::<u8>::new());
+    let code = |span: &Span| span.status.as_ref().map_or(StatusCode::Unset, |s| s.code());
+    assert_eq!((code(request), code(failed)), (StatusCode::Unset, StatusCode::Error));
+    assert_eq!(code(task), StatusCode::Unset);
+    // Of the trace that is not sampled nothing is sent.
+    assert_eq!(traces.spans.len(), 5, "{:?}", traces.spans);
 }
 
 #[test]
