@@ -160,9 +160,9 @@ impl<T, F> Server<T, F> {
     /// be given the `tokio::runtime::Handle` that a handler finds with `Handle::current()`.
     ///
     /// Hooks such as [`on_worker_stop`](Self::on_worker_stop) run with it too and may block on it,
-    /// to close a pool of connections for instance. A server that does not use its companion does
-    /// not pay for it: the thread sleeps. What it costs who does is measured by `cargo run --release
-    /// -p sidecore-bench -- companion`; `docs/from-tokio-and-axum.md` tells of it, and of databases.
+    /// to close a pool of connections for instance. The companion sleeps while nobody needs it;
+    /// what it costs, used and unused, is measured by `cargo run --release -p sidecore-bench --
+    /// companion`. `docs/from-tokio-and-axum.md` tells of it, and of databases.
     #[cfg(feature = "tokio")]
     pub fn with_tokio(mut self) -> Self {
         self.companion = Some(companion::start);

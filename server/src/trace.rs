@@ -31,11 +31,11 @@
 //! ```
 //!
 //! The names of the fields are those of this crate; `otel.kind` and `otel.status_code` are for
-//! `tracing-opentelemetry`, to which the `request` is then a server's span, and one that was answered
-//! by 5xx, or whose job panicked or failed, an error. A subscriber is told that a span is closed when its
-//! children are, so with a task that of the `request` comes late; it is left for the last time
-//! when its answer is there, which is what `tracing-opentelemetry` takes for its end. How to export
-//! all of it by OTLP is shown in `examples/opentelemetry.rs`.
+//! `tracing-opentelemetry`, to which the `request` is then a server's span, and one an error that
+//! was answered by 5xx or whose job panicked or failed. A subscriber hears of a span's close when
+//! the children are closed too, so that of a `request` with tasks comes late. But it is left for the
+//! last time when its answer is there, and that is what `tracing-opentelemetry` takes for its end.
+//! How to export all of it by OTLP is shown in `examples/opentelemetry.rs`.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -235,7 +235,7 @@ where
 }
 
 pin_project! {
-    /// The future of [`Spanned`]. Its span ends with it.
+    /// The future of [`Spanned`]. Its span is left with it, answered or dropped.
     pub struct Spanning<F> {
         #[pin]
         future: F,

@@ -25,6 +25,10 @@ const REQUIRED: &str = "SIDECORE_TEST_REQUIRE_POSTGRES";
 const LIMIT: Duration = Duration::from_secs(60);
 /// Of the user `postgres`, at 127.0.0.1; in the folder, which nobody else can read, none is asked.
 const PASSWORD: &str = "sidecore";
+/// A free port may be taken before the server has it.
+const PORTS_TRIED: usize = 3;
+/// As the server tells that.
+const PORT_TAKEN: &str = "Address already in use";
 /// `$1` is the folder, what follows is the server.
 const KEEPER: &str = r#"folder=$1; shift
 "$@" 2>"$folder/log" &
@@ -62,12 +66,22 @@ impl Postgres {
             let _ = writeln!(io::stderr(), "skipped, there is {missing}");
             return None;
         };
-        let started = Arc::new(Postgres::start(&programs));
+        let mut attempts = 0..PORTS_TRIED;
+        let started = loop {
+            match Postgres::start(&programs) {
+                Ok(started) => break Arc::new(started),
+                Err(said) => assert!(
+                    said.contains(PORT_TAKEN) && attempts.next().is_some(),
+                    "PostgreSQL does not start: {said}"
+                ),
+            }
+        };
         *shared = Arc::downgrade(&started);
         Some(started)
     }
 
-    fn start(programs: &Path) -> Postgres {
+    /// What it has said, where it does not start.
+    fn start(programs: &Path) -> Result<Postgres, String> {
         let scratch = Scratch::new("sidecore-postgres");
         let account = Account::of_the_server();
         init(programs, &scratch, &account);
@@ -85,18 +99,15 @@ impl Postgres {
         // A group of its own: Ctrl-C in a terminal is for the tests, whose end it then notices.
         account.run(command.process_group(0).current_dir(scratch.path()));
         let keeper = command.spawn().expect("sh runs");
-        let mut started = Postgres { keeper, scratch, port };
-        started.wait_until_ready();
-        started
-    }
-
-    fn wait_until_ready(&mut self) {
+        let started = Postgres { keeper, scratch, port };
         let start = Instant::now();
-        while !self.log().contains("ready to accept connections") {
-            let failed = start.elapsed() > LIMIT || self.log().contains("FATAL");
-            assert!(!failed, "PostgreSQL does not start: {}", self.log());
+        while !started.log().contains("ready to accept connections") {
+            if start.elapsed() > LIMIT || started.log().contains("FATAL") {
+                return Err(started.log());
+            }
             std::thread::sleep(Duration::from_millis(10));
         }
+        Ok(started)
     }
 
     /// How a client that calls itself `application` reaches it by TCP, with a password.
@@ -187,7 +198,7 @@ fn programs() -> Option<PathBuf> {
         .find(|folder| ["initdb", "postgres"].iter().all(|program| folder.join(program).is_file()))
 }
 
-/// Whoever binds it before the server does keeps that from starting, which is told.
+/// Another may bind it before the server does.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()

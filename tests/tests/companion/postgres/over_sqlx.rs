@@ -50,7 +50,7 @@ fn queries_are_answered_by_tcp_and_by_unix_socket() {
 fn many_requests_share_a_pool_of_four() {
     let Some(postgres) = Postgres::shared() else { return };
     let onlooker = Onlooker::new(&postgres);
-    let address = address(&postgres, "sqlx pool");
+    let address = address(&postgres, "sqlx-pool");
     let served = Served::start(move || {
         let backend = async |State(pool): State<PgPool>| {
             let query = "select pg_backend_pid() from pg_sleep(0.002)";
@@ -59,9 +59,9 @@ fn many_requests_share_a_pool_of_four() {
         };
         Router::new().route("/backend", get(backend)).with_state(pool(address.clone()))
     });
-    many_requests_share_few_connections(&served, &onlooker, "sqlx pool");
+    many_requests_share_few_connections(&served, &onlooker, "sqlx-pool");
     served.stop();
-    wait_until("its connections are gone", || onlooker.connections_of("sqlx pool") == 0);
+    wait_until("its connections are gone", || onlooker.connections_of("sqlx-pool") == 0);
 }
 
 async fn transfers(State((pool, halfway)): State<(PgPool, Halfway)>) {
@@ -85,7 +85,7 @@ fn a_transaction_is_held_over_an_await() {
     let onlooker = Onlooker::new(&postgres);
     onlooker.runs("create table payments (amount int8)");
     let (halfway, told) = Halfway::new();
-    let (address, passed) = (address(&postgres, "sqlx transactions"), halfway.clone());
+    let (address, passed) = (address(&postgres, "sqlx-transactions"), halfway.clone());
     let served = Served::start(move || {
         Router::new()
             .route("/transfer", get(transfers))
@@ -112,7 +112,7 @@ async fn notifies(State((pool, _)): State<(PgPool, Halfway)>) {
 fn a_listener_is_woken_by_a_notification() {
     let Some(postgres) = Postgres::shared() else { return };
     let (halfway, told) = Halfway::new();
-    let address = address(&postgres, "sqlx listener");
+    let address = address(&postgres, "sqlx-listener");
     let served = Served::start(move || {
         Router::new()
             .route("/listen", get(listens))
@@ -147,7 +147,7 @@ fn handlers_whose_time_is_over_leave_a_pool_that_works_and_no_row() {
     onlooker.runs("create table orders (amount int8)");
     let mut config = config();
     config.options.request_timeout_ms = 1000;
-    let address = address(&postgres, "sqlx dropped");
+    let address = address(&postgres, "sqlx-dropped");
     let router = move || {
         let router = Router::new().route("/sleeps", get(orders_slowly));
         router.route("/", get(counts_orders)).with_state(pool(address.clone()))
@@ -162,7 +162,7 @@ fn handlers_whose_time_is_over_leave_a_pool_that_works_and_no_row() {
     wait_until("the pool works", || served.get("/").status == 200);
     wait_until("no transaction is open", || {
         let query = "select count(*) from pg_stat_activity where state <> 'idle' \
-                     and application_name = 'sqlx dropped'";
+                     and application_name = 'sqlx-dropped'";
         onlooker.number(query) == 0
     });
     for answer in ask_at_once(&served, "/", POOL) {

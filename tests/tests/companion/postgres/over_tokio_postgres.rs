@@ -69,7 +69,7 @@ pub(super) async fn adds(State(database): State<Database>) -> String {
 #[test]
 fn queries_of_several_requests_share_a_connection() {
     let Some(postgres) = Postgres::shared() else { return };
-    for address in [address(&postgres, "by TCP"), socket(&postgres, "by Unix socket")] {
+    for address in [address(&postgres, "by-tcp"), socket(&postgres, "by-unix-socket")] {
         let database = Database::at(address);
         let served =
             Served::start(move || Router::new().route("/", get(adds)).with_state(database.clone()));
