@@ -104,6 +104,8 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> StartPool for PoolSpec<J, O> 
                 Pool::start_with(config, setup, bells, make)?
             }
             Work::Async { concurrency, make } => {
+                #[cfg(feature = "tracing")]
+                let make = crate::trace::in_pool(name.clone(), make);
                 Pool::start_async_with(config, setup, concurrency, bells, make)?
             }
         };

@@ -38,8 +38,7 @@ pub struct FinishContext {
 pub(crate) type RunJob<J, O> = Box<dyn FnMut(&TaskContext, J) -> Result<O, Failure>>;
 
 /// Makes that, on the thread of each task worker.
-pub(crate) type MakeRun<J, O> =
-    Box<dyn Fn(&TaskWorkerInfo) -> Result<RunJob<J, O>, Failure> + Send + Sync>;
+type MakeRun<J, O> = Box<dyn Fn(&TaskWorkerInfo) -> Result<RunJob<J, O>, Failure> + Send + Sync>;
 
 /// A pool's `on_task` callback, and what else concerns its jobs.
 pub struct OnTask<J, O> {

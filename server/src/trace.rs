@@ -52,7 +52,7 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use crate::request_id::RequestId;
-use crate::tasks::{Failure, FinishContext, MakeRun, TaskContext, TaskResult};
+use crate::tasks::{Failure, FinishContext, TaskContext, TaskResult};
 
 thread_local! {
     /// The name of the pool whose task worker this thread is; empty on other threads.
@@ -61,14 +61,14 @@ thread_local! {
 
 /// Has each thread of a pool know the pool's name, for the spans of its tasks: so that no task
 /// carries it.
-pub(crate) fn in_pool<J: 'static, O: 'static>(
+pub(crate) fn in_pool<R>(
     pool: Arc<str>,
-    make: MakeRun<J, O>,
-) -> MakeRun<J, O> {
-    Box::new(move |worker: &TaskWorkerInfo| {
+    make: impl Fn(&TaskWorkerInfo) -> R + Send + Sync + 'static,
+) -> impl Fn(&TaskWorkerInfo) -> R + Send + Sync + 'static {
+    move |worker| {
         POOL.set(pool.clone());
         make(worker)
-    })
+    }
 }
 
 /// A value that goes from thread to thread with the span in which it was made.
@@ -117,6 +117,46 @@ pub fn try_task_in_span<J, O>(
             mark_failed(&child);
         }
         done.map(|value| InSpan { span, value })
+    }
+}
+
+/// As [`try_task_in_span`], for an `on_async_task`: a job's future is polled in its span.
+pub fn async_task_in_span<J, O, W>(
+    on_task: impl Fn(TaskContext, J) -> W + Send + Sync + 'static,
+) -> impl Fn(TaskContext, InSpan<J>) -> TaskSpanning<W> + Send + Sync + 'static
+where
+    W: Future<Output = Result<O, Failure>>,
+{
+    move |task, InSpan { span: parent, value }| {
+        let span = task_span(&parent, &task);
+        let future = run_in(&span, || on_task(task, value));
+        TaskSpanning { future, span, parent }
+    }
+}
+
+pin_project! {
+    /// The future of [`async_task_in_span`]. Its span is left with it, at its end or dropped.
+    pub struct TaskSpanning<W> {
+        #[pin]
+        future: W,
+        span: Span,
+        parent: Span,
+    }
+}
+
+impl<W, O> Future for TaskSpanning<W>
+where
+    W: Future<Output = Result<O, Failure>>,
+{
+    type Output = Result<InSpan<O>, Failure>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let done = ready!(run_in(this.span, || this.future.poll(context)));
+        if done.is_err() {
+            mark_failed(this.span);
+        }
+        Poll::Ready(done.map(|value| InSpan { span: this.parent.clone(), value }))
     }
 }
 
@@ -235,7 +275,7 @@ where
 }
 
 pin_project! {
-    /// The future of [`Spanned`]. Its span is left with it, answered or dropped.
+    /// The future of [`Spanned`]. Its span is left with it, at its end or dropped.
     pub struct Spanning<F> {
         #[pin]
         future: F,
