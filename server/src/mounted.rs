@@ -98,8 +98,14 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> StartPool for PoolSpec<J, O> 
             setup.on_notice = on_notice;
         }
         let (pool, lanes) = match work {
-            Work::Sync(make) => Pool::start_with(config, setup, bells, make)?,
+            Work::Sync(make) => {
+                #[cfg(feature = "tracing")]
+                let make = crate::trace::in_pool(name.clone(), make);
+                Pool::start_with(config, setup, bells, make)?
+            }
             Work::Async { concurrency, make } => {
+                #[cfg(feature = "tracing")]
+                let make = crate::trace::in_pool(name.clone(), make);
                 Pool::start_async_with(config, setup, concurrency, bells, make)?
             }
         };

@@ -152,11 +152,17 @@ impl<T, F> Server<T, F> {
     /// built on them (reqwest, tower-http's time-outs, axum's keep-alive of server-sent events).
     /// Needs the feature `tokio` of this crate. Replaces Swoole's coroutine clients.
     ///
-    /// Handlers stay on their executor. What they give to `tokio::spawn` runs on the companion, is
-    /// not waited for by the drain and is dropped at its end, when all executors have ended;
+    /// Handlers stay on their executor. What they give to `tokio::spawn` runs on the companion and is
+    /// not waited for by the drain. When all executors have ended it has 100 ms to end by itself, as
+    /// what drives a database's connection does when its client is gone; then it is dropped.
     /// `tokio::task::spawn_local` does not work. The companion runs on the CPUs that are no
     /// executor's, where there are any. A thread that is no executor, such as a task worker, has to
     /// be given the `tokio::runtime::Handle` that a handler finds with `Handle::current()`.
+    ///
+    /// Hooks such as [`on_worker_stop`](Self::on_worker_stop) run with it too and may block on it,
+    /// to close a pool of connections for instance. The companion sleeps while nobody needs it;
+    /// what it costs, used and unused, is measured by `cargo run --release -p sidecore-bench --
+    /// companion`. `docs/from-tokio-and-axum.md` tells of it, and of databases.
     #[cfg(feature = "tokio")]
     pub fn with_tokio(mut self) -> Self {
         self.companion = Some(companion::start);

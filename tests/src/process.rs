@@ -46,7 +46,10 @@ pub fn server_command(variables: &[(&str, &str)]) -> Command {
 
 /// The same for an example of the server.
 pub fn example_command(name: &str, variables: &[(&str, &str)]) -> Command {
-    server_command_of(&build(&["--example", name, "--features", "websocket"], name), variables)
+    server_command_of(
+        &build(&["--example", name, "--features", "tracing,websocket"], name),
+        variables,
+    )
 }
 
 /// The same for another build of the server.

@@ -1,6 +1,5 @@
 //! The companion: what needs tokio works in handlers, which stay on their executor.
 
-mod costs;
 mod ends;
 mod postgres;
 mod without;
