@@ -121,7 +121,9 @@ pub use crate::mounted::{Mount, Mountable};
 pub use crate::reload::Reload;
 pub use crate::running::{Report, Running};
 pub use crate::server::Server;
-pub use crate::service::{App, Direct, Oneshot, PeerAddress, Plain, ServiceFailed, WithPeers};
+pub use crate::service::{
+    App, Direct, Oneshot, PeerAddress, Plain, Refused, ServiceFailed, WithPeers,
+};
 pub use crate::shutdown::Shutdown;
 pub use crate::task_pool::{PoolBuilder, TaskPool};
 pub use crate::tasks::{
