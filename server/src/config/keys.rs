@@ -69,9 +69,17 @@ pub fn keys() -> &'static [Key] {
 }
 
 static KEYS: [Key; 39] = [
-    top("host", Field::Host, "address to listen on: an IP address or localhost"),
+    top(
+        "host",
+        Field::Host,
+        "address to listen on: an IP address or localhost; none: at `listen` alone",
+    ),
     top("port", Field::Port, "port to listen on; 0 takes a free one"),
-    top("scheme", Field::Scheme, "what is spoken there: http, or https with tls_certificate"),
+    top(
+        "scheme",
+        Field::Scheme,
+        "what is spoken there: http, or https with tls_certificate; then proxy",
+    ),
     top(
         "listen",
         Field::Listen,
