@@ -208,8 +208,8 @@ fn registers_of(context: &libc::ucontext_t) -> [u64; REGISTERS] {
 /// runs on a stack of its own, or this thread is no task worker.
 fn words(pointer: usize) -> impl Iterator<Item = u64> {
     let (start, end) = STACK.get();
-    let from = pointer.next_multiple_of(WORD);
-    let range = if (start..end).contains(&pointer) { from..end } else { 0..0 };
+    let is_within = (start..end).contains(&pointer);
+    let range = if is_within { pointer.next_multiple_of(WORD)..end } else { 0..0 };
     range.step_by(WORD).take_while(move |at| at + WORD <= end).map(|at| {
         // SAFETY: the word is aligned and lies between the stack pointer of the interrupted code
         // and the end of this very thread's stack, which is mapped as long as the thread lives;

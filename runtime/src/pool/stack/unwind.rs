@@ -41,8 +41,9 @@ impl Walk<'_> {
 
     fn walk(&mut self, copied: &Copied) -> StackEnd {
         let [pc, sp, ..] = copied.registers;
+        let first = sp.checked_next_multiple_of(8).unwrap_or(u64::MAX);
         let mut read = |address: u64| {
-            let offset = address.checked_sub(sp.next_multiple_of(8)).ok_or(())?;
+            let offset = address.checked_sub(first).ok_or(())?;
             let word = usize::try_from(offset / 8).map_err(drop)?;
             (offset % 8 == 0).then(|| copied.words.get(word).copied()).flatten().ok_or(())
         };
@@ -147,14 +148,14 @@ mod tests {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             seed
         };
-        for round in 0..24 {
+        for round in 0..24_usize {
             let pc = match round % 4 {
                 0 => 0,
                 1 => random(),
                 2 => u64::MAX,
                 _ => here as usize as u64 + random() % 64,
             };
-            let sp = if round % 3 == 0 { random() } else { 0x7fff_0000_0000 };
+            let sp = [random(), u64::MAX, 0x7fff_0000_0000][round % 3];
             let words = (0..random() % 64).map(|_| sp.wrapping_add(random() % 512)).collect();
             let copied = Copied { registers: [pc, sp, sp.wrapping_add(16), 0], words };
             let stack = frames(&copied);
