@@ -42,7 +42,8 @@
 //! Cargo features, all off by default: `tls` has the module `tls`, for listeners that speak it;
 //! `tokio` has `Server::with_tokio`, for handlers that need tokio's timers, sockets or
 //! `tokio::spawn`; `websocket` has the module `websocket`; `axum` makes its upgrade an extractor of
-//! axum; `tracing` has the module `trace`.
+//! axum; `tracing` has the module `trace`; `stacks` puts a [`Stack`] into the report of a stuck
+//! task.
 
 #![forbid(unsafe_code)]
 
@@ -120,15 +121,17 @@ pub use crate::mounted::{Mount, Mountable};
 pub use crate::reload::Reload;
 pub use crate::running::{Report, Running};
 pub use crate::server::Server;
-pub use crate::service::{App, Direct, Oneshot, PeerAddress, Plain, ServiceFailed, WithPeers};
+pub use crate::service::{
+    App, Direct, Oneshot, PeerAddress, Plain, Refused, ServiceFailed, WithPeers,
+};
 pub use crate::shutdown::Shutdown;
 pub use crate::task_pool::{PoolBuilder, TaskPool};
 pub use crate::tasks::{
     Callbacks, Cancelled, DeadLetter, Dispatch, DispatchError, Failure, FinishContext,
     KindSnapshot, Kinds, Notice, OnFinish, OnTask, Outcomes, Overlap, Percentiles, Periodic,
-    PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run, RunError, SendJob, Stuck, TaskContext,
-    TaskError, TaskHandle, TaskId, TaskResult, TaskState, TaskWorkerInfo, TaskWorkerSnapshot,
-    Tasks,
+    PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run, RunError, SendJob, Stack, StackEnd,
+    StackFrame, Stuck, TaskContext, TaskError, TaskHandle, TaskId, TaskResult, TaskState,
+    TaskWorkerInfo, TaskWorkerSnapshot, Tasks,
 };
 pub use crate::test_server::TestServer;
 pub use crate::trigger::{TriggerAfter, TriggerTask};

@@ -1,6 +1,5 @@
 //! The server: built from a configuration and its callbacks, and started.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use sidecore_runtime::probe;
 use sidecore_runtime::topology::Topology;
 
 use crate::companion::{self, Companion, StartCompanion};
-use crate::config::{Config, Options, Scheme};
+use crate::config::{Config, Options};
 use crate::error::{Error, Result};
 use crate::hall::Hall;
 use crate::life::Hooks;
@@ -247,6 +246,11 @@ where
         let (on_task, on_finish) = (on_task, on_finish).split();
         let options = config.options.clone();
         check_names(&config, &pools)?;
+        let listens: Vec<_> =
+            config.main_listen().into_iter().chain(config.listen.clone()).collect();
+        if listens.is_empty() {
+            return Err(Error::nowhere());
+        }
         let topology = Topology::read()?;
         let placement = place(&topology, &request(&options))?;
         check_callbacks(&placement, on_task.is_some(), on_finish.is_some())?;
@@ -258,10 +262,9 @@ where
         let mut hall = Hall::decide(&config, &topology, &placement, pools)?;
         let executors = placement.executors.len();
         probe::check(&needs(&config, executors, hall.async_workers()))?;
-        let main = main_listen(&config);
-        let security = Security::of(&config, &main)?;
+        let security = Security::of(&config)?;
         let backlog = i32::try_from(options.listen_backlog).unwrap_or(i32::MAX);
-        let bound = listen::bind(std::iter::once(&main).chain(&config.listen), executors, backlog)?;
+        let bound = listen::bind(&listens, executors, backlog)?;
         let bells = bells(executors)?;
         let companion = companion.map(|start| start(&topology, &placement)).transpose()?;
         let (pools, lanes) = hall.start(&topology, &placement, &bells)?;
@@ -406,17 +409,6 @@ fn bells(count: usize) -> Result<Vec<Arc<Bell>>> {
         .map(|_| Bell::new().map(Arc::new))
         .collect::<std::io::Result<_>>()
         .map_err(|cause| Error::io("no descriptor for an eventfd; raise `ulimit -n`", cause))
-}
-
-fn main_listen(config: &Config) -> Listen {
-    let listen = Listen::tcp(address(config));
-    if config.scheme == Scheme::Https { listen.secure() } else { listen }
-}
-
-fn address(config: &Config) -> SocketAddr {
-    // The configuration has checked the host: an address, or `localhost`.
-    let host = config.host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    SocketAddr::new(host, config.port)
 }
 
 fn request(options: &Options) -> PlacementRequest {
