@@ -86,6 +86,11 @@ mod direct_router;
 mod error;
 mod hall;
 mod http1;
+#[cfg(feature = "hyper-upgrade")]
+mod hyper_upgrade;
+#[cfg(not(feature = "hyper-upgrade"))]
+#[path = "hyper_upgrade/without.rs"]
+mod hyper_upgrade;
 mod life;
 mod listen;
 mod mounted;

@@ -6,6 +6,7 @@ mod honest;
 mod process;
 mod random;
 mod scratch;
+mod steady;
 mod tasks;
 
 pub mod fuzz_targets;
@@ -18,4 +19,5 @@ pub use honest::{Latencies, ask_for, wait_until};
 pub use process::{Ended, ServerProcess, example_command, server_command, server_command_of};
 pub use random::Random;
 pub use scratch::Scratch;
+pub use steady::Steady;
 pub use tasks::{dispatch, wait_for};

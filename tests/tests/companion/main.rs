@@ -1,7 +1,9 @@
 //! The companion: what needs tokio works in handlers, which stay on their executor.
 
+mod axum_websocket;
 mod costs;
 mod ends;
+mod hyper_upgrade;
 mod postgres;
 mod without;
 mod works;
