@@ -335,12 +335,17 @@ impl<A: App> Exchange<A> {
             Content::Allowed | Content::LengthOnly => {}
         }
         let exact = body.size_hint().exact();
-        let declared = || fields.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
-        match exact {
-            // To HEAD, and in a 304, the length is what a GET would have had (RFC 9110 §8.6).
-            Some(0) if self.head_request || status == StatusCode::NOT_MODIFIED => {
-                declared().map_or(BodyLength::None, BodyLength::Known)
-            }
+        // An empty body of a 304 says nothing of what a 200 would have had, nor does a 0 that a
+        // framework puts there for it (RFC 9110 §8.6); to HEAD it does.
+        let says_nothing = status == StatusCode::NOT_MODIFIED || !self.head_request;
+        let declared =
+            encode::declared_length(fields).filter(|length| *length > 0 || !says_nothing);
+        if exact == Some(0) && (self.head_request || status == StatusCode::NOT_MODIFIED) {
+            return declared.map_or(BodyLength::None, BodyLength::Known);
+        }
+        // Where the body does not know its length, as one read from a file does not, the
+        // application may, and is held to it.
+        match exact.or(declared) {
             // RFC 9110 §6.6.2: trailers are announced, and they need chunks.
             Some(_) if self.version == Version::Http11 && fields.contains_key(TRAILER) => {
                 BodyLength::Chunked
