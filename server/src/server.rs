@@ -152,6 +152,12 @@ impl<T, F> Server<T, F> {
     /// built on them (reqwest, tower-http's time-outs, axum's keep-alive of server-sent events).
     /// Needs the feature `tokio` of this crate. Replaces Swoole's coroutine clients.
     ///
+    /// With the feature `hyper-upgrade`, requests that offer an upgrade then come with hyper's
+    /// `OnUpgrade`, which axum's own `WebSocketUpgrade` takes. It resolves once the 101 is written
+    /// or about to be, and fails with any other answer. What is made of it counts as its connection,
+    /// which stays with its executor; at shutdown a WebSocket's peer is told 1001, another protocol
+    /// has the drain's time.
+    ///
     /// Handlers stay on their executor. What they give to `tokio::spawn` runs on the companion, is
     /// not waited for by the drain and is dropped at its end, when all executors have ended;
     /// `tokio::task::spawn_local` does not work. The companion runs on the CPUs that are no

@@ -36,14 +36,15 @@ pub(super) enum Host {
 pub(super) struct Site {
     address: SocketAddr,
     client: Client,
-    runtime: Runtime,
+    /// The client's; gone once the server is being stopped.
+    runtime: Option<Runtime>,
     seen: Vec<String>,
     server: Option<Serving>,
 }
 
 enum Serving {
     Axum { end: oneshot::Sender<()>, thread: JoinHandle<()> },
-    Sidecore(Running),
+    Sidecore(Box<Running>),
 }
 
 /// An answer that was read to its end.
@@ -78,7 +79,12 @@ impl Site {
         let redirects = reqwest::redirect::Policy::none();
         let client = Client::builder().redirect(redirects).timeout(LIMIT).no_proxy().build();
         let client = client.expect("a client");
+        let runtime = Some(runtime);
         Site { address, client, runtime, seen: Vec::new(), server: Some(server) }
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("it is not stopped")
     }
 
     /// One request; its answer is read and noted.
@@ -91,7 +97,7 @@ impl Site {
     ) -> Answer {
         let response = self.begin(method, path, fields, body);
         let (status, fields) = (response.status(), response.headers().clone());
-        let body = self.runtime.block_on(response.bytes());
+        let body = self.runtime().block_on(response.bytes());
         let body = body.unwrap_or_else(|error| panic!("{method} {path}: {error}")).to_vec();
         let answer = Answer { status, fields, body };
         self.note(method, path, &answer);
@@ -111,7 +117,7 @@ impl Site {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let response = self.runtime.block_on(async { request.body(body).send().await });
+        let response = self.runtime().block_on(async { request.body(body).send().await });
         response.unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
@@ -133,7 +139,7 @@ impl Site {
 
     /// The next piece of an answer; None at its end.
     pub(super) fn piece(&self, response: &mut Response) -> Result<Option<Vec<u8>>, String> {
-        let piece = self.runtime.block_on(response.chunk());
+        let piece = self.runtime().block_on(response.chunk());
         piece.map(|piece| piece.map(|bytes| bytes.to_vec())).map_err(|error| error.to_string())
     }
 
@@ -215,8 +221,8 @@ impl Site {
     }
 
     fn stop(&mut self) {
-        // Its connections are closed, so that no drain waits for them.
-        self.client = Client::new();
+        // The client's connections are closed with it, so that no drain waits for them.
+        drop(self.runtime.take());
         match self.server.take() {
             Some(Serving::Axum { end, thread }) => {
                 let _ = end.send(());
@@ -278,7 +284,7 @@ fn serve_with_sidecore(static_files: &Path) -> (SocketAddr, Serving) {
     let server = Server::new(config).with_tokio();
     let running = server.start(move |_| app(state.clone(), &static_files));
     let running = running.expect("the server starts");
-    (running.address(), Serving::Sidecore(running))
+    (running.address(), Serving::Sidecore(Box::new(running)))
 }
 
 pub(super) fn bearer(who: &str) -> String {

@@ -49,9 +49,9 @@ fn an_echo_of_pieces_is_the_same_bytes() {
 #[test]
 fn a_long_answer_comes_whole() {
     on_both(|site| {
-        let answer = site.get("/api/v1/lorem/200000");
-        assert_eq!(answer.text().lines().count(), 200_000);
-        assert!(answer.text().ends_with("199999: lorem ipsum dolor\n"));
+        let answer = site.get("/api/v1/lorem/50000");
+        assert_eq!(answer.text().lines().count(), 50_000);
+        assert!(answer.text().ends_with("49999: lorem ipsum dolor\n"));
         assert_eq!(site.get("/api/v1/lorem/0").body, b"");
     });
 }
