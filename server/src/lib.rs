@@ -41,7 +41,8 @@
 //!
 //! Cargo features, all off by default: `tls` has the module `tls`, for listeners that speak it;
 //! `tokio` has `Server::with_tokio`, for handlers that need tokio's timers, sockets or
-//! `tokio::spawn`; `websocket` has the module `websocket`; `axum` makes its upgrade an extractor of
+//! `tokio::spawn`; `hyper-upgrade` has `hyper::upgrade::on` work in them, and with it axum's own
+//! WebSocket; `websocket` has the module `websocket`; `axum` makes its upgrade an extractor of
 //! axum; `tracing` has the module `trace`; `stacks` puts a [`Stack`] into the report of a stuck
 //! task.
 
@@ -87,6 +88,11 @@ mod direct_router;
 mod error;
 mod hall;
 mod http1;
+#[cfg(feature = "hyper-upgrade")]
+mod hyper_upgrade;
+#[cfg(not(feature = "hyper-upgrade"))]
+#[path = "hyper_upgrade/without.rs"]
+mod hyper_upgrade;
 mod life;
 mod listen;
 mod mounted;

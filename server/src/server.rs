@@ -151,6 +151,12 @@ impl<T, F> Server<T, F> {
     /// built on them (reqwest, tower-http's time-outs, axum's keep-alive of server-sent events).
     /// Needs the feature `tokio` of this crate. Replaces Swoole's coroutine clients.
     ///
+    /// With the feature `hyper-upgrade`, requests that offer an upgrade then come with hyper's
+    /// `OnUpgrade`, which axum's own `WebSocketUpgrade` takes. It resolves once the 101 is written
+    /// or about to be, and fails with any other answer. What is made of it counts as its connection,
+    /// which stays with its executor; at shutdown a WebSocket's peer is told 1001, another protocol
+    /// has the drain's time.
+    ///
     /// Handlers stay on their executor. What they give to `tokio::spawn` runs on the companion and is
     /// not waited for by the drain. When all executors have ended it has 100 ms to end by itself, as
     /// what drives a database's connection does when its client is gone; then it is dropped.

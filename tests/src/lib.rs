@@ -7,6 +7,7 @@ mod postgres;
 mod process;
 mod random;
 mod scratch;
+mod steady;
 mod tasks;
 
 pub mod fuzz_targets;
@@ -20,4 +21,5 @@ pub use postgres::Postgres;
 pub use process::{Ended, ServerProcess, example_command, server_command, server_command_of};
 pub use random::Random;
 pub use scratch::Scratch;
+pub use steady::Steady;
 pub use tasks::{dispatch, wait_for};
