@@ -86,6 +86,8 @@ mod direct_router;
 mod error;
 mod hall;
 mod http1;
+#[cfg(feature = "http2")]
+mod http2;
 mod life;
 mod listen;
 mod mounted;

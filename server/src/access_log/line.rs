@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, Request, StatusCode, header};
 use super::escape::Escape;
 use super::format::{AtEnd, Format, Item, OfAnswer, OfRequest};
 use crate::http1::head::{RequestHead, Version};
+use crate::http1::target::Target;
 use crate::service::PeerAddress;
 
 /// So much of one text of a client's is logged; a field may be as long as its head. Escaped it is
@@ -28,6 +29,8 @@ pub(super) struct Line {
 pub(super) trait Asked {
     fn method(&self) -> &str;
     fn target(&self) -> Cow<'_, str>;
+    /// Whether it says so itself, which it does where it has a scheme.
+    fn is_https(&self) -> bool;
     fn path(&self) -> &str;
     fn query(&self) -> Option<&str>;
     fn protocol(&self) -> &'static str;
@@ -150,7 +153,8 @@ fn of_request(
         OfRequest::Protocol => Some(asked.protocol().as_bytes()),
         OfRequest::Host => asked.field(&header::HOST).map(|host| split_host(host).0),
         OfRequest::Port => {
-            Some(asked.field(&header::HOST).and_then(|host| split_host(host).1).unwrap_or(b"80"))
+            let said = asked.field(&header::HOST).and_then(|host| split_host(host).1);
+            Some(said.unwrap_or(if asked.is_https() { b"443" } else { b"80" }))
         }
         OfRequest::Field(name) => asked.field(name),
         OfRequest::Time(time) => {
@@ -185,10 +189,16 @@ impl<B> Asked for Request<B> {
     }
 
     fn target(&self) -> Cow<'_, str> {
-        match (self.uri().scheme(), self.uri().path_and_query()) {
-            (None, Some(target)) => Cow::Borrowed(target.as_str()),
+        // HTTP/2 has no absolute form: scheme and authority are there with each request.
+        let is_origin = self.uri().scheme().is_none() || self.version() == http::Version::HTTP_2;
+        match self.uri().path_and_query() {
+            Some(target) if is_origin => Cow::Borrowed(target.as_str()),
             _ => Cow::Owned(self.uri().to_string()),
         }
+    }
+
+    fn is_https(&self) -> bool {
+        self.uri().scheme() == Some(&http::uri::Scheme::HTTPS)
     }
 
     fn path(&self) -> &str {
@@ -226,9 +236,14 @@ impl Asked for RequestHead<'_> {
         match self.target.authority() {
             None => Cow::Borrowed(self.target.path_and_query()),
             Some(authority) => {
-                Cow::Owned(format!("http://{authority}{}", self.target.path_and_query()))
+                let scheme = if self.is_https() { "https" } else { "http" };
+                Cow::Owned(format!("{scheme}://{authority}{}", self.target.path_and_query()))
             }
         }
+    }
+
+    fn is_https(&self) -> bool {
+        matches!(self.target, Target::Absolute { is_https: true, .. })
     }
 
     fn path(&self) -> &str {
@@ -292,6 +307,20 @@ mod tests {
         check("%{sec}t %t", "0 [01/Jan/1970:00:00:00 +0000]");
         check("%{X-A}o %{x-b}o %{X-C}i", "1 - -");
         check("%>s%D%>s", "2001234567200");
+    }
+
+    /// An absolute target is logged as it was sent; in HTTP/2 there is none.
+    #[test]
+    fn the_line_of_a_request_is_the_same_in_http2() {
+        let check = |version, expected: &str| {
+            let request = Request::get("https://h/a?b").header("host", "h").version(version);
+            let format = Format::parse("%r %p").unwrap();
+            let mut line = Line::begin(&format, &request.body(()).unwrap(), UNIX_EPOCH);
+            let line = line.end(&format, 0, Duration::ZERO);
+            assert_eq!(String::from_utf8(line).unwrap(), format!("{expected}\n"));
+        };
+        check(http::Version::HTTP_2, "GET /a?b HTTP/2.0 443");
+        check(http::Version::HTTP_11, "GET https://h/a?b HTTP/1.1 443");
     }
 
     #[test]

@@ -1,0 +1,76 @@
+//! The drain.
+
+use std::time::Instant;
+
+use super::raw::*;
+use super::*;
+
+#[test]
+fn the_drain_answers_what_is_in_flight_and_tells_all_to_leave() {
+    let served = Served::start();
+    let pem_kept = block_on(async {
+        let (busy, idle) = (served.connect().await, served.connect().await);
+        assert_eq!(idle.get("/").await.unwrap().status, 200);
+        let asked: Vec<_> = (0..8)
+            .map(|_| {
+                let busy = busy.clone();
+                tokio::spawn(async move { busy.get("/slow").await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let start = Instant::now();
+        served.running.shutdown().raise();
+        idle.ended().await.expect("it ends well");
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        for task in asked {
+            let got = task.await.unwrap().expect("it is answered");
+            assert_eq!((got.status.as_u16(), got.text()), (200, "late"));
+        }
+        busy.ended().await.expect("it ends well");
+        served.running.wait().expect("it ends");
+        served.pem
+    });
+    drop(pem_kept);
+}
+
+/// What had been sent when the client was told is served; a client that does not answer the
+/// server's PING, and goes on, is not.
+#[test]
+fn a_client_that_goes_on_after_goaway_is_not_served_for_ever() {
+    let served = Served::start();
+    let mut raw = served.raw();
+    raw.begin(&[]);
+    raw.send(&request(1, "/"));
+    raw.until(HEADERS);
+    served.running.shutdown().raise();
+    let told = raw.until(GOAWAY);
+    assert_eq!((told.code(), told.last_stream()), (NO_ERROR, u32::MAX >> 1));
+    raw.send(&request(3, "/"));
+    assert_eq!(raw.until(HEADERS).stream, 3);
+    let mut stream = 5;
+    while stream < 20_000 && raw.try_send(&request(stream, "/")) {
+        stream += 2;
+        if stream % 64 == 1 {
+            let came = raw.next();
+            if came.is_none() {
+                break;
+            }
+        }
+    }
+    assert!(stream < 20_000);
+    served.running.wait().expect("it ends");
+}
+
+#[test]
+fn the_drain_has_an_end_whatever_streams_wait_for() {
+    let served = Served::start_with(|config| config.options.drain_timeout_ms = 400);
+    let mut raw = served.raw();
+    raw.begin(&[]);
+    raw.send(&request(1, "/wait"));
+    raw.ping([6; 8]);
+    let start = Instant::now();
+    served.running.shutdown().raise();
+    served.running.wait().expect("it ends");
+    assert!((400..5000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    assert_eq!(served.dropped.load(Ordering::Relaxed), 1);
+}
