@@ -315,7 +315,7 @@ mod tests {
         let check = |version, expected: &str| {
             let request = Request::get("https://h/a?b").header("host", "h").version(version);
             let format = Format::parse("%r %p").unwrap();
-            let mut line = Line::begin(&format, &request.body(()).unwrap(), UNIX_EPOCH);
+            let line = Line::begin(&format, &request.body(()).unwrap(), UNIX_EPOCH);
             let line = line.end(&format, 0, Duration::ZERO);
             assert_eq!(String::from_utf8(line).unwrap(), format!("{expected}\n"));
         };

@@ -5,6 +5,11 @@ use sidecore_tests::Random;
 use super::raw::*;
 use super::*;
 
+/// Clients that do not close are not waited for long.
+fn quick(config: &mut Config) {
+    config.options.linger_timeout_ms = 200;
+}
+
 #[test]
 fn who_resets_a_stream_or_goes_away_has_its_handlers_dropped() {
     let served = Served::start();
@@ -28,7 +33,7 @@ fn who_resets_a_stream_or_goes_away_has_its_handlers_dropped() {
 /// CVE-2023-44487, all at once: streams that are over before they were looked at.
 #[test]
 fn streams_that_are_reset_in_a_burst_end_the_connection() {
-    let served = Served::start();
+    let served = Served::start_with(quick);
     let mut raw = served.raw();
     raw.begin(&[]);
     let burst: Vec<u8> =
@@ -66,35 +71,31 @@ fn streams_that_are_reset_one_by_one_are_counted() {
 
 #[test]
 fn a_head_that_does_not_end_ends_the_connection() {
-    let served = Served::start();
+    let served = Served::start_with(quick);
     let mut raw = served.raw();
     raw.begin(&[]);
     raw.send(&frame(HEADERS, 0, 1, &block("GET", "/")));
-    let mut sent = 0;
-    while sent < 10_000 && raw.try_send(&frame(CONTINUATION, 0, 1, b"")) {
-        sent += 1;
-    }
+    raw.try_send(&frame(CONTINUATION, 0, 1, b"").repeat(10_000));
     let told = raw.rest().into_iter().find(|came| came.kind == GOAWAY);
-    // The end may overtake the word, which a reset destroys; that it ends is what counts.
-    assert!(told.is_none_or(|told| told.code() == ENHANCE_YOUR_CALM));
-    assert!(!raw.try_send(&frame(PING, 0, 0, &[0; 8])));
+    assert_eq!(told.map(|told| told.code()), Some(ENHANCE_YOUR_CALM));
     served.end();
 }
 
 #[test]
 fn what_breaks_the_protocol_ends_its_connection_and_no_other() {
-    let served = Served::start();
+    let served = Served::start_with(quick);
     let mut beside = served.raw();
     beside.begin(&[]);
     beside.ping([1; 8]);
-    let cases: [(&str, Vec<u8>, u32); 7] = [
+    let cases: [(&str, Vec<u8>, u32); 8] = [
         ("an even stream", request(2, "/"), PROTOCOL_ERROR),
         ("data of no stream", frame(DATA, 0, 1, b"x"), PROTOCOL_ERROR),
         ("a lone continuation", frame(CONTINUATION, END_HEADERS, 1, b""), PROTOCOL_ERROR),
         ("a frame too large", frame(DATA, 0, 1, &[0; 20_000]), 6),
         ("a window of nothing", frame(WINDOW_UPDATE, 0, 0, &[0; 4]), PROTOCOL_ERROR),
-        ("a bad index", frame(HEADERS, END_HEADERS, 1, &[0xFF, 0xFF, 0xFF, 0x7F]), 9),
-        ("a short PING", frame(PING, 0, 0, &[0; 7]), 6),
+        ("a bad index", frame(HEADERS, END_HEADERS, 1, &[0xC6]), PROTOCOL_ERROR),
+        ("a short PING", frame(PING, 0, 0, &[0; 7]), PROTOCOL_ERROR),
+        ("a name in capitals", frame(HEADERS, END_HEADERS, 1, b"\0\x01A\x01v"), PROTOCOL_ERROR),
     ];
     for (what, bytes, code) in cases {
         let mut raw = served.raw();
@@ -132,9 +133,7 @@ fn a_malformed_request_is_reset() {
         [("connection", "close")],
         [("transfer-encoding", "chunked")],
         [("te", "gzip")],
-        [("Upper", "1")],
         [(":path", "/twice")],
-        [(":late", "1")],
     ]
     .iter()
     .enumerate()
