@@ -24,8 +24,7 @@ use super::clock::Clock;
 use super::stream::Spawner;
 use crate::config::Options;
 use crate::http1::connection::UNSENT_MAX_BYTES;
-use crate::http1::patience::Timeouts;
-use crate::http1::patience::Waiting;
+use crate::http1::patience::{Timeouts, Waiting};
 use crate::http1::sending::PIECE_MAX_BYTES;
 
 /// Bytes of a body that may wait for its handler: what fills a line of 100 Mbit/s at 20 ms.
@@ -57,7 +56,9 @@ impl Limits {
         }
     }
 
-    /// hyper with these limits. A peer that is gone without a word is found by a PING.
+    /// hyper with these limits. A peer that is gone without a word is found by a PING: sent where
+    /// nothing came for as long as an idle connection is kept, with as long again for the answer,
+    /// which comes behind all that a slow peer has not taken yet.
     pub(super) fn builder<A>(&self, spawner: Spawner<A>, timeouts: &Timeouts) -> Builder<Spawner<A>>
     where
         Spawner<A>: Clone,
@@ -74,7 +75,7 @@ impl Limits {
             // The date is written with the rest of an answer's head.
             .auto_date_header(false)
             .keep_alive_interval(timeouts.limit(Waiting::NextRequest));
-        if let Some(limit) = timeouts.limit(Waiting::Write) {
+        if let Some(limit) = timeouts.limit(Waiting::NextRequest) {
             builder.keep_alive_timeout(limit);
         }
         builder

@@ -149,6 +149,34 @@ fn an_idle_connection_is_told_to_leave_and_closed() {
     served.end();
 }
 
+/// It answers no PING; one that does is left alone.
+#[test]
+fn a_peer_that_is_gone_is_found_while_it_waits() {
+    let served = Served::start_with(|config| config.options.keep_alive_timeout_ms = 400);
+    let start = Instant::now();
+    block_on(async {
+        let kept = served.connect().await;
+        let asked = tokio::spawn({
+            let kept = kept.clone();
+            async move { kept.get("/wait").await }
+        });
+        let gone = tokio::task::spawn_blocking({
+            let mut raw = served.raw();
+            move || {
+                raw.begin(&[]);
+                raw.send(&request(1, "/wait"));
+                assert_eq!(raw.until(PING).flags, 0);
+                raw.rest();
+            }
+        });
+        gone.await.expect("it is closed");
+        assert!((800..5000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        assert_eq!((served.dropped(), asked.is_finished()), (1, false));
+    });
+    served.end();
+}
+
 #[test]
 fn a_connection_without_a_request_has_the_time_of_a_head() {
     let served = Served::start_with(|config| {

@@ -226,6 +226,65 @@ fn curl_is_served() {
     served.end();
 }
 
+/// The project's own layers: what they say of a request is the same as in HTTP/1.1.
+#[test]
+fn logs_ids_files_and_triggers_know_such_a_request() {
+    use sidecore::access_log::{AccessLog, Format};
+    use sidecore::request_id::RequestIds;
+    use sidecore::static_files::StaticFiles;
+    use tower::Layer;
+    let scratch = sidecore_tests::Scratch::new("http2-layers");
+    let root = scratch.path().join("files");
+    std::fs::create_dir_all(root.join("directory")).unwrap();
+    std::fs::write(root.join("directory/index.html"), "found").unwrap();
+    let format = Format::parse("%h \"%r\" %v %p %>s %b %{x-request-id}o").unwrap();
+    let log = AccessLog::to_file(scratch.path().join("access.log"), format).unwrap();
+    let files = StaticFiles::of(&root).build().unwrap();
+    let (logging, pem) = (log.clone(), Pem::new());
+    let triggered = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = triggered.clone();
+    let running = server(pem.certificates("own"), |config| {
+        config.options.worker_num = Some(1);
+        config.options.task_worker_num = Some(1);
+    })
+    .on_task(move |_, path: String| seen.lock().unwrap().push(path))
+    .on_finish(|_, _| {})
+    .start(move |worker| {
+        let job = |request: &Request<Incoming>| Some(request.uri().path().to_owned());
+        let trigger = sidecore::TriggerTask::before(worker.tasks(), job);
+        let made = tower::service_fn(async |request: Request<Incoming>| {
+            Ok::<_, Infallible>(Response::new(request.uri().path().to_owned()))
+        });
+        let app = RequestIds::new().layer(trigger.layer(files.clone().layer(made)));
+        logging.app(WithPeers(app))
+    })
+    .unwrap();
+    let mut config = pem.client_with("own", rustls::DEFAULT_VERSIONS);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    block_on(async {
+        let client = H2::connect(running.address(), Arc::new(config)).await;
+        let id = [("x-request-id", "mine")];
+        let ask = async |path| client.ask(Method::GET, path, &id, Vec::new()).await.unwrap();
+        assert_eq!(ask("/directory/").await.text(), "found");
+        let moved = ask("/directory?q").await;
+        assert_eq!(
+            (moved.status.as_u16(), &moved.fields["location"]),
+            (301, &"./directory/?q".parse().unwrap())
+        );
+        assert_eq!(ask("/made?q").await.text(), "/made");
+    });
+    end(running);
+    drop(log);
+    let log = std::fs::read_to_string(scratch.path().join("access.log")).unwrap();
+    let expected = [
+        "127.0.0.1 \"GET /directory/ HTTP/2.0\" localhost 443 200 5 mine",
+        "127.0.0.1 \"GET /directory?q HTTP/2.0\" localhost 443 301 - mine",
+        "127.0.0.1 \"GET /made?q HTTP/2.0\" localhost 443 200 5 mine",
+    ];
+    assert_eq!(log.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(*triggered.lock().unwrap(), ["/directory/", "/directory", "/made"]);
+}
+
 #[test]
 fn an_axum_router_is_served() {
     use axum::Router;
