@@ -28,6 +28,119 @@ fn a_body_that_is_too_large_gets_413() {
     served.end();
 }
 
+/// The body is read by tokio's thread: what its exchange has to know wakes it.
+#[test]
+fn the_limits_of_a_body_hold_wherever_it_is_read() {
+    let pem = Pem::new();
+    let running = server(pem.certificates("own"), |config| {
+        config.options.worker_num = Some(1);
+        config.options.body_size_max_bytes = 100_000;
+        config.options.body_timeout_ms = 400;
+    })
+    .with_tokio()
+    .start(|_| {
+        tower::service_fn(async |request: Request<Incoming>| {
+            let read = tokio::spawn(async {
+                let body = request.into_body().collect().await;
+                // Late, so that the exchange is asleep when the body has failed.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                body.map_or_else(
+                    |error| error.to_string(),
+                    |body| body.to_bytes().len().to_string(),
+                )
+            });
+            Ok::<_, Infallible>(Response::new(read.await.expect("no panic")))
+        })
+    })
+    .unwrap();
+    let mut config = pem.client_with("own", rustls::DEFAULT_VERSIONS);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    block_on(async {
+        let client = H2::connect(running.address(), Arc::new(config)).await;
+        assert_eq!(client.post("/", pattern(100_000)).await.unwrap().text(), "100000");
+        assert_eq!(client.post("/", pattern(100_001)).await.unwrap().status, 413);
+        let request = Request::post("https://localhost/").body(()).unwrap();
+        let mut send = client.send.clone().ready().await.unwrap();
+        let (answer, _stream) = send.send_request(request, false).unwrap();
+        assert_eq!(receive(answer).await.unwrap().status, 408);
+    });
+    end(running);
+}
+
+/// Windows open as handlers read, and what comes beyond them is not taken.
+#[test]
+fn what_no_handler_reads_is_bounded() {
+    let served = Served::start();
+    let mut raw = served.raw();
+    raw.begin(&[]);
+    let told = raw.until(SETTINGS).payload;
+    // SETTINGS_INITIAL_WINDOW_SIZE
+    let window = told.chunks(6).find(|one| one[..2] == [0, 4]).expect("a window");
+    let window = u32::from_be_bytes(window[2..].try_into().unwrap()) as usize;
+    let opened = u32::from_be_bytes(raw.until(WINDOW_UPDATE).payload.try_into().unwrap());
+    assert_eq!((window, opened), (256 << 10, (1 << 20) - 65_535));
+    // Until then the window is that of the protocol.
+    raw.send(&frame(SETTINGS, ACK, 0, b""));
+    raw.send(&upload(1, "/wait"));
+    for _ in 0..window / 16_384 {
+        raw.send(&frame(DATA, 0, 1, &[0; 16_384]));
+    }
+    raw.send(&frame(PING, 0, 0, &[7; 8]));
+    while let Some(came) = raw.next().filter(|came| came.kind != PING) {
+        assert!(came.kind != WINDOW_UPDATE && came.kind != RST_STREAM, "{came:?}");
+    }
+    raw.send(&frame(DATA, 0, 1, b"x"));
+    let told = raw.until(RST_STREAM);
+    // FLOW_CONTROL_ERROR
+    assert_eq!((told.stream, told.code()), (1, 3));
+    until("its handler is dropped", || served.dropped() == 1);
+    served.end();
+}
+
+/// Of a peer that opens no window, or reads nothing, an application is asked for one piece.
+#[test]
+fn an_answer_is_made_no_faster_than_it_is_taken() {
+    struct Pieces(Arc<AtomicU64>);
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[7; 1000])))))
+        }
+    }
+    let (pem, made) = (Pem::new(), Arc::new(AtomicU64::new(0)));
+    let counted = made.clone();
+    let running = server(pem.certificates("own"), |config| config.options.worker_num = Some(1))
+        .start(move |_| {
+            let counted = counted.clone();
+            tower::service_fn(move |_: Request<Incoming>| {
+                let pieces = Pieces(counted.clone());
+                async { Ok::<_, Infallible>(Response::new(pieces)) }
+            })
+        })
+        .unwrap();
+    let mut config = pem.client_with("own", rustls::DEFAULT_VERSIONS);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let mut raw = Raw::connect(running.address(), &Arc::new(config));
+    raw.begin(&[(4, 0)]);
+    raw.send(&request(1, "/"));
+    raw.ping([1; 8]);
+    assert_eq!(made.load(Ordering::Relaxed), 1);
+    raw.send(&frame(WINDOW_UPDATE, 0, 1, &2500_u32.to_be_bytes()));
+    for length in [1000, 1000, 500] {
+        assert_eq!(raw.until(DATA).payload.len(), length);
+    }
+    raw.ping([2; 8]);
+    assert_eq!(made.load(Ordering::Relaxed), 3);
+    drop(raw);
+    end(running);
+}
+
 #[test]
 fn heads_have_limits_and_a_refusal_says_which() {
     let served = Served::start_with(|config| {
