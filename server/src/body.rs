@@ -23,7 +23,7 @@ const PIECES_MAX: usize = 1024;
 /// The body of a request. It is `Send`, so that a handler may read it anywhere.
 ///
 /// Dropping it unread is fine: what is left is skipped if it is short, else the connection closes
-/// after the answer.
+/// after the answer. In HTTP/2 the client is told to send no more of it, and the connection goes on.
 pub struct Incoming {
     inner: Inner,
 }

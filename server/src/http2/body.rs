@@ -54,25 +54,24 @@ impl RequestBody {
         }
         let polled = Pin::new(&mut self.body).poll_frame(context);
         self.watch.note(&polled, context);
-        polled.map(|next| {
-            next.map(|frame| match frame {
-                Ok(frame) => self.take(frame),
-                Err(_) => Err(self.fail("the stream was reset, or its connection lost")),
-            })
+        polled.map(|next| match next? {
+            Ok(frame) => self.take(frame).transpose(),
+            Err(_) => Some(Err(self.fail("the stream was reset, or its connection lost"))),
         })
     }
 
-    fn take(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+    /// None: there is no more, as all trailers were such that are left out.
+    fn take(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, BodyError> {
         let taken = match frame.into_data() {
             Ok(data) => match self.left.checked_sub(data.len() as u64) {
                 Some(left) => {
                     self.left = left;
-                    Ok(Frame::data(data))
+                    Ok(Some(Frame::data(data)))
                 }
                 None => Err(Reject::body_too_large()),
             },
             Err(frame) => sift_trailers(frame.into_trailers().unwrap_or_default())
-                .map(|trailers| Frame::trailers(trailers.unwrap_or_default())),
+                .map(|trailers| trailers.map(Frame::trailers)),
         };
         taken.map_err(|reject| {
             self.watch.refuse(reject);

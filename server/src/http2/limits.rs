@@ -11,6 +11,9 @@
 //! connection of HTTP/1.1 may hold. A piece is a part of what the application gave and is not copied
 //! before it is written.
 //!
+//! Times: a head that comes in parts has that of an idle connection, since other streams are quiet
+//! until it is whole; a body has to come while its handler reads it; a piece has to be taken.
+//!
 //! What else a client can make the server do is bounded by h2, hyper's protocol: streams beyond the
 //! limit are refused unheard (REFUSED_STREAM); a head in too many CONTINUATION frames, streams that
 //! are reset before they were looked at (20), resets that the client provokes (1,024), and DATA
@@ -59,10 +62,11 @@ impl Limits {
     /// hyper with these limits. A peer that is gone without a word is found by a PING: sent where
     /// nothing came for as long as an idle connection is kept, with as long again for the answer,
     /// which comes behind all that a slow peer has not taken yet.
-    pub(super) fn builder<A>(&self, spawner: Spawner<A>, timeouts: &Timeouts) -> Builder<Spawner<A>>
-    where
-        Spawner<A>: Clone,
-    {
+    pub(super) fn builder<A>(
+        &self,
+        spawner: Spawner<A>,
+        timeouts: &Timeouts,
+    ) -> Builder<Spawner<A>> {
         let mut builder = Builder::new(spawner);
         builder
             .timer(Clock)

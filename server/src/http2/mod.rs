@@ -13,6 +13,8 @@
 //! Times, refusals and the drain are those of HTTP/1.1, of which this has no other code path than
 //! [`App::call`]: an [`App::direct`] is not asked, as what it answers `call` answers too.
 //!
+//! No `100 Continue` is sent, for which hyper has no way: who waits for one goes on after a while.
+//!
 //! A stream that its client resets, and all of a connection that is lost, are dropped where they
 //! wait, as the handlers of HTTP/1.1 are with their connection. A panic costs its stream.
 //!

@@ -33,6 +33,61 @@ fn the_drain_answers_what_is_in_flight_and_tells_all_to_leave() {
     drop(pem_kept);
 }
 
+/// Under load: a request is answered, or its client knows that nobody has looked at it.
+#[test]
+fn what_a_handler_was_called_for_is_answered_over_the_drain() {
+    let (pem, called) = (Pem::new(), Arc::new(AtomicU64::new(0)));
+    let counted = called.clone();
+    let running = server(pem.certificates("own"), |_| {})
+        .start(move |_| {
+            let called = counted.clone();
+            tower::service_fn(move |_: Request<Incoming>| {
+                called.fetch_add(1, Ordering::Relaxed);
+                async {
+                    sidecore_runtime::executor::sleep(Duration::from_millis(5)).await;
+                    Ok::<_, Infallible>(Response::new("answered".to_owned()))
+                }
+            })
+        })
+        .unwrap();
+    let mut config = pem.client_with("own", rustls::DEFAULT_VERSIONS);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let (address, config) = (running.address(), Arc::new(config));
+    let answered = block_on(async {
+        let mut asking = Vec::new();
+        for _ in 0..4 {
+            let client = H2::connect(address, config.clone()).await;
+            for _ in 0..16 {
+                let client = client.clone();
+                asking.push(tokio::spawn(async move {
+                    let mut answered = 0;
+                    loop {
+                        match client.get("/").await {
+                            Ok(got) => answered += u64::from(got.text() == "answered"),
+                            // NO_ERROR: it was not looked at.
+                            Err(error) => {
+                                assert!(error.is_go_away() && error.is_remote(), "{error}");
+                                assert_eq!(error.reason(), Some(h2::Reason::NO_ERROR));
+                                break answered;
+                            }
+                        }
+                    }
+                }));
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        running.shutdown().raise();
+        let mut answered = 0;
+        for task in asking {
+            answered += task.await.unwrap();
+        }
+        answered
+    });
+    running.wait().expect("it ends");
+    assert!(answered > 100, "{answered}");
+    assert_eq!(answered, called.load(Ordering::Relaxed));
+}
+
 /// What had been sent when the client was told is served; a client that does not answer the
 /// server's PING, and goes on, is not.
 #[test]
