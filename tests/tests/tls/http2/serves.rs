@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use sidecore_tests::Client as PlainClient;
 
-use super::raw::PREFACE;
+use super::raw::{DATA, PREFACE, request};
 use super::*;
 
 #[test]
@@ -178,6 +178,33 @@ fn the_protocol_is_the_clients_choice_unless_it_is_off() {
     let served = Served::start_with(|config| config.options.http2 = Some(false));
     assert_eq!(agreed(&served, &[b"h2", b"http/1.1"]), Some(b"http/1.1".to_vec()));
     served.end();
+}
+
+/// What comes before is the same for all protocols.
+#[test]
+fn a_proxy_says_who_the_peer_is() {
+    let pem = Pem::new();
+    let mut config = Config::default();
+    config.port = 0;
+    config.options.task_worker_num = Some(0);
+    let running = Server::new(config)
+        .certificates(pem.certificates("own"))
+        .listen("127.0.0.1:0 tls proxy".parse().unwrap())
+        .start(|_| WithPeers(tower::service_fn(|request| respond(request, Arc::default()))))
+        .unwrap();
+    let mut behind = socket(running.addresses()[1]);
+    behind.write_all(b"PROXY TCP4 192.0.2.7 10.0.0.1 49374 443\r\n").unwrap();
+    let mut config = pem.client_with("own", rustls::DEFAULT_VERSIONS);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let name = ServerName::try_from("localhost").unwrap();
+    let tls = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut raw = Raw { client: StreamOwned::new(tls, behind) };
+    raw.begin(&[]);
+    raw.send(&request(1, "/describe"));
+    let said = String::from_utf8(raw.until(DATA).payload).unwrap();
+    assert!(said.contains("peer=192.0.2.7 "), "{said}");
+    drop(raw);
+    end(running);
 }
 
 /// Where it was not agreed upon it is not spoken, and the client is told so in HTTP/1.1.
