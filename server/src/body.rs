@@ -2,7 +2,8 @@
 //!
 //! A small body that arrived with its head is handed over whole. Any other is streamed: the
 //! connection decodes it into a bounded buffer and stops reading while that is full, so that a
-//! slow handler is felt by the client through TCP's window and not by this server's memory.
+//! slow handler is felt by the client through TCP's window and not by this server's memory. (In
+//! HTTP/2 it is the stream's window.)
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,7 +23,7 @@ const PIECES_MAX: usize = 1024;
 /// The body of a request. It is `Send`, so that a handler may read it anywhere.
 ///
 /// Dropping it unread is fine: what is left is skipped if it is short, else the connection closes
-/// after the answer.
+/// after the answer. In HTTP/2 the client is told to send no more of it, and the connection goes on.
 pub struct Incoming {
     inner: Inner,
 }
@@ -31,12 +32,14 @@ enum Inner {
     Empty,
     Full(Option<Bytes>),
     Stream(Reader),
+    #[cfg(feature = "http2")]
+    Http2(Box<crate::http2::RequestBody>),
 }
 
 /// The body ended before its end, or broke the rules of its framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyError {
-    reason: &'static str,
+    pub(crate) reason: &'static str,
 }
 
 /// Both ends' state of a streamed body. The lock is contended only where a handler reads from
@@ -67,6 +70,11 @@ impl Incoming {
 
     pub(crate) fn full(bytes: Bytes) -> Self {
         Incoming { inner: Inner::Full(Some(bytes)) }
+    }
+
+    #[cfg(feature = "http2")]
+    pub(crate) fn http2(body: crate::http2::RequestBody) -> Self {
+        Incoming { inner: Inner::Http2(Box::new(body)) }
     }
 
     /// A streamed body, of `length` bytes if known.
@@ -161,6 +169,8 @@ impl Body for Incoming {
             Inner::Empty => Poll::Ready(None),
             Inner::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Inner::Stream(reader) => reader.poll_frame(context),
+            #[cfg(feature = "http2")]
+            Inner::Http2(body) => body.poll_frame(context),
         }
     }
 
@@ -173,6 +183,8 @@ impl Body for Incoming {
                 let over = channel.frames.is_empty() && channel.trailers.is_none();
                 over && channel.end == Some(Ok(()))
             }
+            #[cfg(feature = "http2")]
+            Inner::Http2(body) => body.is_end_stream(),
         }
     }
 
@@ -187,6 +199,8 @@ impl Body for Incoming {
                     SizeHint::with_exact(remaining + buffered)
                 })
             }
+            #[cfg(feature = "http2")]
+            Inner::Http2(body) => body.size_hint(),
         }
     }
 }

@@ -39,7 +39,7 @@ use crate::service::{Direct, Plain};
 ///
 /// A handler returns a [`Plain`], or an `Option` of one: None leaves the request to the service.
 /// The service must know these routes too, as [`Direct`] says: a request with a body comes here only
-/// if all of it arrived with its head.
+/// if all of it arrived with its head, and none of HTTP/2 does.
 ///
 /// Finding a route allocates nothing, with one exception: where paths with parameters overlap
 /// (`/{page}` beside `/users/{id}`) or one has more than three of them, the search may keep a list.

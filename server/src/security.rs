@@ -1,6 +1,6 @@
 //! Whether a server speaks TLS, and with which certificates.
 
-use crate::config::Config;
+use crate::config::{Config, Options};
 use crate::error::{Error, Result};
 use crate::listen::{Listen, Socket};
 use crate::opening::Opening;
@@ -59,9 +59,14 @@ impl Security {
     }
 
     /// Says, on an executor, how the connections of each of its sockets begin.
-    pub(crate) fn openings(self) -> impl Fn(&Socket) -> Opening {
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "all is plain"))]
+    pub(crate) fn openings(self, options: &Options) -> impl Fn(&Socket) -> Opening {
         #[cfg(feature = "tls")]
-        let acceptor = self.certificates.map(Acceptor::new).map(std::rc::Rc::new);
+        let acceptor = {
+            let http2 = cfg!(feature = "http2") && options.http2 != Some(false);
+            let accept = |certificates| std::rc::Rc::new(Acceptor::new(certificates, http2));
+            self.certificates.map(accept)
+        };
         move |socket| Opening {
             proxied: socket.proxied,
             #[cfg(feature = "tls")]

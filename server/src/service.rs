@@ -1,4 +1,4 @@
-//! What the connection asks of an application: the seam between HTTP/1.1 and `tower`.
+//! What the connection asks of an application: the seam between HTTP and `tower`.
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -25,13 +25,17 @@ pub trait App: 'static {
     type Future: Future<Output = Result<Response<Self::Body>, ServiceFailed>> + 'static;
 
     /// Answers a request at once, from its borrowed head and body, or leaves it to `call`. Asked
-    /// where all of the request has arrived and its body, if any, is not chunked: what is answered
-    /// here must be answered by `call` too.
+    /// where all of the request has arrived, in HTTP/1, and its body, if any, is not chunked: what
+    /// is answered here must be answered by `call` too.
     fn direct(&self, _head: &RequestHead<'_>, _body: &[u8]) -> Option<Plain> {
         None
     }
 
-    /// Answers a request.
+    /// Answers a request. Dropping the future is what becomes of one whose connection is lost, or
+    /// whose client gives it up, as HTTP/2 can.
+    ///
+    /// A request of HTTP/2 has [`Version::HTTP_2`](http::Version::HTTP_2) and an absolute URI, its
+    /// authority in Host as well; all else is as in HTTP/1.1.
     fn call(&self, request: Request<Incoming>) -> Self::Future;
 
     /// Whether each request is to come with a [`PeerAddress`] in its extensions, and each borrowed
@@ -212,7 +216,7 @@ where
 /// building `http` types shows.
 ///
 /// The service must know these paths too: a request whose body is chunked, or not all there when
-/// its head is read, goes to it.
+/// its head is read, goes to it, and so does each of HTTP/2.
 ///
 /// ```
 /// use sidecore::{Direct, Plain};

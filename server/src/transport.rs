@@ -43,6 +43,15 @@ impl Transport {
         !matches!(self, Transport::Plain(_))
     }
 
+    /// Whether the peer has asked for HTTP/2, and gets it.
+    #[cfg(feature = "http2")]
+    pub(crate) fn is_http2(&self) -> bool {
+        match self {
+            Transport::Plain(_) => false,
+            Transport::Tls(stream) => stream.is_http2(),
+        }
+    }
+
     /// Whether the peer's end is not one that the peer has said, where the transport can tell.
     pub(crate) fn is_cut_off(&self) -> bool {
         match self {

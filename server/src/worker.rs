@@ -107,7 +107,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
         let _ended = RaiseOnDrop(shutdown.clone());
         let installed: Vec<_> = lanes.into_iter().map(|install| install(worker.index)).collect();
         let serving = Serving::new(make_app(&worker), &options);
-        let doors = Doors::open(sockets, security.openings());
+        let doors = Doors::open(sockets, security.openings(&options));
         hooks.tell(Life::WorkerStarted { worker: worker.index, cpu: worker.cpu });
         // The receiver is gone only if another executor could not start.
         let _ = ready.send(());

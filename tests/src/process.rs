@@ -47,7 +47,7 @@ pub fn server_command(variables: &[(&str, &str)]) -> Command {
 /// The same for an example of the server.
 pub fn example_command(name: &str, variables: &[(&str, &str)]) -> Command {
     server_command_of(
-        &build(&["--example", name, "--features", "tracing,websocket"], name),
+        &build(&["--example", name, "--features", "http2,tracing,websocket"], name),
         variables,
     )
 }
@@ -78,7 +78,10 @@ impl ServerProcess {
                 let _ = child.kill();
                 panic!("the server did not start: {lines:?}");
             }
-            let address = line.split("listening on http://").nth(1).map(|rest| {
+            let rest = ["http", "https"].iter().find_map(|scheme| {
+                line.split_once(&format!("listening on {scheme}://")).map(|(_, rest)| rest)
+            });
+            let address = rest.map(|rest| {
                 let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
                 rest[..end].parse().expect("the server says its address")
             });

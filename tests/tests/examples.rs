@@ -265,6 +265,53 @@ fn static_files() {
 }
 
 #[test]
+fn http2() {
+    let scratch = Scratch::new("http2-example");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (chain, key) = (scratch.path().join("cert.pem"), scratch.path().join("key.pem"));
+    std::fs::write(&chain, made.cert.pem()).expect("a file");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
+    let mut command = example_command("http2", &ONE);
+    command.args([&chain, &key]);
+    let example = Example(ServerProcess::spawn(command));
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).expect("a root");
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let socket = tokio::net::TcpStream::connect(example.0.address()).await.expect("it accepts");
+        let tls = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+        let name = "localhost".try_into().expect("a name");
+        let stream = tls.connect(name, socket).await.expect("a handshake");
+        let (client, connection) = h2::client::handshake(stream).await.expect("a preface");
+        tokio::spawn(connection);
+        let paths = ["/", "/nap/1", "/nap/2", "/nap/3"];
+        let mut answers = Vec::new();
+        for path in paths {
+            let request = http::Request::get(format!("https://localhost{path}")).body(());
+            let mut client = client.clone().ready().await.expect("room");
+            let sent = client.send_request(request.expect("a request"), true);
+            answers.push(sent.expect("it is sent").0);
+        }
+        for (path, answer) in paths.iter().zip(answers) {
+            let mut body = answer.await.expect("an answer").into_body();
+            let said = body.data().await.expect("a body").expect("it comes");
+            let expected =
+                if *path == "/" { "HTTP/2.0, for https://localhost/\n" } else { "napped\n" };
+            assert_eq!(said, expected);
+        }
+    });
+    let ended = example.end();
+    assert_eq!((ended.count("accepted"), ended.count("finished")), (3, 3));
+}
+
+#[test]
 fn async_pool() {
     let example = Example::start("async_pool", &[("SIDECORE_WORKER_NUM", "1")]);
     let said = example.get("/naps/200");

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, Request, StatusCode, header};
 use super::escape::Escape;
 use super::format::{AtEnd, Format, Item, OfAnswer, OfRequest};
 use crate::http1::head::{RequestHead, Version};
+use crate::http1::target::Target;
 use crate::service::{PeerAddress, Refused};
 
 /// So much of one text of a client's is logged; a field may be as long as its head. Escaped it is
@@ -28,6 +29,8 @@ pub(super) struct Line {
 pub(super) trait Asked {
     /// The request line, as it came or as it would have come, of bounded length.
     fn line(&self) -> Cow<'_, [u8]>;
+    /// Whether it says so itself, which it does where it has a scheme.
+    fn is_https(&self) -> bool;
     fn method(&self) -> &[u8];
     fn path(&self) -> &[u8];
     fn query(&self) -> Option<&[u8]>;
@@ -144,7 +147,8 @@ fn of_request(
         OfRequest::Protocol => Some(asked.protocol()),
         OfRequest::Host => asked.field(&header::HOST).map(|host| split_host(host).0),
         OfRequest::Port => {
-            Some(asked.field(&header::HOST).and_then(|host| split_host(host).1).unwrap_or(b"80"))
+            let said = asked.field(&header::HOST).and_then(|host| split_host(host).1);
+            Some(said.unwrap_or(if asked.is_https() { b"443" } else { b"80" }))
         }
         OfRequest::Field(name) => asked.field(name),
         OfRequest::Time(time) => {
@@ -185,10 +189,16 @@ fn cut(text: &[u8]) -> &[u8] {
 impl<B> Asked for Request<B> {
     fn line(&self) -> Cow<'_, [u8]> {
         let (method, protocol) = (Asked::method(self), self.protocol());
-        match (self.uri().scheme(), self.uri().path_and_query()) {
-            (None, Some(target)) => line_of(method, target.as_str().as_bytes(), protocol),
+        // HTTP/2 has no absolute form: scheme and authority are there with each request.
+        let is_origin = self.uri().scheme().is_none() || self.version() == http::Version::HTTP_2;
+        match self.uri().path_and_query() {
+            Some(target) if is_origin => line_of(method, target.as_str().as_bytes(), protocol),
             _ => line_of(method, self.uri().to_string().as_bytes(), protocol),
         }
+    }
+
+    fn is_https(&self) -> bool {
+        self.uri().scheme() == Some(&http::uri::Scheme::HTTPS)
     }
 
     fn method(&self) -> &[u8] {
@@ -227,10 +237,15 @@ impl Asked for RequestHead<'_> {
         match self.target.authority() {
             None => line_of(Asked::method(self), target.as_bytes(), self.protocol()),
             Some(authority) => {
-                let target = format!("http://{authority}{target}");
+                let scheme = if self.is_https() { "https" } else { "http" };
+                let target = format!("{scheme}://{authority}{target}");
                 line_of(Asked::method(self), target.as_bytes(), self.protocol())
             }
         }
+    }
+
+    fn is_https(&self) -> bool {
+        matches!(self.target, Target::Absolute { is_https: true, .. })
     }
 
     fn method(&self) -> &[u8] {
@@ -267,6 +282,10 @@ impl Asked for RequestHead<'_> {
 impl Asked for Refused<'_> {
     fn line(&self) -> Cow<'_, [u8]> {
         cut(Refused::line(self)).into()
+    }
+
+    fn is_https(&self) -> bool {
+        self.part(1).is_some_and(|target| target.starts_with(b"https:"))
     }
 
     fn method(&self) -> &[u8] {
@@ -339,6 +358,20 @@ mod tests {
         check("%{sec}t %t", "0 [01/Jan/1970:00:00:00 +0000]");
         check("%{X-A}o %{x-b}o %{X-C}i", "1 - -");
         check("%>s%D%>s", "2001234567200");
+    }
+
+    /// An absolute target is logged as it was sent; in HTTP/2 there is none.
+    #[test]
+    fn the_line_of_a_request_is_the_same_in_http2() {
+        let check = |version, expected: &str| {
+            let request = Request::get("https://h/a?b").header("host", "h").version(version);
+            let format = Format::parse("%r %p").unwrap();
+            let line = Line::begin(&format, &request.body(()).unwrap(), UNIX_EPOCH);
+            let line = line.end(&format, 0, Duration::ZERO);
+            assert_eq!(String::from_utf8(line).unwrap(), format!("{expected}\n"));
+        };
+        check(http::Version::HTTP_2, "GET /a?b HTTP/2.0 443");
+        check(http::Version::HTTP_11, "GET https://h/a?b HTTP/1.1 443");
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub(super) enum Field {
     MaybeCount { get: fn(&mut Options) -> &mut Option<usize>, min: u64, max: u64 },
     MaybeNumber { get: fn(&mut Options) -> &mut Option<u64>, min: u64, max: u64 },
     Cpus { get: fn(&mut Options) -> &mut Option<CpuList> },
+    MaybeSwitch { get: fn(&mut Options) -> &mut Option<bool> },
 }
 
 /// A day: longer time limits are taken for mistakes.
@@ -68,7 +69,7 @@ pub fn keys() -> &'static [Key] {
     &KEYS
 }
 
-static KEYS: [Key; 39] = [
+static KEYS: [Key; 41] = [
     top(
         "host",
         Field::Host,
@@ -221,6 +222,16 @@ static KEYS: [Key; 39] = [
         "requests_per_connection_max",
         number!(requests_per_connection_max, 0, 1 << 50),
         "requests after which a connection closes; 0 for no limit",
+    ),
+    option(
+        "http2",
+        Field::MaybeSwitch { get: |o| &mut o.http2 },
+        "HTTP/2 where TLS is spoken and the client asks for it: on, off; auto: where it is built in",
+    ),
+    option(
+        "http2_streams_max",
+        count!(http2_streams_max, 1, 1000),
+        "requests that an HTTP/2 connection may have open at once; more are refused",
     ),
     option(
         "connections_max",

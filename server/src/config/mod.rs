@@ -113,6 +113,8 @@ pub struct Options {
     pub target_length_max_bytes: usize,
     pub body_size_max_bytes: u64,
     pub requests_per_connection_max: u64,
+    pub http2: Option<bool>,
+    pub http2_streams_max: usize,
     pub connections_max: usize,
     pub listen_backlog: u64,
     pub recv_buffers: u64,
@@ -186,6 +188,8 @@ impl Default for Options {
             target_length_max_bytes: 8 * 1024,
             body_size_max_bytes: 16 << 20,
             requests_per_connection_max: 0,
+            http2: None,
+            http2_streams_max: 128,
             connections_max: 16_384,
             listen_backlog: 4096,
             recv_buffers: 1024,
@@ -296,6 +300,13 @@ impl Config {
                 self.source_of("target_length_max_bytes"),
                 "target_length_max_bytes is above head_size_max_bytes, which holds the target: \
                  raise head_size_max_bytes or lower target_length_max_bytes",
+            ));
+        }
+        if options.http2 == Some(true) && cfg!(not(feature = "http2")) {
+            return Err(ConfigError::relation(
+                self.source_of("http2"),
+                "http2 is on and this program was built without it: build sidecore with its \
+                 feature `http2`, or say auto",
             ));
         }
         if self.tls_certificate.len() != self.tls_key.len() {

@@ -127,6 +127,18 @@ fn certificates_come_with_their_keys() {
 }
 
 #[test]
+fn http2_is_on_off_or_where_it_is_built_in() {
+    let http2 = |text: &str| load("", &[("SIDECORE_HTTP2", text)]).map(|c| c.options.http2);
+    assert_eq!((http2("auto"), http2("off")), (Ok(None), Ok(Some(false))));
+    match cfg!(feature = "http2") {
+        true => assert_eq!(http2("on"), Ok(Some(true))),
+        false => refused("", &[("SIDECORE_HTTP2", "on")], "SIDECORE_HTTP2: http2 is on and"),
+    }
+    refused("[options]\nhttp2 = true", &[], "sidecore.toml:2: http2 = true: give \"on\", \"off\"");
+    refused("[options]\nhttp2_streams_max = 0", &[], "http2_streams_max = 0: give a number from 1");
+}
+
+#[test]
 fn nonsense_in_a_variable_names_the_variable() {
     refused(
         "",

@@ -69,6 +69,7 @@ pub(super) fn set_option(options: &mut Options, key: &Key, value: &Value) -> Res
                 false => Some(number(value, *min, *max)?),
             }
         }
+        Field::MaybeSwitch { get } => *get(options) = switch(value)?,
         Field::Cpus { get } => {
             *get(options) = if is_auto(value) { None } else { Some(cpus(value)?) }
         }
@@ -85,12 +86,23 @@ pub(super) fn copy(key: &Key, from: &Options, to: &mut Options) {
         Field::Count { get, .. } => *get(to) = *get(&mut from),
         Field::MaybeCount { get, .. } => *get(to) = *get(&mut from),
         Field::MaybeNumber { get, .. } => *get(to) = *get(&mut from),
+        Field::MaybeSwitch { get } => *get(to) = *get(&mut from),
         Field::Cpus { get } => *get(to) = get(&mut from).take(),
     }
 }
 
 fn is_auto(value: &Value) -> bool {
     matches!(value, Value::Text(text) if text == "auto")
+}
+
+/// None for `auto`.
+fn switch(value: &Value) -> Result<Option<bool>, Problem> {
+    match value {
+        Value::Text(text) if text == "on" => Ok(Some(true)),
+        Value::Text(text) if text == "off" => Ok(Some(false)),
+        value if is_auto(value) => Ok(None),
+        _ => Err("give \"on\", \"off\" or \"auto\"".to_owned()),
+    }
 }
 
 fn number(value: &Value, min: u64, max: u64) -> Result<u64, Problem> {

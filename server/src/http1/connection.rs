@@ -39,7 +39,7 @@ const REQUESTS_PER_POLL: usize = 64;
 pub(crate) const UNSENT_MAX_BYTES: usize = 256 * 1024;
 /// Requests answered on a connection after the drain began, for those that had arrived by then: a
 /// client that keeps sending would otherwise never be told to stop.
-const FAREWELLS_MAX: u32 = 1024;
+pub(crate) const FAREWELLS_MAX: u32 = 1024;
 /// Bytes thrown away while lingering.
 const LINGER_MAX_BYTES: usize = 1024 * 1024;
 

@@ -325,7 +325,7 @@ pub(crate) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// `Content_Length`: a token like any other, which CGI and its heirs take for the real one, so that
 /// what stands behind this server would see another message than it does.
-fn is_framing_in_disguise(name: &str) -> bool {
+pub(crate) fn is_framing_in_disguise(name: &str) -> bool {
     name.contains('_') && {
         let name = name.replace('_', "-");
         name.eq_ignore_ascii_case("content-length")

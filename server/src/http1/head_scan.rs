@@ -91,7 +91,7 @@ pub(super) fn has_bare_lf(head: &[u8]) -> bool {
 }
 
 /// Whether a method is longer than any that could be served.
-pub(super) fn is_long_method(method: &str) -> bool {
+pub(crate) fn is_long_method(method: &str) -> bool {
     method.len() > METHOD_MAX_BYTES
 }
 

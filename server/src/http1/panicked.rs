@@ -6,7 +6,7 @@ use std::any::Any;
 const NO_TOKIO: &str = "there is no reactor running, must be called from the context of a Tokio";
 
 /// Says on standard error what to do about a panic, where that is known.
-pub(super) fn advise(payload: &(dyn Any + Send)) {
+pub(crate) fn advise(payload: &(dyn Any + Send)) {
     if let Some(advice) = advice(payload) {
         eprintln!("sidecore: {advice}");
     }

@@ -28,7 +28,7 @@ pub(crate) struct Timeouts {
 
 /// What a connection waits for: each has its time limit, which runs from when it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waiting {
+pub(crate) enum Waiting {
     /// The first byte of a request, on a connection that has served one.
     NextRequest,
     /// The rest of a head, or the first request of a connection.
@@ -44,7 +44,7 @@ pub(super) enum Waiting {
 }
 
 /// The current wait of a connection.
-pub(super) struct Patience {
+pub(crate) struct Patience {
     waiting: Option<Waiting>,
     /// What the peer had done when the deadline was set.
     mark: u64,
@@ -79,7 +79,7 @@ impl Timeouts {
         self.write
     }
 
-    fn limit(&self, waiting: Waiting) -> Option<Duration> {
+    pub(crate) fn limit(&self, waiting: Waiting) -> Option<Duration> {
         match waiting {
             Waiting::NextRequest => Some(self.keep_alive),
             Waiting::Head => Some(self.head),
@@ -101,18 +101,18 @@ impl Timeouts {
 }
 
 impl Patience {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Patience { waiting: None, mark: 0, deadline: Deadline::unset() }
     }
 
     /// What was waited for has come: a wait of the same kind begins anew.
-    pub(super) fn renew(&mut self) {
+    pub(crate) fn renew(&mut self) {
         self.waiting = None;
     }
 
     /// Ready when the time limit of what is waited for has passed. `done` is what the peer has done
     /// so far, in bytes: sent, or taken.
-    pub(super) fn poll(
+    pub(crate) fn poll(
         &mut self,
         waiting: Waiting,
         done: u64,

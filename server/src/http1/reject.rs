@@ -3,8 +3,8 @@
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 
-/// A request that breaks the rules. It is answered with its status; then the connection closes,
-/// because where the next request would begin is not known.
+/// A request that breaks the rules. It is answered with its status; then a connection of HTTP/1
+/// closes, because where the next request would begin is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reject {
     status: StatusCode,

@@ -12,12 +12,12 @@ use http_body::Body;
 use super::encode::{self, BodyLength, CHUNK_END};
 use super::panicked;
 
-/// A frame is copied towards the socket in pieces of so many bytes, so that a large one costs a
+/// A frame goes towards the socket in pieces of so many bytes, so that a large one costs a
 /// connection with a slow reader no more than a stream of small ones.
-const PIECE_MAX_BYTES: usize = 64 * 1024;
+pub(crate) const PIECE_MAX_BYTES: usize = 64 * 1024;
 
 /// A body whose head is written.
-pub(super) struct Sending<B> {
+pub(crate) struct Sending<B> {
     body: Pin<Box<B>>,
     length: BodyLength,
     sent: u64,
@@ -26,7 +26,7 @@ pub(super) struct Sending<B> {
 }
 
 /// What is next to be written.
-pub(super) enum Next {
+pub(crate) enum Next {
     /// Data, never empty.
     Piece(Bytes),
     Pending,
@@ -37,11 +37,11 @@ pub(super) enum Next {
 }
 
 impl<B: Body<Data = Bytes, Error: Display>> Sending<B> {
-    pub(super) fn new(body: B, length: BodyLength) -> Self {
+    pub(crate) fn new(body: B, length: BodyLength) -> Self {
         Sending { body: Box::pin(body), length, sent: 0, rest: Bytes::new() }
     }
 
-    pub(super) fn next(&mut self, context: &mut Context<'_>) -> Next {
+    pub(crate) fn next(&mut self, context: &mut Context<'_>) -> Next {
         while self.rest.is_empty() {
             let body = &mut self.body;
             let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll_frame(context)));
@@ -70,6 +70,12 @@ impl<B: Body<Data = Bytes, Error: Display>> Sending<B> {
         }
     }
 
+    /// Whether the last piece was all there is to come, as far as the body tells that beforehand.
+    #[cfg(feature = "http2")]
+    pub(crate) fn is_over(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
     fn end(&self, trailers: Option<HeaderMap>) -> Next {
         match self.length {
             BodyLength::Known(length) if self.sent < length => {
@@ -79,7 +85,7 @@ impl<B: Body<Data = Bytes, Error: Display>> Sending<B> {
         }
     }
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>, piece: &[u8]) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>, piece: &[u8]) {
         if self.length == BodyLength::Chunked {
             encode::encode_chunk_size(out, piece.len());
         }
@@ -90,7 +96,7 @@ impl<B: Body<Data = Bytes, Error: Display>> Sending<B> {
     }
 
     /// Trailers need chunks (RFC 9112 §7.1.2); with another framing they are dropped.
-    pub(super) fn encode_end(&self, out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+    pub(crate) fn encode_end(&self, out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
         if self.length == BodyLength::Chunked {
             encode::encode_last_chunk(out, trailers);
         }

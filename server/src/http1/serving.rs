@@ -16,6 +16,8 @@ use crate::config::Options;
 pub(crate) struct Serving<A> {
     pub(crate) app: A,
     head_limits: HeadLimits,
+    #[cfg(feature = "http2")]
+    pub(crate) http2: crate::http2::Limits,
     /// The same for secured connections.
     secured_head_limits: HeadLimits,
     pub(crate) body_size_max: u64,
@@ -46,6 +48,8 @@ impl<A> Serving<A> {
         Rc::new(Serving {
             app,
             head_limits,
+            #[cfg(feature = "http2")]
+            http2: crate::http2::Limits::new(options),
             secured_head_limits: HeadLimits { is_secured: true, ..head_limits },
             body_size_max: options.body_size_max_bytes,
             requests_max: match options.requests_per_connection_max {
@@ -103,6 +107,12 @@ impl<A> Serving<A> {
 
 impl<A> Place<A> {
     pub(crate) fn serving(&self) -> &Serving<A> {
+        &self.serving
+    }
+
+    /// What all connections of the executor share.
+    #[cfg(feature = "http2")]
+    pub(crate) fn shared(&self) -> &Rc<Serving<A>> {
         &self.serving
     }
 

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::reject::Reject;
 
 /// Bytes of a body's trailers.
-pub(super) const TRAILERS_MAX_BYTES: usize = 8192;
+pub(crate) const TRAILERS_MAX_BYTES: usize = 8192;
 /// Number of a body's trailers.
 const TRAILERS_MAX: usize = 64;
 
@@ -27,7 +27,7 @@ pub(super) fn parse_trailers(bytes: &[u8]) -> Result<Option<HeaderMap>, Reject> 
     let mut trailers = HeaderMap::with_capacity(fields.len());
     for field in fields {
         if is_refused_trailer(field.name) {
-            return Err(Reject::bad("a trailer may not frame or route the message"));
+            return Err(refused_trailer());
         }
         if is_dropped_trailer(field.name) {
             continue;
@@ -42,13 +42,35 @@ pub(super) fn parse_trailers(bytes: &[u8]) -> Result<Option<HeaderMap>, Reject> 
     Ok((!trailers.is_empty()).then_some(trailers))
 }
 
+/// The same of trailers that come as fields.
+#[cfg(feature = "http2")]
+pub(crate) fn sift_trailers(mut trailers: HeaderMap) -> Result<Option<HeaderMap>, Reject> {
+    let size: usize = trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if trailers.len() > TRAILERS_MAX || size > TRAILERS_MAX_BYTES {
+        return Err(too_many_trailers());
+    }
+    if trailers.keys().any(|name| is_refused_trailer(name.as_str())) {
+        return Err(refused_trailer());
+    }
+    let dropped: Vec<_> =
+        trailers.keys().filter(|name| is_dropped_trailer(name.as_str())).cloned().collect();
+    for name in dropped {
+        trailers.remove(name);
+    }
+    Ok((!trailers.is_empty()).then_some(trailers))
+}
+
+fn refused_trailer() -> Reject {
+    Reject::bad("a trailer may not frame or route the message")
+}
+
 /// 431, as for a head.
-pub(super) fn too_many_trailers() -> Reject {
+pub(crate) fn too_many_trailers() -> Reject {
     Reject::head_too_large("the trailers are larger than this server takes")
 }
 
 /// RFC 9110 §6.5.1: fields that frame, route, authorise or describe the message come before it.
-pub(super) fn is_forbidden_trailer(name: &str) -> bool {
+pub(crate) fn is_forbidden_trailer(name: &str) -> bool {
     is_refused_trailer(name) || is_dropped_trailer(name)
 }
 

@@ -55,6 +55,13 @@ impl Opening {
     async fn open<A: App>(self, stream: TcpStream, place: Place<A>) {
         let mut wait = Wait::new(&place);
         let connection = match self.begin(stream, &mut wait).await {
+            #[cfg(feature = "http2")]
+            Opened::Http(stream) if stream.is_http2() => {
+                match crate::http2::serve(stream, place).await {
+                    Some(connection) => connection,
+                    None => return,
+                }
+            }
             Opened::Http(stream) => Connection::new(stream, place),
             #[cfg(feature = "tls")]
             Opened::NoTls(stream) => {

@@ -23,8 +23,9 @@ use rustls::{InconsistentKeys, ServerConfig};
 
 use super::error::{CertificateError, Problem};
 
-/// The protocols that are offered (RFC 7301), best first.
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+/// The protocols that may be offered (RFC 7301), best first.
+pub(super) const HTTP2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
 
 /// Certificates with their keys. Cheap to clone: the clones are one, and reloaded together.
 #[derive(Clone)]
@@ -95,26 +96,39 @@ impl fmt::Debug for Certificates {
 /// What one executor begins handshakes with.
 pub(crate) struct Acceptor {
     certificates: Certificates,
+    /// Best first.
+    protocols: Vec<Vec<u8>>,
     version: Cell<u64>,
     config: RefCell<Arc<ServerConfig>>,
 }
 
 impl Acceptor {
-    pub(crate) fn new(certificates: Certificates) -> Self {
+    /// With `http2` that is offered, before HTTP/1.1.
+    pub(crate) fn new(certificates: Certificates, http2: bool) -> Self {
+        let protocols: &[&[u8]] = if http2 { &[HTTP2, HTTP1] } else { &[HTTP1] };
+        let protocols: Vec<_> = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         // The version first: read after, it might be that of a later configuration.
         let version = Cell::new(certificates.shared.version.load(Ordering::Acquire));
-        let config = RefCell::new(certificates.current());
-        Acceptor { certificates, version, config }
+        let config = RefCell::new(offering(&certificates, &protocols));
+        Acceptor { certificates, protocols, version, config }
     }
 
     /// A connection before its first byte.
     pub(super) fn begin(&self) -> Result<ServerConnection, rustls::Error> {
         let version = self.certificates.shared.version.load(Ordering::Acquire);
         if self.version.replace(version) != version {
-            *self.config.borrow_mut() = self.certificates.current();
+            *self.config.borrow_mut() = offering(&self.certificates, &self.protocols);
         }
         ServerConnection::new(self.config.borrow().clone())
     }
+}
+
+/// What the handshakes of a server are made with: certificates may be those of several servers,
+/// which need not offer the same.
+fn offering(certificates: &Certificates, protocols: &[Vec<u8>]) -> Arc<ServerConfig> {
+    let mut config = ServerConfig::clone(&certificates.current());
+    config.alpn_protocols = protocols.to_vec();
+    Arc::new(config)
 }
 
 fn load(
@@ -131,7 +145,6 @@ fn load(
         .map_err(|error| CertificateError::new(&files[0].chain, Problem::Unusable(error)))?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(ByName(keys)));
-    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     config.ticketer = tickets.clone();
     Ok(config)
 }

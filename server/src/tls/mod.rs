@@ -18,6 +18,9 @@
 //! A handshake costs its executor a signature: about 0.1 ms with an ECDSA P-256 key, more than 1 ms
 //! with RSA of 2,048 bits. Sessions are resumed by tickets, with any executor, over reloads too.
 //!
+//! HTTP/1.1 is spoken over it, and with the feature `http2` HTTP/2 with clients that ask for it by
+//! ALPN (RFC 7301).
+//!
 //! Replaces Swoole's `SWOOLE_SSL`, `ssl_cert_file` and `ssl_key_file`.
 
 mod certificates;

@@ -87,6 +87,12 @@ impl Session {
         self.seal(out);
     }
 
+    /// Whether HTTP/2 was agreed upon; decided when the handshake is over.
+    #[cfg(feature = "http2")]
+    pub(super) fn is_http2(&self) -> bool {
+        self.tls.alpn_protocol() == Some(super::certificates::HTTP2)
+    }
+
     pub(super) fn is_handshaking(&self) -> bool {
         self.tls.is_handshaking()
     }

@@ -126,6 +126,11 @@ impl TlsStream {
         self.socket.taken()
     }
 
+    #[cfg(feature = "http2")]
+    pub(crate) fn is_http2(&self) -> bool {
+        self.inner.borrow().session.is_http2()
+    }
+
     /// Of a connection whose end was read: whether the peer did not say it.
     pub(crate) fn is_cut_off(&self) -> bool {
         !self.inner.borrow().session.has_ended()

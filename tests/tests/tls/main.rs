@@ -3,6 +3,7 @@
 mod certificates;
 mod ends;
 mod hostile;
+mod http2;
 mod serves;
 
 use std::convert::Infallible;

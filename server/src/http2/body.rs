@@ -1,0 +1,154 @@
+//! The body of a request, as it comes from hyper: limited, and watched by its exchange.
+//!
+//! A handler may read it on another thread; what its exchange has to know of that (whether the peer
+//! is waited for, how much came, whether the body breaks a rule) is in a [`Watch`] that both share.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::body::BodyError;
+use crate::http1::reject::Reject;
+use crate::http1::trailers::sift_trailers;
+
+/// A body that is read.
+pub(crate) struct RequestBody {
+    body: hyper::body::Incoming,
+    watch: Watch,
+    /// Bytes that may still come.
+    left: u64,
+    failed: Option<BodyError>,
+}
+
+/// What an exchange knows of its request's body. The lock is contended only where a handler reads
+/// from another thread.
+#[derive(Clone)]
+pub(super) struct Watch(Arc<Mutex<Seen>>);
+
+#[derive(Default)]
+struct Seen {
+    /// The handler has asked for more than has come.
+    awaited: bool,
+    received: u64,
+    refused: Option<Reject>,
+    /// The exchange's.
+    waker: Option<Waker>,
+}
+
+impl RequestBody {
+    /// Up to `size_max` bytes are read; more are an error, and the request's refusal.
+    pub(super) fn new(body: hyper::body::Incoming, size_max: u64) -> (Self, Watch) {
+        let watch = Watch(Arc::default());
+        (RequestBody { body, watch: watch.clone(), left: size_max, failed: None }, watch)
+    }
+
+    pub(crate) fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.failed {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.watch.note(&polled, context);
+        polled.map(|next| match next? {
+            Ok(frame) => self.take(frame).transpose(),
+            Err(_) => Some(Err(self.fail("the stream was reset, or its connection lost"))),
+        })
+    }
+
+    /// None: there is no more, as all trailers were such that are left out.
+    fn take(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, BodyError> {
+        let taken = match frame.into_data() {
+            Ok(data) => match self.left.checked_sub(data.len() as u64) {
+                Some(left) => {
+                    self.left = left;
+                    Ok(Some(Frame::data(data)))
+                }
+                None => Err(Reject::body_too_large()),
+            },
+            Err(frame) => sift_trailers(frame.into_trailers().unwrap_or_default())
+                .map(|trailers| trailers.map(Frame::trailers)),
+        };
+        taken.map_err(|reject| {
+            self.watch.refuse(reject);
+            self.fail(reject.reason())
+        })
+    }
+
+    fn fail(&mut self, reason: &'static str) -> BodyError {
+        *self.failed.insert(BodyError { reason })
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.failed.is_none() && self.body.is_end_stream()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.watch.lock().awaited = false;
+    }
+}
+
+impl Watch {
+    /// Bytes that have come, if the handler waits for more of them. `waker` is kept for when that
+    /// changes.
+    pub(super) fn awaited(&self, waker: &Waker) -> Option<u64> {
+        let mut seen = self.lock();
+        match &mut seen.waker {
+            Some(kept) => kept.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        seen.awaited.then_some(seen.received)
+    }
+
+    /// Why the request is to be refused after all, if it is.
+    pub(super) fn refused(&self) -> Option<Reject> {
+        self.lock().refused
+    }
+
+    fn note(
+        &self,
+        polled: &Poll<Option<Result<Frame<Bytes>, hyper::Error>>>,
+        context: &Context<'_>,
+    ) {
+        let mut seen = self.lock();
+        let began = polled.is_pending() && !seen.awaited;
+        seen.awaited = polled.is_pending();
+        if let Poll::Ready(Some(Ok(frame))) = polled {
+            seen.received += frame.data_ref().map_or(0, Bytes::len) as u64;
+        }
+        // Who reads within the exchange is seen by it anyway.
+        let elsewhere = |waker: &Waker| !waker.will_wake(context.waker());
+        if began && seen.waker.as_ref().is_some_and(elsewhere) {
+            wake(seen);
+        }
+    }
+
+    fn refuse(&self, reject: Reject) {
+        let mut seen = self.lock();
+        seen.refused = Some(reject);
+        wake(seen);
+    }
+
+    /// No code that can panic runs under the lock, so poison means nothing here.
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(seen: MutexGuard<'_, Seen>) {
+    let waker = seen.waker.clone();
+    drop(seen);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

@@ -1,0 +1,37 @@
+//! HTTP/2 (RFC 9113) for TLS listeners whose client asks for it, by hyper's server.
+//!
+//! ```text
+//!   socket ── TLS ── `wire` ── hyper ──► `service`: one call a request ──► the application
+//!                       ▲        │                        │
+//!                  `connection` ─┘ polls it         `stream` polls what becomes of the call,
+//!                  its times, its end               a task of its own: `answer` is its body
+//! ```
+//!
+//! hyper frames and multiplexes; it reads and writes through `wire`, spawns through `stream` and
+//! sleeps by `clock`. What is the project's own stands around it: `request` is the rules of a head
+//! that hyper leaves to its user, `body` what a client sends, `limits` all bounds in one place.
+//! Times, refusals and the drain are those of HTTP/1.1, of which this has no other code path than
+//! [`App::call`]: an [`App::direct`] is not asked, as what it answers `call` answers too.
+//!
+//! No `100 Continue` is sent, for which hyper has no way: who waits for one goes on after a while.
+//!
+//! A stream that its client resets, and all of a connection that is lost, are dropped where they
+//! wait, as the handlers of HTTP/1.1 are with their connection. A panic costs its stream.
+//!
+//! [`App::call`]: crate::App::call
+//! [`App::direct`]: crate::App::direct
+
+mod answer;
+mod body;
+mod clock;
+mod connection;
+mod limits;
+mod request;
+mod service;
+mod session;
+mod stream;
+mod wire;
+
+pub(crate) use self::body::RequestBody;
+pub(crate) use self::connection::serve;
+pub(crate) use self::limits::Limits;

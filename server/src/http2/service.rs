@@ -1,0 +1,158 @@
+//! One call of the application for each request, and what becomes of it until it is answered.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::{Method, Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+
+use super::answer::{Outgoing, answer, refusal};
+use super::body::{RequestBody, Watch};
+use super::request::admit;
+use super::session::Session;
+use super::stream::Stream;
+use crate::body::Incoming;
+use crate::http1::encode;
+use crate::http1::panicked;
+use crate::http1::patience::Waiting;
+use crate::http1::reject::Reject;
+use crate::service::{App, PeerAddress, ServiceFailed};
+
+/// The application, as hyper calls it.
+pub(super) struct Calls<A>(pub(super) Rc<Session<A>>);
+
+impl<A: App> hyper::service::Service<Request<hyper::body::Incoming>> for Calls<A> {
+    type Response = Response<Outgoing<A::Body>>;
+    type Error = Infallible;
+    type Future = Answering<A>;
+
+    fn call(&self, request: Request<hyper::body::Incoming>) -> Answering<A> {
+        let session = &self.0;
+        let is_head = request.method() == Method::HEAD;
+        let (admitted, watch) = admitted(request, session);
+        let stream = Stream::new(watch, session.serving.timeouts.request);
+        session.begin(stream.clone());
+        let call = match admitted {
+            Ok(request) => called(&session.serving.app, request),
+            Err(reject) => Call::Refused { reject },
+        };
+        Answering { call, is_head, session: session.clone(), stream }
+    }
+}
+
+/// What the application gets, if the request is right, and what its body is watched by.
+fn admitted<A: App>(
+    request: Request<hyper::body::Incoming>,
+    session: &Session<A>,
+) -> (Result<Request<Incoming>, Reject>, Option<Watch>) {
+    if session.is_refused {
+        return (Err(Reject::no_room()), None);
+    }
+    let serving = &session.serving;
+    let (mut parts, body) = request.into_parts();
+    if let Err(reject) = admit(&mut parts, serving.head_limits(true)) {
+        return (Err(reject), None);
+    }
+    if let Some(peer) = session.peer {
+        parts.extensions.insert(PeerAddress(peer));
+    }
+    if body.is_end_stream() {
+        return (Ok(Request::from_parts(parts, Incoming::empty())), None);
+    }
+    if body.size_hint().lower() > serving.body_size_max {
+        return (Err(Reject::body_too_large()), None);
+    }
+    let (body, watch) = RequestBody::new(body, serving.body_size_max);
+    (Ok(Request::from_parts(parts, Incoming::http2(body))), Some(watch))
+}
+
+fn called<A: App>(app: &A, request: Request<Incoming>) -> Call<A::Future> {
+    match catch_unwind(AssertUnwindSafe(|| app.call(request))) {
+        Ok(future) => Call::Called { future },
+        Err(payload) => {
+            panicked::advise(&*payload);
+            Call::Refused { reject: Reject::handler_failed() }
+        }
+    }
+}
+
+pin_project! {
+    /// A request until the head of its answer.
+    pub(super) struct Answering<A: App> {
+        #[pin]
+        call: Call<A::Future>,
+        is_head: bool,
+        session: Rc<Session<A>>,
+        stream: Rc<Stream>,
+    }
+}
+
+pin_project! {
+    #[project = CallProjected]
+    enum Call<F> {
+        Called { #[pin] future: F },
+        Refused { reject: Reject },
+    }
+}
+
+impl<A: App> Future for Answering<A> {
+    type Output = Result<Response<Outgoing<A::Body>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let (session, stream) = (&**this.session, &*this.stream);
+        let polled = match this.call.project() {
+            CallProjected::Called { future } => poll_call(future, context),
+            CallProjected::Refused { reject } => Poll::Ready(Err(*reject)),
+        };
+        // A body that breaks a rule: the handler's answer to it would not be to this request.
+        let refused = stream.watch().and_then(Watch::refused);
+        let answered = match (refused, polled) {
+            (Some(reject), _) => Err(reject),
+            (None, Poll::Ready(answered)) => answered,
+            (None, Poll::Pending) => {
+                match stream.poll_overdue(&session.serving.timeouts, context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Waiting::Body) => Err(Reject::timeout("the body took too long")),
+                    Poll::Ready(_) => Err(Reject::unavailable("the request took too long")),
+                }
+            }
+        };
+        Poll::Ready(Ok(match answered {
+            Ok(response) => answer(response, *this.is_head, session, stream),
+            Err(reject) => refusal(reject, *this.is_head, session, stream),
+        }))
+    }
+}
+
+/// Polls the application: what it answers, or why the request is refused after all.
+fn poll_call<F, B>(
+    future: Pin<&mut F>,
+    context: &mut Context<'_>,
+) -> Poll<Result<Response<B>, Reject>>
+where
+    F: Future<Output = Result<Response<B>, ServiceFailed>>,
+{
+    let polled = catch_unwind(AssertUnwindSafe(|| future.poll(context)));
+    Poll::Ready(match polled {
+        Ok(Poll::Pending) => return Poll::Pending,
+        Ok(Poll::Ready(Ok(response))) => match encode::is_final(response.status()) {
+            true => Ok(response),
+            false => Err(encode::not_final(response.status())),
+        },
+        Ok(Poll::Ready(Err(failed))) => {
+            eprintln!("sidecore: a service failed: {}", failed.0);
+            Err(Reject::handler_failed())
+        }
+        // The panic hook has reported it; it costs this request its answer, no more.
+        Err(payload) => {
+            panicked::advise(&*payload);
+            Err(Reject::handler_failed())
+        }
+    })
+}

@@ -1,0 +1,122 @@
+//! What the streams of one connection share with it.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+use sidecore_runtime::executor::Deadline;
+
+use super::stream::Stream;
+use crate::http1::serving::Serving;
+
+/// Shared by a connection and its streams, on their executor.
+pub(super) struct Session<A> {
+    pub(super) serving: Rc<Serving<A>>,
+    /// The server has no room: every request is told so.
+    pub(super) is_refused: bool,
+    /// The peer's address, if the application wants it told.
+    pub(super) peer: Option<SocketAddr>,
+    /// Of the call that was made last, until hyper spawns what will poll it.
+    called: RefCell<Option<Rc<Stream>>>,
+    /// Requests that were read.
+    begun: Cell<u64>,
+    /// Streams that are over, and those of them whose client did not wait for an answer.
+    over: Cell<u64>,
+    abandoned: Cell<u64>,
+    /// For the next request, from when the last stream was over.
+    pub(super) idle: RefCell<Deadline>,
+    pub(super) idle_limit: Cell<Duration>,
+    /// An answer said that it is the connection's last (`Connection: close`).
+    is_last: Cell<bool>,
+    /// A stream's end is not taken by the peer, and cannot be taken back.
+    is_stuck: Cell<bool>,
+    /// The connection's.
+    waker: RefCell<Option<Waker>>,
+}
+
+impl<A> Session<A> {
+    pub(super) fn new(
+        serving: Rc<Serving<A>>,
+        peer: Option<SocketAddr>,
+        is_refused: bool,
+    ) -> Rc<Self> {
+        Rc::new(Session {
+            serving,
+            is_refused,
+            peer,
+            called: RefCell::default(),
+            begun: Cell::new(0),
+            over: Cell::new(0),
+            abandoned: Cell::new(0),
+            idle: RefCell::new(Deadline::unset()),
+            idle_limit: Cell::default(),
+            is_last: Cell::new(false),
+            is_stuck: Cell::new(false),
+            waker: RefCell::default(),
+        })
+    }
+
+    /// A request was read.
+    pub(super) fn begin(&self, stream: Rc<Stream>) {
+        self.begun.set(self.begun.get() + 1);
+        *self.called.borrow_mut() = Some(stream);
+    }
+
+    /// The stream of the call that hyper spawns.
+    pub(super) fn spawned(&self) -> Option<Rc<Stream>> {
+        self.called.borrow_mut().take()
+    }
+
+    /// A stream is over; with `abandoned` its client had not waited for the answer.
+    pub(super) fn end(&self, abandoned: bool) {
+        self.over.set(self.over.get() + 1);
+        self.abandoned.set(self.abandoned.get() + u64::from(abandoned));
+        self.idle.borrow_mut().set(self.idle_limit.get());
+    }
+
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.get()
+    }
+
+    /// Whether no stream is open.
+    pub(super) fn is_idle(&self) -> bool {
+        self.begun.get() == self.over.get()
+    }
+
+    /// Streams that were given up, beyond those that were answered.
+    pub(super) fn abandoned(&self) -> u64 {
+        let answered = self.over.get() - self.abandoned.get();
+        self.abandoned.get().saturating_sub(answered)
+    }
+
+    pub(super) fn set_last(&self) {
+        self.is_last.set(true);
+        self.wake();
+    }
+
+    pub(super) fn is_last(&self) -> bool {
+        self.is_last.get()
+    }
+
+    pub(super) fn set_stuck(&self) {
+        self.is_stuck.set(true);
+        self.wake();
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck.get()
+    }
+
+    pub(super) fn keep_waker(&self, waker: &Waker) {
+        self.waker.borrow_mut().get_or_insert_with(|| waker.clone());
+    }
+
+    fn wake(&self) {
+        let waker = self.waker.borrow().clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}

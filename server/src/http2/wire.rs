@@ -1,0 +1,145 @@
+//! What hyper reads from and writes to: a connection's transport.
+//!
+//! It is shared with the connection's task, which closes the transport when hyper is done with it.
+//! A write is refused while more than [`UNSENT_MAX_BYTES`] are unsent, so that a peer which does not
+//! read is felt by the streams. hyper's own shutdown only flushes: half-closing, lingering and what
+//! TLS has to say are the connection's.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+use crate::http1::connection::{Io, UNSENT_MAX_BYTES};
+use crate::transport::Transport;
+
+/// A transport, and what has arrived on it.
+pub(super) struct Wire {
+    transport: Transport,
+    input: RefCell<Input>,
+    /// The peer has sent its last byte.
+    ended: Cell<bool>,
+    /// There is no room for what hyper writes.
+    blocked: Cell<bool>,
+}
+
+#[derive(Default)]
+struct Input {
+    bytes: Vec<u8>,
+    consumed: usize,
+}
+
+/// hyper's end of it.
+pub(super) struct WireEnd(pub(super) Rc<Wire>);
+
+impl Wire {
+    pub(super) fn new(transport: Transport) -> Rc<Self> {
+        let (input, ended, blocked) = (RefCell::default(), Cell::new(false), Cell::new(false));
+        Rc::new(Wire { transport, input, ended, blocked })
+    }
+
+    pub(super) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// Whether hyper waits for the peer to take what was written.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.get() && self.transport.unsent() > 0
+    }
+
+    /// What there is to be closed.
+    pub(super) fn into_io(self) -> Io {
+        let mut io = Io::new(self.transport);
+        io.ended = self.ended.get();
+        io
+    }
+
+    fn poll_room(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.transport.unsent() > UNSENT_MAX_BYTES {
+            self.blocked.set(true);
+            self.transport.flush();
+            ready!(self.transport.poll_sent(context))?;
+        }
+        self.blocked.set(false);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_input(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let input = &mut *self.input.borrow_mut();
+        if input.consumed < input.bytes.len() || self.ended.get() {
+            return Poll::Ready(Ok(()));
+        }
+        input.bytes.clear();
+        input.consumed = 0;
+        match self.transport.poll_recv(context, &mut input.bytes) {
+            Poll::Ready(Ok(count)) => {
+                self.ended.set(count == 0);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                // An idle connection holds no buffer.
+                if input.bytes.capacity() > 0 {
+                    self.transport.recycle(&mut input.bytes);
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Read for WireEnd {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.0.poll_input(context))?;
+        let input = &mut *self.0.input.borrow_mut();
+        let rest = &input.bytes[input.consumed..];
+        let count = rest.len().min(into.remaining());
+        into.put_slice(&rest[..count]);
+        input.consumed += count;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for WireEnd {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.0.poll_room(context))?;
+        self.0.transport.write(|out| out.extend_from_slice(bytes));
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.0.poll_room(context))?;
+        self.0.transport.write(|out| parts.iter().for_each(|part| out.extend_from_slice(part)));
+        Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()))
+    }
+
+    /// What was written leaves with the executor's next entry into the kernel.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.transport.flush();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(context)
+    }
+}
