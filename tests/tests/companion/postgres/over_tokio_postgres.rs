@@ -184,7 +184,7 @@ fn a_handler_whose_time_is_over_cancels_its_statement() {
     let Some(postgres) = Postgres::shared() else { return };
     let onlooker = Onlooker::new(&postgres);
     let mut config = config();
-    config.options.request_timeout_ms = 100;
+    config.options.request_timeout_ms = 1000;
     let pool = pool(&postgres, "cancelled");
     let router = move || {
         let sleeps = async |State(pool): State<Pool>| {
