@@ -16,7 +16,7 @@ use crate::tasks::{FinishContext, Jobs, OnFinish, Work};
 /// The name of a server's own pool.
 pub(crate) const DEFAULT: &str = "default";
 
-/// By default, counted from `SIGRTMIN`; neither C libraries nor tools in wide use take it.
+/// By default, counted from `SIGRTMIN`, below which C libraries keep their own.
 const STACK_SIGNAL: u64 = 10;
 
 /// A pool before its start: its callbacks, and who is told of its handle.

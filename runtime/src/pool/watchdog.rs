@@ -13,7 +13,7 @@ use super::crew::Crew;
 use super::notice::{Notice, Stuck};
 use super::stack::Reader;
 use super::stats::RunningTask;
-use super::{Failure, Seat, Stack, StackEnd, TaskContext, TaskId, TaskWorkerInfo};
+use super::{Failure, Seat, Stack, TaskContext, TaskId, TaskWorkerInfo};
 
 /// Looks within the time after which a job is stuck, and the least pause between two.
 const LOOKS: u32 = 4;
@@ -59,6 +59,10 @@ where
             let stuck = self.look();
             let spare = self.keep_spares(&stuck.iter().map(|stuck| stuck.0).collect::<Vec<_>>());
             for (task_worker, running) in &stuck {
+                // Each may take a while, for which no end shall wait.
+                if self.crew.threads.are_closing() {
+                    return;
+                }
                 self.report(*task_worker, running);
             }
             if let Some(notice) = spare {
@@ -105,16 +109,12 @@ where
         }));
     }
 
-    /// The stack of a stuck job, if it is still that one's when it has been read.
+    /// The stack of a stuck job, if its thread still runs that one when it answers.
     fn stack_of(&self, task_worker: usize, task: TaskId) -> Stack {
-        let Some(stacks) = &self.stacks else { return Stack::default() };
         let stats = &self.crew.shared.workers[task_worker];
-        let stack = stacks.read(stats.thread_id());
-        if stats.running().is_some_and(|running| running.task == task) {
-            return stack;
-        }
-        let end = StackEnd::NotAsked("the job was over by then".to_owned());
-        Stack { frames: Vec::new(), end }
+        let still = || stats.running().is_some_and(|running| running.task == task);
+        let read = |stacks: &Reader| stacks.read(stats.thread_id(), still);
+        self.stacks.as_ref().map(read).unwrap_or_default()
     }
 
     /// As many spares as there are stuck workers, where there are so many. What is to be told of it.

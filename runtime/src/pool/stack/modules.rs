@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use framehop::{ExplicitModuleSectionInfo, Module};
 use object::LittleEndian;
-use object::elf::{FileHeader64, PF_X, PT_GNU_EH_FRAME, PT_LOAD};
+use object::elf::{FileHeader64, PF_X, PT_GNU_EH_FRAME, PT_LOAD, ProgramHeader64, ProgramType};
 use object::read::elf::{FileHeader, ProgramHeader};
 
 /// Bytes of a module's beginning that hold its program headers.
@@ -23,8 +23,9 @@ const SECTION_BYTES_MAX: u64 = 256 << 20;
 pub(super) struct Mapped {
     pub(super) name: Arc<str>,
     pub(super) code: Vec<Range<u64>>,
-    /// Where its first byte is.
-    start: u64,
+    /// Where its first byte may be: the file may be mapped beside for other reasons, such as to read
+    /// its symbols.
+    starts: Vec<u64>,
     pub(super) is_loaded: bool,
 }
 
@@ -50,28 +51,29 @@ impl Modules {
     /// The unwind tables of one of them, if it has some.
     pub(super) fn tables(&self, index: usize) -> Option<Module<Vec<u8>>> {
         let module = &self.mapped[index];
-        let head = self.bytes(module.start..module.start + HEADERS_BYTES as u64)?;
+        module.starts.iter().find_map(|start| self.tables_from(module, *start))
+    }
+
+    /// The same, where its first byte is there: its headers are, and say so of its code.
+    fn tables_from(&self, module: &Mapped, start: u64) -> Option<Module<Vec<u8>>> {
+        let head = self.bytes(start..start + HEADERS_BYTES as u64)?;
         let header = FileHeader64::<LittleEndian>::parse(&*head).ok()?;
-        let segments = header.program_headers(LittleEndian, &*head).ok()?;
-        let range = |segment: &object::elf::ProgramHeader64<_>| {
-            let start = segment.p_vaddr(LittleEndian);
-            Some(start..start.checked_add(segment.p_memsz(LittleEndian))?)
-        };
-        let of_kind =
-            |kind| segments.iter().filter(move |segment| segment.p_type(LittleEndian) == kind);
+        let segments = Segments(header.program_headers(LittleEndian, &*head).ok()?);
+        let loaded = || segments.of(PT_LOAD);
         // What the linker calls 0 is here.
-        let first = of_kind(PT_LOAD).next()?;
-        let bias =
-            module.start.wrapping_sub(first.p_vaddr(LittleEndian) & !(HEADERS_BYTES as u64 - 1));
+        let bias = start.wrapping_sub(loaded().next()?.range.start & !(HEADERS_BYTES as u64 - 1));
         let at = |range: &Range<u64>| bias.wrapping_add(range.start)..bias.wrapping_add(range.end);
-        let index_range = range(of_kind(PT_GNU_EH_FRAME).next()?)?;
+        // A mapping begins with the page in which its segment does.
+        let is_mapped =
+            |code: &Range<u64>| module.code.iter().any(|range| range.contains(&code.start));
+        let is_code = |segment: &Segment| segment.is_code && is_mapped(&at(&segment.range));
+        let code = loaded().find(is_code)?.range;
+        let index_range = segments.of(PT_GNU_EH_FRAME).next()?.range;
         let index = self.bytes(at(&index_range))?;
-        let start = tables_start(&index, index_range.start)?;
-        let holder = of_kind(PT_LOAD).filter_map(range).find(|held| held.contains(&start))?;
-        let tables_range = start..holder.end;
+        let first = tables_start(&index, index_range.start)?;
+        let holder = loaded().find(|segment| segment.range.contains(&first))?;
+        let tables_range = first..holder.range.end;
         let tables = self.bytes(at(&tables_range))?;
-        let code = of_kind(PT_LOAD).filter(|segment| segment.p_flags(LittleEndian).contains(PF_X));
-        let code = code.filter_map(range).next()?;
         let sections = ExplicitModuleSectionInfo {
             base_svma: 0,
             text_svma: Some(code.clone()),
@@ -92,6 +94,26 @@ impl Modules {
         let mut bytes = vec![0; length as usize];
         self.memory.read_exact_at(&mut bytes, range.start).ok()?;
         Some(bytes)
+    }
+}
+
+/// The program headers of a module.
+struct Segments<'a>(&'a [ProgramHeader64<LittleEndian>]);
+
+/// One of them: the addresses that the linker gave it.
+struct Segment {
+    range: Range<u64>,
+    is_code: bool,
+}
+
+impl Segments<'_> {
+    fn of(&self, kind: ProgramType) -> impl Iterator<Item = Segment> {
+        let of_kind = self.0.iter().filter(move |segment| segment.p_type(LittleEndian) == kind);
+        of_kind.filter_map(|segment| {
+            let start = segment.p_vaddr(LittleEndian);
+            let range = start..start.checked_add(segment.p_memsz(LittleEndian))?;
+            Some(Segment { range, is_code: segment.p_flags(LittleEndian).contains(PF_X) })
+        })
     }
 }
 
@@ -119,12 +141,16 @@ fn modules_of(maps: &str) -> Vec<Mapped> {
         let begins = hex(offset) == Some(0);
         let known = modules.last().is_some_and(|last| &*last.name == name);
         if !known && begins {
-            let (name, start) = (name.into(), range.start);
-            modules.push(Mapped { name, code: Vec::new(), start, is_loaded: false });
+            let (code, starts) = (Vec::new(), Vec::new());
+            modules.push(Mapped { name: name.into(), code, starts, is_loaded: false });
         } else if !known {
             continue;
         }
-        if let Some(module) = modules.last_mut().filter(|_| rights.contains('x')) {
+        let Some(module) = modules.last_mut() else { continue };
+        if begins {
+            module.starts.push(range.start);
+        }
+        if rights.contains('x') {
             module.code.push(range);
         }
     }
@@ -143,6 +169,7 @@ mod tests {
     #[test]
     fn modules_are_told_apart_and_those_without_code_left_out() {
         let maps = "\
+55cfff000000-55cfff005000 r--p 00000000 08:01 7                          /opt/my server
 55d000000000-55d000001000 r--p 00000000 08:01 7                          /opt/my server
 55d000001000-55d000003000 r-xp 00001000 08:01 7                          /opt/my server
 55d000003000-55d000004000 rw-p 00003000 08:01 7                          /opt/my server
@@ -155,15 +182,31 @@ no such line
         let modules = modules_of(maps);
         let seen: Vec<_> = modules
             .iter()
-            .map(|module| (&*module.name, module.start, module.code[0].start))
+            .map(|module| (&*module.name, &*module.starts, module.code[0].start))
             .collect();
         assert_eq!(
             seen,
             [
-                ("/opt/my server", 0x55d0_0000_0000, 0x55d0_0000_1000),
-                ("[vdso]", 0x7ffc_0000_0000, 0x7ffc_0000_0000)
+                ("/opt/my server", &[0x55cf_ff00_0000, 0x55d0_0000_0000][..], 0x55d0_0000_1000),
+                ("[vdso]", &[0x7ffc_0000_0000][..], 0x7ffc_0000_0000)
             ]
         );
+    }
+
+    /// Also where the file is mapped beside it once more, as who reads its symbols does.
+    #[test]
+    fn all_modules_of_this_process_have_tables() {
+        for round in 0..3 {
+            let modules = Modules::read().expect("this process may read itself");
+            for index in 0..modules.mapped.len() {
+                let name = &modules.mapped[index].name;
+                // The page of old system calls, and what was made without tables.
+                if !name.starts_with("[vsyscall") {
+                    assert!(modules.tables(index).is_some(), "{name} in round {round}");
+                }
+            }
+            backtrace::resolve(libc::recv as *mut std::ffi::c_void, |_| {});
+        }
     }
 
     #[test]

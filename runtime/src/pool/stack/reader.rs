@@ -25,10 +25,14 @@ impl Reader {
         signal::install(signal).map(|signal| Reader { signal })
     }
 
-    /// The stack of a thread of this process. Takes the time of an answer, and some milliseconds
-    /// for names; longer for the first one, which reads the executable's tables.
-    pub(in crate::pool) fn read(&self, thread_id: u32) -> Stack {
-        let copied = match self.copy(thread_id) {
+    /// The stack of a thread of this process, if it is `still` at the job when it has answered.
+    /// Takes the time of an answer, and some milliseconds for names; longer for the first one,
+    /// which reads the executable's tables.
+    pub(in crate::pool) fn read(&self, thread_id: u32, still: impl FnOnce() -> bool) -> Stack {
+        let over = || StackEnd::NotAsked("the job was over by then".to_owned());
+        let copied =
+            self.copy(thread_id).and_then(|copied| still().then_some(copied).ok_or_else(over));
+        let copied = match copied {
             Ok(copied) => copied,
             Err(end) => return Stack { frames: Vec::new(), end },
         };
@@ -93,6 +97,11 @@ mod tests {
         u64::from_le_bytes(back)
     }
 
+    /// On a loaded machine a thread may not answer at first.
+    fn answer(reader: &Reader, thread: u32) -> Copied {
+        (0..50).find_map(|_| reader.copy(thread).ok()).expect("an answer")
+    }
+
     /// A socket whose other end sends back what it gets.
     fn echo() -> std::os::unix::net::UnixStream {
         let (here, mut there) = std::os::unix::net::UnixStream::pair().expect("sockets");
@@ -147,6 +156,26 @@ mod tests {
     }
 
     #[test]
+    fn the_stack_of_another_job_is_not_reported() {
+        let reader = Reader::install(10).expect("a signal that nobody has");
+        let (release, until) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let job = std::thread::spawn(move || {
+            signal::publish();
+            tell.send(rustix::thread::gettid().as_raw_nonzero().get() as u32).expect("asked for");
+            let _ = until.recv();
+        });
+        let thread = told.recv().expect("a thread");
+        assert!(!unwind::frames(&answer(&reader, thread)).frames.is_empty());
+        let is_late = |stack: &Stack| matches!(stack.end, StackEnd::NoAnswer(_));
+        let mut stacks = (0..50).map(|_| reader.read(thread, || false));
+        let stack = stacks.find(|stack| !is_late(stack)).expect("an answer");
+        assert!(stack.frames.is_empty() && stack.to_string().contains("was over"), "{stack}");
+        drop(release);
+        job.join().expect("a thread that waits");
+    }
+
+    #[test]
     fn threads_that_have_not_published_themselves_hand_no_stack_over() {
         let reader = Reader::install(10).expect("a signal that nobody has");
         let (release, until) = std::sync::mpsc::channel::<()>();
@@ -155,7 +184,7 @@ mod tests {
             tell.send(rustix::thread::gettid().as_raw_nonzero().get() as u32).expect("asked for");
             let _ = until.recv();
         });
-        let copied = reader.copy(told.recv().expect("a thread")).expect("an answer");
+        let copied = answer(&reader, told.recv().expect("a thread"));
         assert!(copied.words.is_empty() && copied.registers[0] != 0, "{copied:?}");
         drop(release);
         other.join().expect("a thread that waits");
