@@ -152,8 +152,8 @@ impl<T, F> Server<T, F> {
     /// Needs the feature `tokio` of this crate. Replaces Swoole's coroutine clients.
     ///
     /// With the feature `hyper-upgrade`, requests that offer an upgrade then come with hyper's
-    /// `OnUpgrade`, which axum's own `WebSocketUpgrade` takes. It resolves once the 101 is written
-    /// or about to be, and fails with any other answer. What is made of it counts as its connection,
+    /// `OnUpgrade`, which axum's own `WebSocketUpgrade` takes. It resolves as the 101 is sent, before
+    /// anything that is written then, and fails with any other answer. What is made of it counts as its connection,
     /// which stays with its executor; at shutdown a WebSocket's peer is told 1001, another protocol
     /// has the drain's time.
     ///

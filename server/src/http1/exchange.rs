@@ -335,12 +335,12 @@ impl<A: App> Exchange<A> {
             Content::Allowed | Content::LengthOnly => {}
         }
         let exact = body.size_hint().exact();
-        // An empty body of a 304 says nothing of what a 200 would have had, nor does a 0 that a
-        // framework puts there for it (RFC 9110 §8.6); to HEAD it does.
-        let says_nothing = status == StatusCode::NOT_MODIFIED || !self.head_request;
-        let declared =
-            encode::declared_length(fields).filter(|length| *length > 0 || !says_nothing);
-        if exact == Some(0) && (self.head_request || status == StatusCode::NOT_MODIFIED) {
+        let is_unchanged = status == StatusCode::NOT_MODIFIED;
+        // Frameworks give a body that is empty a length of 0. To HEAD that is what GET would have
+        // had; in a 304 it would say that the 200 was empty as well (RFC 9110 §8.6).
+        let may_be_zero = self.head_request && !is_unchanged;
+        let declared = encode::declared_length(fields).filter(|length| may_be_zero || *length > 0);
+        if exact == Some(0) && (self.head_request || is_unchanged) {
             return declared.map_or(BodyLength::None, BodyLength::Known);
         }
         // Where the body does not know its length, as one read from a file does not, the

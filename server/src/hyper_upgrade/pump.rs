@@ -151,13 +151,13 @@ impl Pump {
     fn poll_down(&mut self, context: &mut Context<'_>) -> Moved {
         match self.down {
             Down::Open => self.poll_open(context),
-            Down::Ending => match self.upgraded.io_mut().stream.poll_sent(context) {
-                Poll::Ready(Ok(())) => {
+            Down::Ending => match self.poll_taken(context) {
+                Poll::Ready(None) => {
                     self.upgraded.io_mut().stream.shutdown_write();
                     self.down = Down::Ended;
                     Moved::Some
                 }
-                Poll::Ready(Err(error)) => self.lost(error.kind()),
+                Poll::Ready(Some(end)) => end,
                 Poll::Pending => self.poll_gone(context),
             },
             Down::Ended if self.up == Up::Ended => Moved::Over,
@@ -214,6 +214,13 @@ impl Pump {
             return Poll::Ready(None);
         }
         stream.flush();
+        self.poll_taken(context)
+    }
+
+    /// Ready when the peer has taken all that was written, or with how all ends: it has to take some
+    /// of it within its time.
+    fn poll_taken(&mut self, context: &mut Context<'_>) -> Poll<Option<Moved>> {
+        let stream = &self.upgraded.io_mut().stream;
         match stream.poll_sent(context) {
             Poll::Ready(Ok(())) => {
                 self.taken = None;

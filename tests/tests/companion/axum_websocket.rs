@@ -1,5 +1,6 @@
 //! axum's own WebSocket, in a `Router` as it is, with tungstenite's client as the peer.
 
+use std::io::ErrorKind::Interrupted;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -195,7 +196,8 @@ fn at_shutdown_a_frame_that_has_begun_comes_whole_before_the_close() {
     });
     let mut peer = connect(served.running().address(), "/");
     assert_eq!(begun.recv_timeout(LIMIT).expect("it begins"), "begins");
-    thread::sleep(Duration::from_millis(100));
+    // The frame has begun when its first byte has come.
+    while peer.get_ref().0.peek(&mut [0]).is_err_and(|error| error.kind() == Interrupted) {}
     let running = served.running.take().expect("it runs");
     running.shutdown().raise();
     thread::sleep(Duration::from_millis(50));
