@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sidecore_bench::compare::{Comparison, table};
 use sidecore_bench::load::{Load, Pace};
-use sidecore_bench::peers::TaskComparison;
+use sidecore_bench::peers::{CompanionCosts, TaskComparison};
 use sidecore_bench::subject::{Cpus, Subject};
 use sidecore_bench::{budgets, controls};
 
@@ -29,6 +29,8 @@ enum Command {
     Compare(Compare),
     /// Compares task pools: sidecore's, spawn_blocking, rayon, crossbeam-channel, flume
     Tasks(Tasks),
+    /// Measures what tokio costs in handlers (`Server::with_tokio`), and what it costs others
+    Companion(Companion),
     /// Loads a server on this machine and prints latencies
     Load(LoadArguments),
     /// Runs a raw control server
@@ -45,9 +47,9 @@ enum Command {
 
 #[derive(Args)]
 struct Compare {
-    /// Of uring, epoll, sidecore, hyper, axum; a request may follow: sidecore:dispatch (get, echo,
-    /// dispatch, run, audited), then variables of the server: sidecore@SIDECORE_TASK_SPIN_US=0;
-    /// SIDECORE_BENCH_BINARY names another build of it
+    /// Of uring, epoll, sidecore, hyper, axum, companion-on, companion-off; a request may follow:
+    /// sidecore:dispatch (get, echo, dispatch, run, audited), then variables of the server:
+    /// sidecore@SIDECORE_TASK_SPIN_US=0; SIDECORE_BENCH_BINARY names another build of it
     #[arg(default_values = ["uring", "epoll", "sidecore", "hyper"])]
     subjects: Vec<Subject>,
     /// Connections to each; a table for each number
@@ -91,6 +93,27 @@ struct Tasks {
 }
 
 #[derive(Args)]
+struct Companion {
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// Of all rounds of the first table together
+    #[arg(long, default_value_t = 50)]
+    seconds: usize,
+    /// Connections to the servers of the second table
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Milliseconds of load on one server in a round of the second table
+    #[arg(long, default_value_t = 500)]
+    window_ms: u64,
+    /// CPU of the executors and of the plain tokio runtime
+    #[arg(long, default_value_t = 0)]
+    server_cpu: usize,
+    /// CPU of clients and of the server that is asked
+    #[arg(long, default_value_t = 1)]
+    peer_cpu: usize,
+}
+
+#[derive(Args)]
 struct LoadArguments {
     /// Such as 127.0.0.1:8080
     address: SocketAddr,
@@ -121,6 +144,7 @@ fn main() -> ExitCode {
         Command::Budgets => budgets::run(),
         Command::Compare(arguments) => compare(&arguments),
         Command::Tasks(arguments) => tasks(&arguments),
+        Command::Companion(arguments) => companion(&arguments),
         Command::Load(arguments) => load(&arguments),
         Command::Control { kind, cpu, seconds } => control(kind, cpu, seconds),
     };
@@ -168,6 +192,25 @@ fn compare(arguments: &Compare) -> Result<(), Box<dyn Error>> {
 fn tasks(arguments: &Tasks) -> Result<(), Box<dyn Error>> {
     let &Tasks { rounds, seconds, producer_cpu, worker_cpu } = arguments;
     Ok(TaskComparison { producer_cpu, worker_cpu, rounds, seconds }.run()?)
+}
+
+/// Both tables: what it costs who uses it, then what it costs a server that does not.
+fn companion(arguments: &Companion) -> Result<(), Box<dyn Error>> {
+    let &Companion { rounds, seconds, connections, window_ms, server_cpu, peer_cpu } = arguments;
+    CompanionCosts { server_cpu, peer_cpu, rounds, seconds }.run()?;
+    println!();
+    compare(&Compare {
+        subjects: vec!["companion-off".parse()?, "companion-on".parse()?],
+        connections: vec![connections],
+        rounds,
+        window_ms,
+        depth: 1,
+        rate: None,
+        syscalls: false,
+        server_cpu,
+        task_worker_cpu: peer_cpu,
+        client_cpu: peer_cpu,
+    })
 }
 
 fn load(arguments: &LoadArguments) -> Result<(), Box<dyn Error>> {

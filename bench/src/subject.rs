@@ -35,6 +35,11 @@ pub enum Server {
     /// An axum `Router` there. The same on sidecore is `sidecore` with SIDECORE_BENCH_BINARY at its
     /// example `axum`.
     Axum,
+    /// The product's library in a program that does nothing but `GET /`, with the companion
+    /// (`bench/peers`).
+    CompanionOn,
+    /// The same without.
+    CompanionOff,
 }
 
 /// The requests.
@@ -54,12 +59,14 @@ pub enum Request {
     Hello,
 }
 
-const SERVERS: [(Server, &str); 5] = [
+const SERVERS: [(Server, &str); 7] = [
     (Server::Uring, "uring"),
     (Server::Epoll, "epoll"),
     (Server::Sidecore, "sidecore"),
     (Server::Hyper, "hyper"),
     (Server::Axum, "axum"),
+    (Server::CompanionOn, "companion-on"),
+    (Server::CompanionOff, "companion-off"),
 ];
 const REQUESTS: [(Request, &str); 6] = [
     (Request::Get, "get"),
@@ -88,8 +95,10 @@ impl Subject {
             Server::Uring => control_command("uring", cpus),
             Server::Epoll => control_command("epoll", cpus),
             Server::Sidecore => self.sidecore_command(cpus),
-            Server::Hyper => peer_command("peer-hyper", cpus),
-            Server::Axum => peer_command("peer-axum", cpus),
+            Server::Hyper => peer_command("peer-hyper", &[], cpus),
+            Server::Axum => peer_command("peer-axum", &[], cpus),
+            Server::CompanionOn => peer_command("peer-companion", &["serve", "on"], cpus),
+            Server::CompanionOff => peer_command("peer-companion", &["serve", "off"], cpus),
         };
         command.envs(self.variables.iter().map(|(key, value)| (key, value)));
         ServerProcess::spawn(command)
@@ -118,9 +127,9 @@ fn control_command(name: &str, cpus: Cpus) -> Command {
     command
 }
 
-fn peer_command(program: &str, cpus: Cpus) -> Command {
+fn peer_command(program: &str, mode: &[&str], cpus: Cpus) -> Command {
     let mut command = Command::new(peers::build(program));
-    command.args([&cpus.server.to_string(), "1800"]);
+    command.args(mode).args([&cpus.server.to_string(), "1800"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }

@@ -1,6 +1,6 @@
 //! The bell: how another thread wakes an executor that sleeps in its ring.
 //!
-//! The executor keeps a read of the bell's eventfd in its ring; to ring is to write to it. That
+//! The executor keeps a poll of the bell's eventfd in its ring; to ring is to write to it. That
 //! costs a system call, so it is done only where the executor sleeps or is about to (`armed.rs`
 //! has the protocol).
 
@@ -42,7 +42,7 @@ impl Bell {
         self.armed.disarm();
     }
 
-    /// The eventfd that the executor's ring reads.
+    /// The eventfd that the executor's ring polls.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.eventfd.as_fd()
     }

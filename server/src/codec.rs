@@ -3,7 +3,8 @@
 //! The server's connections use it; it stands open for benches, fuzzing and other transports.
 //!
 //! [`RequestDecoder`] gives a connection's requests as events, in whatever pieces they arrive;
-//! below it are [`next_head`], which borrows, and [`BodyDecoder`].
+//! below it are [`next_head`], which borrows, and [`BodyDecoder`]. Before them may come a proxy's
+//! header ([`next_proxy_header`]).
 //!
 //! ```
 //! use std::mem::MaybeUninit;
@@ -26,3 +27,7 @@ pub use crate::http1::head::{
 pub use crate::http1::reject::Reject;
 pub use crate::http1::request_decoder::{Event, HeadSummary, RequestDecoder};
 pub use crate::http1::target::Target;
+pub use crate::opening::proxy_header::{
+    Header as ProxyHeader, Malformed as NotProxied, Source as ProxySource,
+    parse as next_proxy_header,
+};

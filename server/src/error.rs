@@ -33,6 +33,7 @@ enum Kind {
     Placement(PlacementError),
     Probe(ProbeError),
     Bind(BindError),
+    Nowhere,
     Listen {
         listen: String,
         problem: &'static str,
@@ -79,6 +80,10 @@ impl Error {
         Error { kind: Kind::Listen { listen: listen.to_string(), problem } }
     }
 
+    pub(crate) fn nowhere() -> Self {
+        Error { kind: Kind::Nowhere }
+    }
+
     pub(crate) fn io(what: &'static str, cause: io::Error) -> Self {
         Error { kind: Kind::Io { what, cause } }
     }
@@ -91,7 +96,11 @@ impl Error {
         }
         matches!(
             self.kind,
-            Kind::Config(_) | Kind::Placement(_) | Kind::PoolPlace { .. } | Kind::Listen { .. }
+            Kind::Config(_)
+                | Kind::Placement(_)
+                | Kind::PoolPlace { .. }
+                | Kind::Listen { .. }
+                | Kind::Nowhere
         )
     }
 
@@ -124,6 +133,10 @@ impl fmt::Display for Error {
             Kind::Placement(error) => error.fmt(f),
             Kind::Probe(error) => error.fmt(f),
             Kind::Bind(error) => error.fmt(f),
+            Kind::Nowhere => f.write_str(
+                "the server would listen nowhere: host is none and no other listener is there; \
+                 name one in listen, such as unix:/run/app.sock, or give host an address",
+            ),
             Kind::Listen { listen, problem } => write!(f, "{listen}: {problem}"),
             #[cfg(feature = "tls")]
             Kind::Certificate(error) => error.fmt(f),

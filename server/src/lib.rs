@@ -41,9 +41,12 @@
 //! - [`test_server`]: a server for tests.
 //!
 //! Cargo features, all off by default: `tls` has the module `tls`, for listeners that speak it;
-//! `http2` has these speak HTTP/2 too, with the same application and unless `http2 = "off"`; `tokio` has `Server::with_tokio`, for handlers that need tokio's timers, sockets or
-//! `tokio::spawn`; `websocket` has the module `websocket`; `axum` makes its upgrade an extractor of
-//! axum; `tracing` has the module `trace`.
+//! `http2` has these speak HTTP/2 too, with the same application and unless `http2 = "off"`;
+//! `tokio` has `Server::with_tokio`, for handlers that need tokio's timers, sockets or
+//! `tokio::spawn`; `hyper-upgrade` has `hyper::upgrade::on` work in them, and with it axum's own
+//! WebSocket; `websocket` has the module `websocket`; `axum` makes its upgrade an extractor of
+//! axum; `tracing` has the module `trace`; `stacks` puts a [`Stack`] into the report of a stuck
+//! task.
 
 #![forbid(unsafe_code)]
 
@@ -89,6 +92,11 @@ mod hall;
 mod http1;
 #[cfg(feature = "http2")]
 mod http2;
+#[cfg(feature = "hyper-upgrade")]
+mod hyper_upgrade;
+#[cfg(not(feature = "hyper-upgrade"))]
+#[path = "hyper_upgrade/without.rs"]
+mod hyper_upgrade;
 mod life;
 mod listen;
 mod mounted;
@@ -123,15 +131,17 @@ pub use crate::mounted::{Mount, Mountable};
 pub use crate::reload::Reload;
 pub use crate::running::{Report, Running};
 pub use crate::server::Server;
-pub use crate::service::{App, Direct, Oneshot, PeerAddress, Plain, ServiceFailed, WithPeers};
+pub use crate::service::{
+    App, Direct, Oneshot, PeerAddress, Plain, Refused, ServiceFailed, WithPeers,
+};
 pub use crate::shutdown::Shutdown;
 pub use crate::task_pool::{PoolBuilder, TaskPool};
 pub use crate::tasks::{
     Callbacks, Cancelled, DeadLetter, Dispatch, DispatchError, Failure, FinishContext,
     KindSnapshot, Kinds, Notice, OnFinish, OnTask, Outcomes, Overlap, Percentiles, Periodic,
-    PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run, RunError, SendJob, Stuck, TaskContext,
-    TaskError, TaskHandle, TaskId, TaskResult, TaskState, TaskWorkerInfo, TaskWorkerSnapshot,
-    Tasks,
+    PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run, RunError, SendJob, Stack, StackEnd,
+    StackFrame, Stuck, TaskContext, TaskError, TaskHandle, TaskId, TaskResult, TaskState,
+    TaskWorkerInfo, TaskWorkerSnapshot, Tasks,
 };
 pub use crate::test_server::TestServer;
 pub use crate::trigger::{TriggerAfter, TriggerTask};

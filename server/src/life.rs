@@ -31,7 +31,7 @@ pub enum Life {
     },
     /// Every executor accepts. On the thread that started the server.
     Started {
-        /// Where it listens.
+        /// Where it listens: see [`Running::address`](crate::Running::address).
         address: SocketAddr,
     },
     /// The task workers are about to be made anew. On the thread that asked for it.

@@ -16,6 +16,9 @@ use crate::tasks::{FinishContext, Jobs, OnFinish, Work};
 /// The name of a server's own pool.
 pub(crate) const DEFAULT: &str = "default";
 
+/// By default, counted from `SIGRTMIN`; neither C libraries nor tools in wide use take it.
+const STACK_SIGNAL: u64 = 10;
+
 /// A pool before its start: its callbacks, and who is told of its handle.
 pub(crate) struct PoolSpec<J, O> {
     pub(crate) name: Arc<str>,
@@ -98,8 +101,14 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> StartPool for PoolSpec<J, O> 
             setup.on_notice = on_notice;
         }
         let (pool, lanes) = match work {
-            Work::Sync(make) => Pool::start_with(config, setup, bells, make)?,
+            Work::Sync(make) => {
+                #[cfg(feature = "tracing")]
+                let make = crate::trace::in_pool(name.clone(), make);
+                Pool::start_with(config, setup, bells, make)?
+            }
             Work::Async { concurrency, make } => {
+                #[cfg(feature = "tracing")]
+                let make = crate::trace::in_pool(name.clone(), make);
                 Pool::start_async_with(config, setup, concurrency, bells, make)?
             }
         };
@@ -162,6 +171,13 @@ impl<J: Send + 'static, O: Send + 'static> RunningPool for Named<J, O> {
     }
 }
 
+/// Without the feature a report has no stack, unless it is asked for: then the start fails.
+fn stack_signal(options: &Options) -> Option<u32> {
+    let by_default = if cfg!(feature = "stacks") { STACK_SIGNAL } else { 0 };
+    let signal = options.task_stack_signal.unwrap_or(by_default);
+    u32::try_from(signal).ok().filter(|signal| *signal > 0)
+}
+
 /// The shape of a pool, by its options and its seats.
 pub(crate) fn pool_config(
     options: &Options,
@@ -181,6 +197,7 @@ pub(crate) fn pool_config(
         spin: options.task_spin_us.map(Duration::from_micros),
         recycle_after: options.task_recycle_after,
         stuck_after,
+        stack_signal: stack_signal(options),
         spares: stuck_after.map_or(0, |_| options.task_spares),
         ..PoolConfig::new(seats.iter().map(seat).collect(), options.task_queue_depth)
     }

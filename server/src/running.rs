@@ -1,7 +1,7 @@
 //! A server that runs: its counters, its end, and what became of its tasks.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const OVERRUN: Duration = Duration::from_millis(100);
 
 /// A server that accepts connections.
 pub struct Running {
-    /// Never empty: the first is that of host and port.
+    /// The first is that of host and port, if there is one.
     pub(crate) addresses: Vec<SocketAddr>,
     /// Where it listens, as the operator is told.
     pub(crate) listens: Vec<String>,
@@ -40,13 +40,15 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where it listens; with port 0 in the configuration, the port that was free.
+    /// Where it listens; with port 0 in the configuration, the port that was free. Where the host
+    /// is `none` that is the first of the other addresses of TCP, and 0.0.0.0:0 without one.
     pub fn address(&self) -> SocketAddr {
-        self.addresses[0]
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        self.addresses.first().copied().unwrap_or(nowhere)
     }
 
     /// All addresses of TCP that it listens on: that of host and port, then those of the further
-    /// listeners that it bound, in their order.
+    /// listeners that it bound, in their order. Empty where all are Unix sockets.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }

@@ -1,6 +1,6 @@
 //! Whether a server speaks TLS, and with which certificates.
 
-use crate::config::{Config, Options, Scheme};
+use crate::config::{Config, Options};
 use crate::error::{Error, Result};
 use crate::listen::{Listen, Socket};
 use crate::opening::Opening;
@@ -16,13 +16,14 @@ pub(crate) struct Security {
 
 /// Whether any listener speaks TLS.
 pub(crate) fn is_wanted(config: &Config) -> bool {
-    config.scheme == Scheme::Https || config.listen.iter().any(|listen| listen.secure)
+    config.main_listen().iter().chain(&config.listen).any(|listen| listen.secure)
 }
 
 impl Security {
     /// Reads the certificates, if any listener speaks TLS.
-    pub(crate) fn of(config: &Config, main: &Listen) -> Result<Self> {
-        let secure = std::iter::once(main).chain(&config.listen).find(|listen| listen.secure);
+    pub(crate) fn of(config: &Config) -> Result<Self> {
+        let main = config.main_listen();
+        let secure = main.iter().chain(&config.listen).find(|listen| listen.secure);
         secure.map_or(Ok(Security::default()), |listen| Security::read(config, listen))
     }
 

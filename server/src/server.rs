@@ -1,6 +1,5 @@
 //! The server: built from a configuration and its callbacks, and started.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use sidecore_runtime::probe;
 use sidecore_runtime::topology::Topology;
 
 use crate::companion::{self, Companion, StartCompanion};
-use crate::config::{Config, Options, Scheme};
+use crate::config::{Config, Options};
 use crate::error::{Error, Result};
 use crate::hall::Hall;
 use crate::life::Hooks;
@@ -152,11 +151,23 @@ impl<T, F> Server<T, F> {
     /// built on them (reqwest, tower-http's time-outs, axum's keep-alive of server-sent events).
     /// Needs the feature `tokio` of this crate. Replaces Swoole's coroutine clients.
     ///
-    /// Handlers stay on their executor. What they give to `tokio::spawn` runs on the companion, is
-    /// not waited for by the drain and is dropped at its end, when all executors have ended;
+    /// With the feature `hyper-upgrade`, requests that offer an upgrade then come with hyper's
+    /// `OnUpgrade`, which axum's own `WebSocketUpgrade` takes. It resolves once the 101 is written
+    /// or about to be, and fails with any other answer. What is made of it counts as its connection,
+    /// which stays with its executor; at shutdown a WebSocket's peer is told 1001, another protocol
+    /// has the drain's time.
+    ///
+    /// Handlers stay on their executor. What they give to `tokio::spawn` runs on the companion and is
+    /// not waited for by the drain. When all executors have ended it has 100 ms to end by itself, as
+    /// what drives a database's connection does when its client is gone; then it is dropped.
     /// `tokio::task::spawn_local` does not work. The companion runs on the CPUs that are no
     /// executor's, where there are any. A thread that is no executor, such as a task worker, has to
     /// be given the `tokio::runtime::Handle` that a handler finds with `Handle::current()`.
+    ///
+    /// Hooks such as [`on_worker_stop`](Self::on_worker_stop) run with it too and may block on it,
+    /// to close a pool of connections for instance. The companion sleeps while nobody needs it;
+    /// what it costs, used and unused, is measured by `cargo run --release -p sidecore-bench --
+    /// companion`. `docs/from-tokio-and-axum.md` tells of it, and of databases.
     #[cfg(feature = "tokio")]
     pub fn with_tokio(mut self) -> Self {
         self.companion = Some(companion::start);
@@ -241,6 +252,11 @@ where
         let (on_task, on_finish) = (on_task, on_finish).split();
         let options = config.options.clone();
         check_names(&config, &pools)?;
+        let listens: Vec<_> =
+            config.main_listen().into_iter().chain(config.listen.clone()).collect();
+        if listens.is_empty() {
+            return Err(Error::nowhere());
+        }
         let topology = Topology::read()?;
         let placement = place(&topology, &request(&options))?;
         check_callbacks(&placement, on_task.is_some(), on_finish.is_some())?;
@@ -252,10 +268,9 @@ where
         let mut hall = Hall::decide(&config, &topology, &placement, pools)?;
         let executors = placement.executors.len();
         probe::check(&needs(&config, executors, hall.async_workers()))?;
-        let main = main_listen(&config);
-        let security = Security::of(&config, &main)?;
+        let security = Security::of(&config)?;
         let backlog = i32::try_from(options.listen_backlog).unwrap_or(i32::MAX);
-        let bound = listen::bind(std::iter::once(&main).chain(&config.listen), executors, backlog)?;
+        let bound = listen::bind(&listens, executors, backlog)?;
         let bells = bells(executors)?;
         let companion = companion.map(|start| start(&topology, &placement)).transpose()?;
         let (pools, lanes) = hall.start(&topology, &placement, &bells)?;
@@ -400,17 +415,6 @@ fn bells(count: usize) -> Result<Vec<Arc<Bell>>> {
         .map(|_| Bell::new().map(Arc::new))
         .collect::<std::io::Result<_>>()
         .map_err(|cause| Error::io("no descriptor for an eventfd; raise `ulimit -n`", cause))
-}
-
-fn main_listen(config: &Config) -> Listen {
-    let listen = Listen::tcp(address(config));
-    if config.scheme == Scheme::Https { listen.secure() } else { listen }
-}
-
-fn address(config: &Config) -> SocketAddr {
-    // The configuration has checked the host: an address, or `localhost`.
-    let host = config.host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    SocketAddr::new(host, config.port)
 }
 
 fn request(options: &Options) -> PlacementRequest {

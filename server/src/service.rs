@@ -1,5 +1,6 @@
 //! What the connection asks of an application: the seam between HTTP and `tower`.
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -43,6 +44,63 @@ pub trait App: 'static {
     fn wants_peers(&self) -> bool {
         false
     }
+
+    /// Told of a request that the connection has refused and the application was not asked for: it
+    /// is malformed, too large or too slow, or there is no room for its connection. Called in the
+    /// middle of the connection's work: it may take note, and shall not take long. An application
+    /// around another passes it on.
+    fn refused(&self, _refused: &Refused<'_>) {}
+}
+
+/// A request that the connection refused without asking the application.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused<'a> {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// Bytes of the answer's body.
+    pub body_bytes: u64,
+    /// The fields of the answer, but for those of framing, connection and date.
+    pub fields: &'a HeaderMap,
+    /// What had arrived and was not answered: a head, or a part of one, or nothing. A client's
+    /// bytes as they are.
+    pub received: &'a [u8],
+    /// Who sent it, where the application [wants to know](App::wants_peers).
+    pub peer: Option<SocketAddr>,
+}
+
+impl<'a> Refused<'a> {
+    /// What of the request line had arrived, without the end of the line: blank lines before it are
+    /// skipped (RFC 9112 §2.2).
+    pub fn line(&self) -> &'a [u8] {
+        let blank = self.received.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let line = self.received[blank..].split(|&byte| byte == b'\n').next().unwrap_or_default();
+        line.strip_suffix(b"\r").unwrap_or(line)
+    }
+}
+
+thread_local! {
+    /// The connection's answer to the request whose future it drops, while it does.
+    static INSTEAD: Cell<Option<(StatusCode, u64)>> = const { Cell::new(None) };
+}
+
+/// Drops what the application would have answered with, where the connection has answered in its
+/// place, with that status and so many bytes of body.
+pub(crate) fn drop_answered(unanswered: impl Sized, status: StatusCode, body_bytes: u64) {
+    /// A drop of the application's may panic.
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            INSTEAD.set(None);
+        }
+    }
+    INSTEAD.set(Some((status, body_bytes)));
+    let _reset = Reset;
+    drop(unanswered);
+}
+
+/// To be asked in the drop of a future that was not ready: how the connection has answered instead.
+pub(crate) fn answered_instead() -> Option<(StatusCode, u64)> {
+    INSTEAD.get()
 }
 
 /// Who sent a request, in its extensions: see [`WithPeers`].
@@ -68,6 +126,10 @@ impl<A: App> App for WithPeers<A> {
 
     fn wants_peers(&self) -> bool {
         true
+    }
+
+    fn refused(&self, refused: &Refused<'_>) {
+        self.0.refused(refused);
     }
 }
 
@@ -201,5 +263,9 @@ where
 
     fn wants_peers(&self) -> bool {
         self.service.wants_peers()
+    }
+
+    fn refused(&self, refused: &Refused<'_>) {
+        self.service.refused(refused);
     }
 }

@@ -9,8 +9,8 @@ use crate::async_task::MakeAsync;
 pub use sidecore_runtime::pool::{
     Cancelled, DeadLetter, Dispatch, DispatchError, Failure, KindSnapshot, Kinds, Notice, Outcomes,
     Overlap, Percentiles, Periodic, PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run, RunError,
-    SendJob, Stuck, TaskContext, TaskError, TaskHandle, TaskId, TaskState, TaskWorkerInfo,
-    TaskWorkerSnapshot, Tasks,
+    SendJob, Stack, StackEnd, StackFrame, Stuck, TaskContext, TaskError, TaskHandle, TaskId,
+    TaskState, TaskWorkerInfo, TaskWorkerSnapshot, Tasks,
 };
 
 /// How a task ended, as `on_finish` receives it: what `on_task` returned, or why it did not.

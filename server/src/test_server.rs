@@ -70,8 +70,8 @@ pub struct TestServer<J = std::convert::Infallible, O = std::convert::Infallible
 pub struct TasksOutstanding(pub u64);
 
 impl<J: Send + 'static, O: Send + 'static> TestServer<J, O> {
-    /// Starts a server on a free port of 127.0.0.1, whatever its configuration says of host and
-    /// port; all else is as it would run.
+    /// Starts a server on a free port of 127.0.0.1 and not behind a proxy, whatever its configuration
+    /// says of host and port; all else is as it would run.
     pub fn start<A: App, T, F>(
         mut server: Server<T, F>,
         make_app: impl Fn(&Worker<J, O>) -> A + Send + Sync + 'static,
@@ -81,6 +81,7 @@ impl<J: Send + 'static, O: Send + 'static> TestServer<J, O> {
     {
         server.config.host = "127.0.0.1".to_owned();
         server.config.port = 0;
+        server.config.proxy = false;
         let seen = Arc::new((OnceLock::new(), Mutex::new(Vec::new())));
         let see = seen.clone();
         let running = server.start(move |worker: &Worker<Job<T, F>, Output<T, F>>| {

@@ -23,20 +23,53 @@
 //!
 //! A job is dispatched as an [`InSpan`], which is the job and the span that was current. What
 //! dispatches none pays nothing for it, and without the feature none of this is compiled.
+//!
+//! ```text
+//!  request      executor       from the call of the service to its answer
+//!  ├─ task      task worker    each run of a job
+//!  └─ finish    executor       on_finish
+//! ```
+//!
+//! The names of the fields are those of this crate; `otel.kind` and `otel.status_code` are for
+//! `tracing-opentelemetry`, to which the `request` is then a server's span, and one an error that
+//! was answered by 5xx or whose job panicked or failed. A subscriber hears of a span's close when
+//! the children are closed too, so that of a `request` with tasks comes late. But it is left for the
+//! last time when its answer is there, and that is what `tracing-opentelemetry` takes for its end.
+//! How to export all of it by OTLP is shown in `examples/opentelemetry.rs`.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
+use sidecore_runtime::pool::{TaskId, TaskWorkerInfo};
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::Span;
 use tracing::field::Empty;
 
 use crate::request_id::RequestId;
-use crate::tasks::{FinishContext, TaskContext, TaskResult};
+use crate::tasks::{Failure, FinishContext, TaskContext, TaskResult};
+
+thread_local! {
+    /// The name of the pool whose task worker this thread is; empty on other threads.
+    static POOL: RefCell<Arc<str>> = RefCell::default();
+}
+
+/// Has each thread of a pool know the pool's name, for the spans of its tasks: so that no task
+/// carries it.
+pub(crate) fn in_pool<R>(
+    pool: Arc<str>,
+    make: impl Fn(&TaskWorkerInfo) -> R + Send + Sync + 'static,
+) -> impl Fn(&TaskWorkerInfo) -> R + Send + Sync + 'static {
+    move |worker| {
+        POOL.set(pool.clone());
+        make(worker)
+    }
+}
 
 /// A value that goes from thread to thread with the span in which it was made.
 #[derive(Clone, Debug)]
@@ -62,25 +95,82 @@ impl<T> InSpan<T> {
     }
 }
 
-/// An `on_task` whose jobs run in a span `task`, a child of the one in which they were dispatched.
-/// Its outputs take that to the finish.
+/// An `on_task` whose jobs run in a span `task`, a child of the one in which they were dispatched,
+/// with the task's id, pool and attempt. Its outputs take the parent to the finish.
 pub fn task_in_span<J, O>(
     on_task: impl Fn(&TaskContext, J) -> O + Send + Sync + 'static,
 ) -> impl Fn(&TaskContext, InSpan<J>) -> InSpan<O> + Send + Sync + 'static {
     move |task, InSpan { span, value }| {
-        let child = task_span(&span, task);
-        let value = child.in_scope(|| on_task(task, value));
+        let value = run_in(&task_span(&span, task), || on_task(task, value));
         InSpan { span, value }
     }
 }
 
-/// An `on_finish` that runs in the span in which its task was dispatched. Of a task without an
-/// output, such as one that panicked, the span is not known: it runs in none.
+/// As [`task_in_span`], for a `try_on_task`: the span of a job that fails is marked so.
+pub fn try_task_in_span<J, O>(
+    on_task: impl Fn(&TaskContext, J) -> Result<O, Failure> + Send + Sync + 'static,
+) -> impl Fn(&TaskContext, InSpan<J>) -> Result<InSpan<O>, Failure> + Send + Sync + 'static {
+    move |task, InSpan { span, value }| {
+        let child = task_span(&span, task);
+        let done = run_in(&child, || on_task(task, value));
+        if done.is_err() {
+            mark_failed(&child);
+        }
+        done.map(|value| InSpan { span, value })
+    }
+}
+
+/// As [`try_task_in_span`], for an `on_async_task`: a job's future is polled in its span.
+pub fn async_task_in_span<J, O, W>(
+    on_task: impl Fn(TaskContext, J) -> W + Send + Sync + 'static,
+) -> impl Fn(TaskContext, InSpan<J>) -> TaskSpanning<W> + Send + Sync + 'static
+where
+    W: Future<Output = Result<O, Failure>>,
+{
+    move |task, InSpan { span: parent, value }| {
+        let span = task_span(&parent, &task);
+        let future = run_in(&span, || on_task(task, value));
+        TaskSpanning { future, span, parent }
+    }
+}
+
+pin_project! {
+    /// The future of [`async_task_in_span`]. Its span is left with it, at its end or dropped.
+    pub struct TaskSpanning<W> {
+        #[pin]
+        future: W,
+        span: Span,
+        parent: Span,
+    }
+}
+
+impl<W, O> Future for TaskSpanning<W>
+where
+    W: Future<Output = Result<O, Failure>>,
+{
+    type Output = Result<InSpan<O>, Failure>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let done = ready!(run_in(this.span, || this.future.poll(context)));
+        if done.is_err() {
+            mark_failed(this.span);
+        }
+        Poll::Ready(done.map(|value| InSpan { span: this.parent.clone(), value }))
+    }
+}
+
+/// An `on_finish` that runs in a span `finish`, with the task's id, a child of the one in which the
+/// task was dispatched: that one is over, as a rule, and is not entered anew. Of a task without an
+/// output, such as one that failed, the span is not known: it runs in none.
 pub fn finish_in_span<O>(
     on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
 ) -> impl Fn(&FinishContext, TaskResult<InSpan<O>>) + Send + Sync + 'static {
     move |finish, ended| match ended {
-        Ok(InSpan { span, value }) => span.in_scope(|| on_finish(finish, Ok(value))),
+        Ok(InSpan { span, value }) => {
+            let child = tracing::info_span!(parent: &span, "finish", id = number(finish.id));
+            child.in_scope(|| on_finish(finish, Ok(value)));
+        }
         Err(error) => on_finish(finish, Err(error)),
     }
 }
@@ -91,11 +181,47 @@ pub fn call_in_span<T>(
     run: impl FnOnce(&TaskContext) -> T + Send + 'static,
 ) -> impl FnOnce(&TaskContext) -> T + Send + 'static {
     let span = Span::current();
-    move |task| task_span(&span, task).in_scope(|| run(task))
+    move |task| run_in(&task_span(&span, task), || run(task))
 }
 
 fn task_span(parent: &Span, task: &TaskContext) -> Span {
-    tracing::info_span!(parent: parent, "task", id = task.id)
+    let (id, attempt) = (number(task.id), i64::from(task.attempt));
+    POOL.with_borrow(|pool| {
+        tracing::info_span!(
+            parent: parent,
+            "task",
+            otel.status_code = Empty,
+            id,
+            pool = &**pool,
+            attempt
+        )
+    })
+}
+
+/// Runs a job in its span, which is marked where the job panics.
+fn run_in<T>(span: &Span, run: impl FnOnce() -> T) -> T {
+    struct Unwinding<'a>(&'a Span);
+
+    impl Drop for Unwinding<'_> {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                mark_failed(self.0);
+            }
+        }
+    }
+
+    let _unwinding = Unwinding(span);
+    span.in_scope(run)
+}
+
+/// In the words of `tracing-opentelemetry`.
+fn mark_failed(span: &Span) {
+    span.record("otel.status_code", "ERROR");
+}
+
+/// Numbers are signed, as those of OpenTelemetry are: others become texts there.
+fn number(id: TaskId) -> i64 {
+    i64::try_from(id).unwrap_or(i64::MAX)
 }
 
 /// A layer that serves each request in a span `request`, with its method, path, id (that of
@@ -131,7 +257,15 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (method, path) = (request.method().as_str(), request.uri().path());
-        let span = tracing::info_span!("request", method, path, request_id = Empty, status = Empty);
+        let span = tracing::info_span!(
+            "request",
+            otel.kind = "server",
+            otel.status_code = Empty,
+            method,
+            path,
+            request_id = Empty,
+            status = Empty
+        );
         if let Some(id) = request.extensions().get::<RequestId>() {
             span.record("request_id", id.as_str());
         }
@@ -141,7 +275,7 @@ where
 }
 
 pin_project! {
-    /// The future of [`Spanned`]. Its span ends with it.
+    /// The future of [`Spanned`]. Its span is left with it, at its end or dropped.
     pub struct Spanning<F> {
         #[pin]
         future: F,
@@ -159,7 +293,10 @@ where
         let this = self.project();
         let answered = ready!(this.span.in_scope(|| this.future.poll(context)));
         if let Ok(answer) = &answered {
-            this.span.record("status", answer.status().as_u16());
+            this.span.record("status", i64::from(answer.status().as_u16()));
+            if answer.status().is_server_error() {
+                mark_failed(this.span);
+            }
         }
         Poll::Ready(answered)
     }

@@ -3,9 +3,11 @@
 mod client;
 mod crowd;
 mod honest;
+mod postgres;
 mod process;
 mod random;
 mod scratch;
+mod steady;
 mod tasks;
 
 pub mod fuzz_targets;
@@ -15,7 +17,9 @@ pub mod wire;
 pub use client::{Answer, Client, get};
 pub use crowd::{Crowd, connections_possible};
 pub use honest::{Latencies, ask_for, wait_until};
+pub use postgres::Postgres;
 pub use process::{Ended, ServerProcess, example_command, server_command, server_command_of};
 pub use random::Random;
 pub use scratch::Scratch;
+pub use steady::Steady;
 pub use tasks::{dispatch, wait_for};

@@ -47,7 +47,7 @@ pub fn server_command(variables: &[(&str, &str)]) -> Command {
 /// The same for an example of the server.
 pub fn example_command(name: &str, variables: &[(&str, &str)]) -> Command {
     server_command_of(
-        &build(&["--example", name, "--features", "http2,websocket"], name),
+        &build(&["--example", name, "--features", "http2,tracing,websocket"], name),
         variables,
     )
 }

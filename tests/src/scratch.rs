@@ -17,6 +17,11 @@ impl Scratch {
         Scratch(path)
     }
 
+    /// One that another process has made.
+    pub fn existing(path: PathBuf) -> Self {
+        Scratch(path)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.0

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, post};
 use sidecore::access_log::{AccessLog, Format};
 use sidecore::request_id::RequestIds;
 use sidecore::{App, Config, Direct, PeerAddress, Plain, Running, Server, WithPeers};
@@ -37,17 +37,27 @@ impl Site {
         executors: usize,
         make: impl Fn(&AccessLog, Router) -> A + Send + Sync + 'static,
     ) -> Site {
+        let mut config = Config::default();
+        config.options.worker_num = Some(executors);
+        Site::start_configured(format, config, make)
+    }
+
+    fn start_configured<A: App>(
+        format: Format,
+        mut config: Config,
+        make: impl Fn(&AccessLog, Router) -> A + Send + Sync + 'static,
+    ) -> Site {
         let root = Scratch::new("access-log");
         let log = AccessLog::to_file(root.path().join("access.log"), format).unwrap();
         let logging = log.clone();
-        let mut config = Config::default();
         config.port = 0;
-        config.options.worker_num = Some(executors);
         config.options.task_worker_num = Some(0);
         let running = Server::new(config).start(move |_| {
             let router = Router::new()
                 .route("/hello", get(async || "hello"))
                 .route("/empty", get(async || StatusCode::NO_CONTENT))
+                .route("/upload", post(async |body: Bytes| body.len().to_string()))
+                .route("/hang", get(async || -> &'static str { std::future::pending().await }))
                 .route("/panic", get(async || -> &'static str { panic!("as it should") }))
                 .route("/large", get(async || Body::from(vec![b'x'; 8 << 20])));
             make(&logging, router)
@@ -161,6 +171,91 @@ fn a_request_without_its_whole_answer_is_logged_as_far_as_it_came() {
     let lines = site.stop();
     assert_eq!(lines[0], "/panic 500 0");
     assert!(lines[1].starts_with("/large 200 "), "{lines:?}");
+}
+
+/// A server of one connection, with narrow limits.
+fn narrow() -> Config {
+    let mut config = Config::default();
+    config.options.worker_num = Some(1);
+    config.options.connections_max = 1;
+    config.options.accept_timeout_ms = 50;
+    config.options.head_timeout_ms = 300;
+    config.options.request_timeout_ms = 300;
+    config.options.body_size_max_bytes = 1000;
+    config
+}
+
+#[test]
+fn what_the_connection_refuses_is_one_line_each() {
+    let site = Site::start_configured(Format::common(), narrow(), |log, router| log.app(router));
+    let check = |bytes: &[u8], line: &str, status: u16| {
+        let mut client = Client::connect(site.address());
+        client.send(bytes);
+        let answer = client.answer_to(bytes.starts_with(b"HEAD"));
+        assert_eq!(answer.status, status, "{line}");
+        let size = if answer.body.is_empty() { "-".into() } else { answer.body.len().to_string() };
+        drop(client);
+        format!("127.0.0.1 - - \"{line}\" {status} {size}")
+    };
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(9000));
+    let fields = format!("GET /f HTTP/1.1\r\nHost: h\r\n{}\r\n", "a: b\r\n".repeat(101));
+    let chunk = "a".repeat(0x800);
+    let chunks = format!(
+        "POST /upload HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n800\r\n{chunk}"
+    );
+    let expected = [
+        check(b"nonsense\r\n\r\n", "nonsense", 400),
+        check(b"\r\nGET /q?\"\xff\x01 HTTP/1.1\r\n\r\n", r#"GET /q?\"\xff\x01 HTTP/1.1"#, 400),
+        check(b"GET /a HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n", "GET /a HTTP/1.1", 400),
+        check(b"HEAD /a HTTP/1.1\r\n\r\n", "HEAD /a HTTP/1.1", 400),
+        check(b"GET /a HTTP/9.0\r\nHost: h\r\n\r\n", "GET /a HTTP/9.0", 505),
+        check(long.as_bytes(), &long[..2048], 414),
+        check(fields.as_bytes(), "GET /f HTTP/1.1", 431),
+        check(
+            b"POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 1001\r\n\r\n",
+            "POST /upload HTTP/1.1",
+            413,
+        ),
+        // These are the application's already: its line has the status that the client was given.
+        check(chunks.as_bytes(), "POST /upload HTTP/1.1", 413),
+        check(b"GET /hang HTTP/1.1\r\nHost: h\r\n\r\n", "GET /hang HTTP/1.1", 503),
+        // A part of a line, then nothing more.
+        check(b"GET /slo", "GET /slo", 408),
+    ];
+    let mut held = Client::connect(site.address());
+    assert_eq!(held.request("GET", "/empty", "").status, 204);
+    let mut refused = Client::connect(site.address());
+    assert_eq!(refused.answer().status, 503);
+    let lines: Vec<_> = {
+        drop((held, refused));
+        site.stop().iter().map(|line| untimed(line)).collect()
+    };
+    assert_eq!(lines[..expected.len()], expected);
+    let rest: Vec<_> = lines[expected.len()..].iter().map(String::as_str).collect();
+    let [empty, no_room] = rest[..] else { panic!("{rest:?}") };
+    assert_eq!(empty, "127.0.0.1 - - \"GET /empty HTTP/1.1\" 204 -");
+    assert!(no_room.starts_with("127.0.0.1 - - \"-\" 503 "), "{no_room}");
+}
+
+#[test]
+fn refusals_of_each_part_are_json_and_name_what_is_known() {
+    let site = Site::start_configured(Format::json(), narrow(), |log, router| log.app(router));
+    for bytes in ["G\"T /p?q HTTP/1.1\r\nHost: h\r\n\r\n", "\u{1}\r\n\r\n"] {
+        let mut client = Client::connect(site.address());
+        client.send(bytes);
+        assert_eq!(client.answer().status, 400);
+    }
+    // Who says nothing is refused nothing.
+    drop(Client::connect(site.address()));
+    let lines: Vec<serde_json::Value> =
+        site.stop().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let known = |line: &serde_json::Value| {
+        ["method", "path", "query", "protocol", "status", "peer", "user_agent"]
+            .map(|name| line[name].to_string().trim_matches('"').to_owned())
+    };
+    assert_eq!(known(&lines[0]), ["G\\\"T", "/p", "?q", "HTTP/1.1", "400", "127.0.0.1", "-"]);
+    assert_eq!(known(&lines[1]), ["\\u0001", "-", "", "-", "400", "127.0.0.1", "-"]);
 }
 
 /// As many lines as requests, from several executors at once, and each whole.

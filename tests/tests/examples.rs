@@ -1,5 +1,8 @@
 //! Each example does what its header says, as a process of its own on a free port.
 
+#[path = "examples/opentelemetry.rs"]
+mod opentelemetry;
+
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};

@@ -64,3 +64,8 @@ fn chunked_bodies_are_what_a_naive_decoder_reads() {
 fn connections_have_the_same_events_however_they_are_split() {
     run(TARGETS[2]);
 }
+
+#[test]
+fn proxy_headers_have_one_verdict_and_name_who_stands_in_them() {
+    run(TARGETS[3]);
+}

@@ -94,6 +94,32 @@ fn all_listeners_serve_and_all_of_them_end() {
     }
 }
 
+/// Nothing listens at host and port, and what is said names what does.
+#[test]
+fn without_a_host_the_others_listen_alone() {
+    let path = scratch("alone");
+    let running = start([Listen::unix(&path)], |config| config.host = "none".to_owned());
+    assert_eq!(running.addresses(), []);
+    assert_eq!(running.address().to_string(), "0.0.0.0:0");
+    let said = running.describe().join("\n");
+    assert!(said.contains(&format!("listening on http+unix:{} with", path.display())), "{said}");
+    body(&ask(connect(&path), GET));
+    end(running);
+
+    let running = start(["[::1]:0".parse().unwrap()], |config| config.host = "none".to_owned());
+    assert!(running.address().is_ipv6() && running.addresses().len() == 1);
+    body(&ask(TcpStream::connect(running.address()).unwrap(), GET));
+    end(running);
+}
+
+#[test]
+fn a_server_that_would_listen_nowhere_is_refused() {
+    let output = server_command(&[("SIDECORE_HOST", "none")]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("listen nowhere: host is none"), "{said}");
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+}
+
 /// The first to wait takes the next connection: none takes all.
 #[test]
 fn the_executors_take_connections_of_a_unix_socket_in_turn() {

@@ -74,6 +74,16 @@ fn with_get(header: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn host_and_port_may_be_behind_a_proxy_too() {
+    let running = start("127.0.0.1:0".parse().unwrap(), |config| config.proxy = true);
+    let [first, second] = running.addresses()[..] else { panic!("two listeners") };
+    assert_eq!(peer(&ask(connect(first), &with_get(LINE.as_bytes()))), "192.0.2.7:49374");
+    assert_eq!(ask(connect(first), GET.as_bytes()), "");
+    assert_ne!(peer(&ask(connect(second), GET.as_bytes())), "192.0.2.7:49374");
+    end(running);
+}
+
+#[test]
 fn the_peer_is_whom_the_proxy_names() {
     let running = start(proxied(), |_| {});
     let address = running.addresses()[1];

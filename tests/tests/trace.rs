@@ -4,10 +4,16 @@ use std::cell::RefCell;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use sidecore::async_task::timer;
 use sidecore::request_id::RequestIds;
-use sidecore::trace::{InSpan, RequestSpans, call_in_span, finish_in_span, task_in_span};
-use sidecore::{Closures, Config, Incoming, Request, Response, Server, TaskPool, TaskResult};
+use sidecore::trace::{
+    InSpan, RequestSpans, async_task_in_span, call_in_span, finish_in_span, task_in_span,
+};
+use sidecore::{
+    Closures, Config, Failure, Incoming, Request, Response, Server, TaskPool, TaskResult,
+};
 use sidecore_tests::{Client, wait_until};
 use tower::Layer;
 use tracing::field::{Field, Visit};
@@ -119,26 +125,48 @@ fn a_trace_goes_from_the_request_through_its_tasks_to_their_finishes() {
     tracing::subscriber::set_global_default(recorder.clone()).expect("it is the first");
     let closures = TaskPool::named("calls").task_worker_num(1).on_closures().on_finish(|_, _| {});
     let closures = closures.build();
+    let naps = TaskPool::named("naps")
+        .task_worker_num(1)
+        .on_async_task(
+            4,
+            async_task_in_span(|_, fails: bool| async move {
+                timer::sleep(Duration::from_millis(2)).await;
+                tracing::info!("the nap runs");
+                if fails { Err(Failure::new("a bad dream")) } else { Ok(()) }
+            }),
+        )
+        .on_finish(finish_in_span(|_, ended: TaskResult<()>| {
+            if ended.is_ok() {
+                tracing::info!("the nap has ended");
+            }
+        }))
+        .build();
     let mut config = Config::default();
     config.port = 0;
     config.options.worker_num = Some(1);
     config.options.task_worker_num = Some(1);
-    let pool = closures.clone();
+    let (pool, nap_pool) = (closures.clone(), naps.clone());
     let running = Server::new(config)
         .with_pool(&closures)
+        .with_pool(&naps)
         .on_task(task_in_span(|_, job: &'static str| {
+            assert!(job != "panics", "as this test means it to");
             tracing::info!("the task runs");
             job.len()
         }))
-        .on_finish(finish_in_span(|_, ended: TaskResult<usize>| {
-            tracing::info!("the task has ended with {}", ended.unwrap());
+        .on_finish(finish_in_span(|_, ended: TaskResult<usize>| match ended {
+            Ok(length) => tracing::info!("the task has ended with {length}"),
+            Err(error) => tracing::info!("the task has no output: {error}"),
         }))
         .start(move |worker| {
-            let (tasks, calls) = (worker.tasks(), pool.tasks());
+            let (tasks, calls, naps) = (worker.tasks(), pool.tasks(), nap_pool.tasks());
             let answer = move |_: Request<Incoming>| {
-                let (tasks, calls) = (tasks.clone(), calls.clone());
+                let (tasks, calls, naps) = (tasks.clone(), calls.clone(), naps.clone());
                 async move {
                     tasks.dispatch(InSpan::current("a job")).expect("there is room");
+                    tasks.dispatch(InSpan::current("panics")).expect("there is room");
+                    naps.dispatch(InSpan::current(false)).expect("there is room");
+                    naps.dispatch(InSpan::current(true)).expect("there is room");
                     let called = calls.call(call_in_span(|_| tracing::info!("the call runs")));
                     called.await.expect("it returns");
                     tracing::info!("the call has returned");
@@ -152,11 +180,13 @@ fn a_trace_goes_from_the_request_through_its_tasks_to_their_finishes() {
     client.send("GET /a?b HTTP/1.1\r\nHost: h\r\nX-Request-Id: abc\r\n\r\n");
     assert_eq!(client.answer().status, 200);
     wait_until("the finish comes", || recorder.event("the task has ended").is_some());
+    wait_until("the other does", || recorder.event("the task has no output").is_some());
+    wait_until("that of the nap does", || recorder.event("the nap has ended").is_some());
     drop(client);
     running.shutdown().raise();
     running.wait().unwrap();
     // With its status, if it was told when the event came, which is after the answer or before.
-    let request = "request method=\"GET\" path=\"/a\" request_id=\"abc\"";
+    let request = "request otel.kind=\"server\" method=\"GET\" path=\"/a\" request_id=\"abc\"";
     let check = |event: &str, child: &str| {
         let path = recorder.event(event).unwrap_or_else(|| panic!("no event `{event}`"));
         let path = path.replace(" status=200", "");
@@ -165,9 +195,21 @@ fn a_trace_goes_from_the_request_through_its_tasks_to_their_finishes() {
         assert!(rest.starts_with(child) && rest.is_empty() == child.is_empty(), "{event}: {path}");
     };
     check("the call has returned", "");
-    check("the task runs", " > task id=");
-    check("the call runs", " > task id=");
-    check("the task has ended with 5", "");
+    check("the task runs", " > task id=1 pool=\"default\" attempt=1");
+    check("the call runs", " > task id=17592186044417 pool=\"calls\" attempt=1");
+    check("the nap runs", " > task id=35184372088833 pool=\"naps\" attempt=1");
+    check("the nap has ended", " > finish id=35184372088833");
+    // Beside the task, in a span of its own: that of the request has ended and stays so.
+    check("the task has ended with 5", " > finish id=1");
     assert!(recorder.path(Some(Id::from_u64(1))).ends_with(" status=200"));
+    let spans = recorder.spans.lock().unwrap();
+    let failed = spans.iter().filter(|span| span.fields.contains("status_code=\"ERROR\""));
+    let failed: Vec<_> = failed.map(|span| span.fields.as_str()).collect();
+    let is_failed = |id: u64, pool: &str| {
+        let fields = format!(" id={id} pool={pool:?} attempt=1 otel.status_code=\"ERROR\"");
+        failed.contains(&fields.as_str())
+    };
+    assert!(is_failed(2, "default") && is_failed(35184372088834, "naps"), "{failed:?}");
+    assert_eq!(failed.len(), 2, "{failed:?}");
     assert_eq!(recorder.entered.load(Ordering::Relaxed), 0, "a span was entered and never left");
 }

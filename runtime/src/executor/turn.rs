@@ -41,7 +41,8 @@ pub(super) struct Turns {
     core: Rc<Core>,
     spin: Duration,
     load: Load,
-    busy: bool,
+    /// The turn's clock.
+    now: Instant,
     completions: Vec<Completion>,
     due: Vec<Waker>,
     counts: ExecutorSnapshot,
@@ -53,7 +54,7 @@ impl Turns {
             core,
             spin,
             load: Load::new(),
-            busy: false,
+            now: Instant::now(),
             completions: Vec::new(),
             due: Vec::new(),
             counts: ExecutorSnapshot::default(),
@@ -73,9 +74,7 @@ impl Turns {
 
     fn turn(&mut self) {
         self.counts.turns += 1;
-        let now = self.core.update_clock();
-        self.busy = self.load.is_busy(now);
-        self.core.ring.borrow_mut().set_busy(self.busy);
+        self.now = self.core.update_clock();
         self.take_completions();
         self.deliver_finishes();
         self.core.remote.drain_inbox();
@@ -84,8 +83,13 @@ impl Turns {
     }
 
     /// Submits what the turn queued and, with nothing left to do, sleeps.
+    ///
+    /// What is for the looker-on and for the next turns is done here, before the sleep: a wake
+    /// then has less to do, and the counters of an executor that sleeps are up to date.
     fn wait(&mut self) -> io::Result<()> {
-        let batching = self.busy && self.core.in_flight() > 0;
+        let busy = self.load.is_busy(self.now);
+        self.core.ring.borrow_mut().set_busy(busy);
+        let batching = busy && self.core.in_flight() > 0;
         self.core.sources.borrow().iter().for_each(|source| source.wake_workers(batching));
         let wait = match ready_len() {
             0 => self.sleep_limit(batching),
@@ -94,9 +98,9 @@ impl Turns {
         if wait.is_some() {
             self.counts.sleeps += 1;
         }
+        self.publish();
         let result = self.core.ring.borrow_mut().enter(wait);
         self.core.remote.bell.disarm();
-        self.publish();
         result
     }
 
@@ -153,10 +157,12 @@ impl Turns {
         ring.completions(&mut self.completions);
         for completion in self.completions.drain(..) {
             let waker = match completion.token.kind {
-                Kind::Bell => {
+                // The kernel ends the poll where it found no room for a completion.
+                Kind::Bell if !completion.more => {
                     ring.listen_to_bell(core.remote.bell.fd().as_raw_fd());
                     continue;
                 }
+                Kind::Bell | Kind::CancelBell => continue,
                 Kind::Accept | Kind::CancelAccept => {
                     let mut listeners = core.listeners.borrow_mut();
                     if let Some(waker) = listeners.complete(&mut ring, completion) {
@@ -230,10 +236,8 @@ impl Turns {
             let mut ring = self.core.ring.borrow_mut();
             self.core.listeners.borrow_mut().close_all(&mut ring);
             self.core.streams.borrow_mut().close_all(&mut ring);
+            ring.ignore_bell();
         }
-        // The bell's read is the one operation left in flight: ring it to complete it.
-        self.core.remote.bell.arm();
-        self.core.remote.bell.ring();
         while self.core.ring.borrow().in_flight() > 0 && Instant::now() < give_up {
             self.core.ring.borrow_mut().enter(Some(Some(Duration::from_millis(10))))?;
             self.settle_completions();
@@ -252,7 +256,9 @@ impl Turns {
                 Kind::Accept | Kind::CancelAccept => {
                     core.listeners.borrow_mut().complete(&mut ring, completion);
                 }
-                Kind::Bell => {}
+                // The poll was missed between two of its states.
+                Kind::CancelBell if completion.result == -libc::EALREADY => ring.ignore_bell(),
+                Kind::Bell | Kind::CancelBell => {}
                 _ => {
                     core.streams.borrow_mut().complete(&mut ring, completion);
                 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::error::PoolError;
 use super::queue::Places;
+use super::stack;
 
 /// How long a worker on a CPU of its own looks for the next job before it sleeps.
 const SPIN_DEFAULT: Duration = Duration::from_micros(10);
@@ -41,6 +42,15 @@ pub struct PoolConfig {
     /// How long a job may run before it is reported as [`Notice::Stuck`](super::Notice::Stuck).
     /// `None`: nobody looks.
     pub stuck_after: Option<Duration>,
+    /// The real-time signal, counted from `SIGRTMIN`, by which the threads of stuck jobs are asked
+    /// for their [`Stack`](super::Stack). `None`: they are not asked. Needs the cargo feature
+    /// `stacks`. Without `stuck_after` none is asked either.
+    ///
+    /// The handler is set when the first such pool starts and stays for the life of the process,
+    /// since a signal may come late. A signal that the process handles or ignores already is
+    /// refused ([`PoolError::Stacks`]). It interrupts a stuck job once a report: see
+    /// [`Stack`](super::Stack) for what system calls of the job see of that.
+    pub stack_signal: Option<u32>,
     /// Task workers that stand in for those whose job is stuck. Each costs its finish rings from
     /// the start; their threads are made when needed. Without `stuck_after` none is.
     pub spares: usize,
@@ -57,6 +67,7 @@ impl PoolConfig {
             spin: None,
             recycle_after: None,
             stuck_after: None,
+            stack_signal: None,
             spares: 0,
         }
     }
@@ -85,6 +96,11 @@ impl PoolConfig {
                 &self.seats.iter().map(|seat| seat.domain).collect::<Vec<_>>(),
             ),
         }
+    }
+
+    /// What reads the stacks of stuck jobs, where they are wanted.
+    pub(super) fn stack_reader(&self) -> Result<Option<stack::Reader>, PoolError> {
+        self.stack_signal.map(stack::Reader::install).transpose().map_err(PoolError::Stacks)
     }
 
     pub(super) fn check(&self, executors: usize) -> Result<(), PoolError> {

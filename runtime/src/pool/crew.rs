@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::notice::OnNotice;
+use super::stack;
 use super::worker::{Left, TaskWorker, panic_message};
 use super::{Failure, Notice, PoolError, Seat, Shared, TaskContext, TaskWorkerInfo};
 use crate::executor::drop_quietly;
@@ -106,6 +107,7 @@ where
     }
 
     fn make(&self, task_worker: usize, seat: Seat) -> Result<R, PoolError> {
+        stack::publish();
         let id = core_affinity::CoreId { id: seat.cpu };
         if !core_affinity::set_for_current(id) {
             return Err(PoolError::Pin { task_worker, cpu: seat.cpu });

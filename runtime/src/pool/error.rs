@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::NoStacks;
+
 /// A pool could not start.
 #[derive(Debug)]
 pub enum PoolError {
@@ -22,6 +24,8 @@ pub enum PoolError {
     },
     /// The watchdog's thread could not be made.
     Watchdog(std::io::Error),
+    /// The stacks of stuck jobs cannot be read.
+    Stacks(NoStacks),
     /// A task worker's thread could not be made.
     Thread {
         /// The task worker's number.
@@ -290,6 +294,7 @@ impl fmt::Display for PoolError {
                 f,
                 "the watchdog could not start: {cause}; raise the limit of processes (`ulimit -u`)"
             ),
+            PoolError::Stacks(cause) => cause.fmt(f),
             PoolError::Thread { task_worker, cause } => write!(
                 f,
                 "task-{task_worker} could not start: {cause}; raise the limit of processes \

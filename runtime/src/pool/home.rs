@@ -100,7 +100,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             }
             control.requeue();
             slot.attempt += 1;
-            Some(retry.pause(slot.attempt - 1, random()))
+            Some(retry.pause(slot.attempt - 1))
         });
         let Some(pause) = pause else { return Err(job) };
         self.shared().stats.retried.add(1);
@@ -252,10 +252,4 @@ impl<J: Send + 'static, O: Send + 'static> FinishSource for Installed<J, O> {
             self.pay_wake();
         }
     }
-}
-
-/// For jitter: the standard library's hasher is seeded anew each time.
-fn random() -> u32 {
-    use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish() as u32
 }

@@ -1,6 +1,7 @@
 //! The kinds of a pool's jobs, by which its statistics are kept apart.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::executor::drop_quietly;
 
@@ -17,23 +18,35 @@ use crate::executor::drop_quietly;
 /// ```
 pub struct Kinds<J> {
     names: &'static [&'static str],
-    of: fn(&J) -> usize,
+    of: Arc<dyn Fn(&J) -> usize + Send + Sync>,
 }
 
 impl<J> Kinds<J> {
     /// `of` returns a job's place among `names`; a place behind the last counts as the last. Each
     /// kind costs 8 KiB of statistics for each task worker. A job on which `of` panics counts as of
     /// the last kind, too.
-    pub fn new(names: &'static [&'static str], of: fn(&J) -> usize) -> Self {
+    pub fn new(
+        names: &'static [&'static str],
+        of: impl Fn(&J) -> usize + Send + Sync + 'static,
+    ) -> Self {
         match names {
             [] => Kinds::one(),
-            names => Kinds { names, of },
+            names => Kinds { names, of: Arc::new(of) },
         }
     }
 
     /// All jobs are of one kind, `job`.
     pub fn one() -> Self {
-        Kinds { names: &["job"], of: |_| 0 }
+        Kinds { names: &["job"], of: Arc::new(|_| 0) }
+    }
+
+    /// The same kinds, of what holds such a job.
+    pub fn held_by<H>(self, job: impl Fn(&H) -> &J + Send + Sync + 'static) -> Kinds<H>
+    where
+        J: 'static,
+    {
+        let of = self.of;
+        Kinds { names: self.names, of: Arc::new(move |holder| of(job(holder))) }
     }
 
     pub(super) fn names(&self) -> &'static [&'static str] {
@@ -55,11 +68,9 @@ impl<J> Kinds<J> {
 
 impl<J> Clone for Kinds<J> {
     fn clone(&self) -> Self {
-        *self
+        Kinds { names: self.names, of: self.of.clone() }
     }
 }
-
-impl<J> Copy for Kinds<J> {}
 
 impl<J> Default for Kinds<J> {
     fn default() -> Self {

@@ -44,6 +44,7 @@ mod roster;
 mod run;
 mod send;
 mod slots;
+mod stack;
 mod stats;
 mod tasks;
 mod ticket;
@@ -71,6 +72,7 @@ pub use self::options::{Priority, Retry};
 pub use self::periodic::{Overlap, Periodic, PeriodicSnapshot};
 pub use self::run::Run;
 pub use self::send::SendDispatch;
+pub use self::stack::{NoStacks, STACK_FRAMES_MAX, Stack, StackEnd, StackFrame};
 pub use self::stats::{KindSnapshot, Outcomes, PoolSnapshot, TaskWorkerSnapshot};
 pub use self::tasks::{SendJob, Tasks};
 
@@ -333,6 +335,9 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     {
         config.check(bells.len())?;
         let credits = config.credits(bells.len());
+        // Before the threads: they let the signal through when they start.
+        let watch =
+            config.stuck_after.map(|after| Ok((after, config.stack_reader()?))).transpose()?;
         let on_notice = setup.on_notice.clone();
         let shared = Arc::new(Shared::new(config, setup, credits, bells, Parking::new()));
         let tasks = Tasks::new(shared.clone());
@@ -344,9 +349,11 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         let started = workers
             .into_iter()
             .try_for_each(|worker| crew.start(worker).map_err(|failed| failed.0))
-            .and_then(|()| match config.stuck_after {
-                Some(after) => Watchdog::start(crew.clone(), after, config.seats.clone())
-                    .map_err(PoolError::Watchdog),
+            .and_then(|()| match watch {
+                Some((after, stacks)) => {
+                    Watchdog::start(crew.clone(), after, stacks, config.seats.clone())
+                        .map_err(PoolError::Watchdog)
+                }
                 None => Ok(()),
             });
         if let Err(error) = started {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::TaskId;
+use super::{Stack, TaskId};
 
 /// Something of a pool that an operator should know.
 #[derive(Clone, Debug)]
@@ -57,12 +57,14 @@ pub struct Stuck {
     pub running_for: Duration,
     /// What its thread does: `running`, or the place in the kernel where it waits.
     pub doing: String,
+    /// Where in its code the job is, if it could be asked.
+    pub stack: Stack,
 }
 
 /// Receives a pool's notices.
 pub type OnNotice = Arc<dyn Fn(&Notice) + Send + Sync>;
 
-/// One line on standard error.
+/// A line on standard error, and one for each frame of a stuck job.
 pub(super) fn on_standard_error() -> OnNotice {
     Arc::new(|notice| eprintln!("sidecore: {notice}"))
 }
@@ -106,12 +108,12 @@ impl fmt::Display for Notice {
 
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Stuck { pool, task, kind, task_worker, thread_id, running_for, doing } = self;
+        let Stuck { pool, task, kind, task_worker, thread_id, running_for, doing, stack } = self;
         write!(
             f,
             "pool {pool}: task {task} ({kind}) has run for {} ms on task worker {task_worker} \
              (thread {thread_id}, {doing}): give it a deadline and let it ask whether it is \
-             cancelled, or raise task_stuck_after_ms",
+             cancelled, or raise task_stuck_after_ms{stack}",
             running_for.as_millis()
         )
     }

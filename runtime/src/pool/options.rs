@@ -1,5 +1,6 @@
 //! How one task is to be treated: its priority, its times, its task worker, its retries.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// Which of the waiting jobs a task worker takes first.
@@ -35,10 +36,15 @@ impl Retry {
         Retry { retries, backoff, backoff_max }
     }
 
-    /// The pause after attempt `attempt` (from 1), of which `random` takes the upper half away in
-    /// part, so that tasks that failed together do not come back together.
-    pub(super) fn pause(&self, attempt: u32, random: u32) -> Duration {
-        let doubled = self.backoff.saturating_mul(1 << (attempt - 1).min(20));
+    /// A pause after attempt `attempt` (from 1): the upper half of it is random, so that tasks that
+    /// failed together do not come back together.
+    pub fn pause(&self, attempt: u32) -> Duration {
+        // The standard library's hasher is seeded anew each time.
+        self.pause_of(attempt, RandomState::new().build_hasher().finish() as u32)
+    }
+
+    fn pause_of(&self, attempt: u32, random: u32) -> Duration {
+        let doubled = self.backoff.saturating_mul(1 << attempt.saturating_sub(1).min(20));
         let full = doubled.min(self.backoff_max);
         full / 2 + (full / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
@@ -80,8 +86,8 @@ mod tests {
         let retry = Retry::times(99);
         for (attempt, full_ms) in [(1, 100), (2, 200), (5, 1_600), (9, 25_600), (40, 30_000)] {
             let full = Duration::from_millis(full_ms);
-            assert_eq!(retry.pause(attempt, 0), full / 2);
-            assert_eq!(retry.pause(attempt, u32::MAX), full);
+            assert_eq!(retry.pause_of(attempt, 0), full / 2);
+            assert_eq!(retry.pause_of(attempt, u32::MAX), full);
         }
     }
 }

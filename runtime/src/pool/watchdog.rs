@@ -3,13 +3,17 @@
 //! It reads what each worker publishes (`stats.rs`), so that it costs them nothing. For each worker
 //! that is stuck one spare works, as long as there are spares; when a stuck job ends, a spare
 //! retires after its own.
+//!
+//! Spares are started before a report is made: the stack of a stuck job may take a while to read.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::crew::Crew;
 use super::notice::{Notice, Stuck};
-use super::{Failure, Seat, TaskContext, TaskId, TaskWorkerInfo};
+use super::stack::Reader;
+use super::stats::RunningTask;
+use super::{Failure, Seat, Stack, StackEnd, TaskContext, TaskId, TaskWorkerInfo};
 
 /// Looks within the time after which a job is stuck, and the least pause between two.
 const LOOKS: u32 = 4;
@@ -19,6 +23,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 pub(super) struct Watchdog<J, O, M> {
     crew: Arc<Crew<J, O, M>>,
     stuck_after: Duration,
+    /// Reads the stacks of stuck jobs, where they are wanted.
+    stacks: Option<Reader>,
     seats: Vec<Seat>,
     /// The task of each worker that was reported.
     reported: Vec<Option<TaskId>>,
@@ -35,11 +41,12 @@ where
     pub(super) fn start(
         crew: Arc<Crew<J, O, M>>,
         stuck_after: Duration,
+        stacks: Option<Reader>,
         seats: Vec<Seat>,
     ) -> std::io::Result<()> {
         let reported = vec![None; crew.shared.workers.len()];
         let threads = crew.threads.clone();
-        let mut watchdog = Watchdog { crew, stuck_after, seats, reported };
+        let mut watchdog = Watchdog { crew, stuck_after, stacks, seats, reported };
         let name = format!("{}-watch", watchdog.crew.shared.thread_name);
         threads.keep(std::thread::Builder::new().name(name).spawn(move || watchdog.watch())?);
         Ok(())
@@ -50,50 +57,76 @@ where
         while !self.crew.threads.are_closing() {
             std::thread::park_timeout(pause);
             let stuck = self.look();
-            self.keep_spares(&stuck);
+            let spare = self.keep_spares(&stuck.iter().map(|stuck| stuck.0).collect::<Vec<_>>());
+            for (task_worker, running) in &stuck {
+                self.report(*task_worker, running);
+            }
+            if let Some(notice) = spare {
+                self.crew.tell(&notice);
+            }
         }
     }
 
-    /// The workers whose job is stuck; those of them that were not known are reported.
-    fn look(&mut self) -> Vec<usize> {
+    /// The workers whose job is stuck, and those jobs. Those that were and are over are told of.
+    fn look(&mut self) -> Vec<(usize, RunningTask)> {
         let mut stuck = Vec::new();
         for (task_worker, stats) in self.crew.shared.workers.iter().enumerate() {
             let running = stats.running().filter(|running| running.since >= self.stuck_after);
-            let reported = std::mem::replace(
-                &mut self.reported[task_worker],
-                running.as_ref().map(|running| running.task),
-            );
-            if let Some(task) = reported.filter(|_| self.reported[task_worker] != reported) {
+            let reported = self.reported[task_worker];
+            let over = running.as_ref().is_none_or(|running| Some(running.task) != reported);
+            if let Some(task) = reported.filter(|_| over) {
+                self.reported[task_worker] = None;
                 let pool = self.crew.shared.name.clone();
                 self.crew.tell(&Notice::Unstuck { pool, task, task_worker });
             }
-            let Some(running) = running else { continue };
-            stuck.push(task_worker);
-            if reported != Some(running.task) {
-                let thread_id = stats.thread_id();
-                self.crew.tell(&Notice::Stuck(Stuck {
-                    pool: self.crew.shared.name.clone(),
-                    task: running.task,
-                    kind: self.crew.shared.kinds.names()[running.kind],
-                    task_worker,
-                    thread_id,
-                    running_for: running.since,
-                    doing: Stuck::doing_of(thread_id),
-                }));
-            }
+            stuck.extend(running.map(|running| (task_worker, running)));
         }
         stuck
     }
 
-    /// As many spares as there are stuck workers, where there are so many.
-    fn keep_spares(&self, stuck: &[usize]) {
+    /// Reports a stuck job, unless it was.
+    fn report(&mut self, task_worker: usize, running: &RunningTask) {
+        if self.reported[task_worker].replace(running.task) == Some(running.task) {
+            return;
+        }
+        let shared = &self.crew.shared;
+        let thread_id = shared.workers[task_worker].thread_id();
+        let doing = Stuck::doing_of(thread_id);
+        let stack = self.stack_of(task_worker, running.task);
+        self.crew.tell(&Notice::Stuck(Stuck {
+            pool: shared.name.clone(),
+            task: running.task,
+            kind: shared.kinds.names()[running.kind],
+            task_worker,
+            thread_id,
+            running_for: running.since,
+            doing,
+            stack,
+        }));
+    }
+
+    /// The stack of a stuck job, if it is still that one's when it has been read.
+    fn stack_of(&self, task_worker: usize, task: TaskId) -> Stack {
+        let Some(stacks) = &self.stacks else { return Stack::default() };
+        let stats = &self.crew.shared.workers[task_worker];
+        let stack = stacks.read(stats.thread_id());
+        if stats.running().is_some_and(|running| running.task == task) {
+            return stack;
+        }
+        let end = StackEnd::NotAsked("the job was over by then".to_owned());
+        Stack { frames: Vec::new(), end }
+    }
+
+    /// As many spares as there are stuck workers, where there are so many. What is to be told of it.
+    fn keep_spares(&self, stuck: &[usize]) -> Option<Notice> {
         let shared = &self.crew.shared;
         let spares = &shared.workers[shared.seats..];
         let active = spares.iter().filter(|spare| spare.is_working() && !spare.is_retiring());
         let active = active.count();
         if active < stuck.len() {
-            self.add_spare(stuck[active]);
-        } else if active > stuck.len() {
+            return self.add_spare(stuck[active]);
+        }
+        if active > stuck.len() {
             // One that is not stuck itself goes first.
             let mut spares = shared.seats..shared.workers.len();
             let may_go = |spare: &usize| {
@@ -105,23 +138,25 @@ where
                 shared.park.call_all();
             }
         }
+        None
     }
 
     /// Has a spare stand in for a worker, on its CPU.
-    fn add_spare(&self, stands_in_for: usize) {
-        let Some(mut spare) = self.crew.reserve().pop() else { return };
+    fn add_spare(&self, stands_in_for: usize) -> Option<Notice> {
+        let mut spare = self.crew.reserve().pop()?;
         // The stuck job may use that CPU too.
         spare.seat = Seat { shared: true, ..self.seats[stands_in_for % self.seats.len()] };
         spare.renewed(self.crew.shared.generation());
         let (task_worker, pool) = (spare.index, self.crew.shared.name.clone());
         self.crew.shared.workers[task_worker].set_working(true);
         match self.crew.start(spare) {
-            Ok(()) => self.crew.tell(&Notice::SpareStarted { pool, task_worker }),
+            Ok(()) => Some(Notice::SpareStarted { pool, task_worker }),
             Err(failed) => {
                 let (error, spare) = *failed;
                 self.crew.shared.workers[task_worker].set_working(false);
                 self.crew.notify_failed(task_worker, &error);
                 self.crew.reserve().push(spare);
+                None
             }
         }
     }

@@ -154,13 +154,28 @@ fn call<J, O>(
     let mut kept = None;
     let called = catch_unwind(AssertUnwindSafe(|| {
         kept = again.map(|clone| Box::new(clone(&job)));
-        run(context, job)
+        __sidecore_job(run, context, job)
     }));
     match called {
         Ok(Ok(output)) => (Ok(output), None),
         Ok(Err(failure)) => (Err(failure.into()), kept),
         Err(payload) => (Err(TaskError::Panicked(panic_message(payload))), kept),
     }
+}
+
+/// Calls the job. The report of a stuck job's stack ends here (`stack/unwind.rs`), for which there
+/// has to be a frame, and a name that no other function has: line tables leave its module out.
+#[cfg_attr(feature = "stacks", inline(never))]
+fn __sidecore_job<J, O>(
+    run: &mut impl FnMut(&TaskContext, J) -> Result<O, Failure>,
+    context: &TaskContext,
+    job: J,
+) -> Result<O, Failure> {
+    let output = run(context, job);
+    // Something is left to do, so that the call above is no jump.
+    #[cfg(feature = "stacks")]
+    std::hint::black_box(());
+    output
 }
 
 /// The queues as a worker sees them.

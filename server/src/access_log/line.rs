@@ -11,7 +11,7 @@ use super::escape::Escape;
 use super::format::{AtEnd, Format, Item, OfAnswer, OfRequest};
 use crate::http1::head::{RequestHead, Version};
 use crate::http1::target::Target;
-use crate::service::PeerAddress;
+use crate::service::{PeerAddress, Refused};
 
 /// So much of one text of a client's is logged; a field may be as long as its head. Escaped it is
 /// up to six times that, so a line is bounded by the texts of its format.
@@ -27,13 +27,14 @@ pub(super) struct Line {
 
 /// A request, as a log sees it.
 pub(super) trait Asked {
-    fn method(&self) -> &str;
-    fn target(&self) -> Cow<'_, str>;
+    /// The request line, as it came or as it would have come, of bounded length.
+    fn line(&self) -> Cow<'_, [u8]>;
     /// Whether it says so itself, which it does where it has a scheme.
     fn is_https(&self) -> bool;
-    fn path(&self) -> &str;
-    fn query(&self) -> Option<&str>;
-    fn protocol(&self) -> &'static str;
+    fn method(&self) -> &[u8];
+    fn path(&self) -> &[u8];
+    fn query(&self) -> Option<&[u8]>;
+    fn protocol(&self) -> &[u8];
     fn field(&self, name: &HeaderName) -> Option<&[u8]>;
     fn peer(&self) -> Option<SocketAddr>;
 }
@@ -119,7 +120,7 @@ fn of_request(
     asked: &impl Asked,
     now: SystemTime,
 ) {
-    let owned;
+    let (owned, marked): (Option<String>, Vec<u8>);
     let value: Option<&[u8]> = match item {
         OfRequest::PeerAddress => {
             owned = asked.peer().map(|peer| peer.ip().to_canonical().to_string());
@@ -129,28 +130,21 @@ fn of_request(
             owned = asked.peer().map(|peer| peer.port().to_string());
             owned.as_ref().map(String::as_bytes)
         }
-        OfRequest::Method => Some(asked.method().as_bytes()),
-        OfRequest::Line => {
-            for (at, part) in
-                [asked.method(), &*asked.target(), asked.protocol()].iter().enumerate()
-            {
-                if at > 0 {
-                    out.push(b' ');
-                }
-                text(out, format.escape, Some(part.as_bytes()));
-            }
-            return;
-        }
-        OfRequest::Path => Some(asked.path().as_bytes()),
+        OfRequest::Method => Some(asked.method()),
+        OfRequest::Line => match &*asked.line() {
+            b"" => None,
+            line => return format.escape.text(out, line),
+        },
+        OfRequest::Path => Some(asked.path()),
         // Without a query it is nothing, and no dash: it goes behind a path.
         OfRequest::Query => match asked.query() {
             None => return,
             Some(query) => {
-                owned = Some(format!("?{query}"));
-                owned.as_ref().map(String::as_bytes)
+                marked = [b"?", query].concat();
+                Some(&*marked)
             }
         },
-        OfRequest::Protocol => Some(asked.protocol().as_bytes()),
+        OfRequest::Protocol => Some(asked.protocol()),
         OfRequest::Host => asked.field(&header::HOST).map(|host| split_host(host).0),
         OfRequest::Port => {
             let said = asked.field(&header::HOST).and_then(|host| split_host(host).1);
@@ -170,7 +164,7 @@ fn of_request(
 fn text(out: &mut Vec<u8>, escape: Escape, value: Option<&[u8]>) {
     match value {
         None | Some(b"") => out.push(b'-'),
-        Some(value) => escape.text(out, &value[..value.len().min(TEXT_MAX_BYTES)]),
+        Some(value) => escape.text(out, cut(value)),
     }
 }
 
@@ -183,17 +177,23 @@ fn split_host(host: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-impl<B> Asked for Request<B> {
-    fn method(&self) -> &str {
-        Request::method(self).as_str()
-    }
+/// A request line of its parts, each cut by itself: behind a long target there is still a protocol.
+fn line_of(method: &[u8], target: &[u8], protocol: &[u8]) -> Cow<'static, [u8]> {
+    [cut(method), cut(target), protocol].join(&b' ').into()
+}
 
-    fn target(&self) -> Cow<'_, str> {
+fn cut(text: &[u8]) -> &[u8] {
+    &text[..text.len().min(TEXT_MAX_BYTES)]
+}
+
+impl<B> Asked for Request<B> {
+    fn line(&self) -> Cow<'_, [u8]> {
+        let (method, protocol) = (Asked::method(self), self.protocol());
         // HTTP/2 has no absolute form: scheme and authority are there with each request.
         let is_origin = self.uri().scheme().is_none() || self.version() == http::Version::HTTP_2;
         match self.uri().path_and_query() {
-            Some(target) if is_origin => Cow::Borrowed(target.as_str()),
-            _ => Cow::Owned(self.uri().to_string()),
+            Some(target) if is_origin => line_of(method, target.as_str().as_bytes(), protocol),
+            _ => line_of(method, self.uri().to_string().as_bytes(), protocol),
         }
     }
 
@@ -201,20 +201,24 @@ impl<B> Asked for Request<B> {
         self.uri().scheme() == Some(&http::uri::Scheme::HTTPS)
     }
 
-    fn path(&self) -> &str {
-        self.uri().path()
+    fn method(&self) -> &[u8] {
+        Request::method(self).as_str().as_bytes()
     }
 
-    fn query(&self) -> Option<&str> {
-        self.uri().query()
+    fn path(&self) -> &[u8] {
+        self.uri().path().as_bytes()
     }
 
-    fn protocol(&self) -> &'static str {
+    fn query(&self) -> Option<&[u8]> {
+        self.uri().query().map(str::as_bytes)
+    }
+
+    fn protocol(&self) -> &[u8] {
         match self.version() {
-            http::Version::HTTP_10 => "HTTP/1.0",
-            http::Version::HTTP_2 => "HTTP/2.0",
-            http::Version::HTTP_3 => "HTTP/3.0",
-            _ => "HTTP/1.1",
+            http::Version::HTTP_10 => b"HTTP/1.0",
+            http::Version::HTTP_2 => b"HTTP/2.0",
+            http::Version::HTTP_3 => b"HTTP/3.0",
+            _ => b"HTTP/1.1",
         }
     }
 
@@ -228,16 +232,14 @@ impl<B> Asked for Request<B> {
 }
 
 impl Asked for RequestHead<'_> {
-    fn method(&self) -> &str {
-        self.method
-    }
-
-    fn target(&self) -> Cow<'_, str> {
+    fn line(&self) -> Cow<'_, [u8]> {
+        let target = self.target.path_and_query();
         match self.target.authority() {
-            None => Cow::Borrowed(self.target.path_and_query()),
+            None => line_of(Asked::method(self), target.as_bytes(), self.protocol()),
             Some(authority) => {
                 let scheme = if self.is_https() { "https" } else { "http" };
-                Cow::Owned(format!("{scheme}://{authority}{}", self.target.path_and_query()))
+                let target = format!("{scheme}://{authority}{target}");
+                line_of(Asked::method(self), target.as_bytes(), self.protocol())
             }
         }
     }
@@ -246,18 +248,22 @@ impl Asked for RequestHead<'_> {
         matches!(self.target, Target::Absolute { is_https: true, .. })
     }
 
-    fn path(&self) -> &str {
-        self.target.path()
+    fn method(&self) -> &[u8] {
+        self.method.as_bytes()
     }
 
-    fn query(&self) -> Option<&str> {
-        self.target.path_and_query().split_once('?').map(|(_, query)| query)
+    fn path(&self) -> &[u8] {
+        self.target.path().as_bytes()
     }
 
-    fn protocol(&self) -> &'static str {
+    fn query(&self) -> Option<&[u8]> {
+        self.target.path_and_query().split_once('?').map(|(_, query)| query.as_bytes())
+    }
+
+    fn protocol(&self) -> &[u8] {
         match self.version {
-            Version::Http10 => "HTTP/1.0",
-            Version::Http11 => "HTTP/1.1",
+            Version::Http10 => b"HTTP/1.0",
+            Version::Http11 => b"HTTP/1.1",
         }
     }
 
@@ -268,6 +274,51 @@ impl Asked for RequestHead<'_> {
 
     fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+}
+
+/// What is known of a request that was refused: its line as it came, whole or not, and its parts
+/// as far as they are told apart. Its fields are not read: they may be what it was refused for.
+impl Asked for Refused<'_> {
+    fn line(&self) -> Cow<'_, [u8]> {
+        cut(Refused::line(self)).into()
+    }
+
+    fn is_https(&self) -> bool {
+        self.part(1).is_some_and(|target| target.starts_with(b"https:"))
+    }
+
+    fn method(&self) -> &[u8] {
+        self.part(0).unwrap_or_default()
+    }
+
+    fn path(&self) -> &[u8] {
+        let target = self.part(1).unwrap_or_default();
+        target.split(|&byte| byte == b'?').next().unwrap_or_default()
+    }
+
+    fn query(&self) -> Option<&[u8]> {
+        let target = self.part(1)?;
+        target.iter().position(|&byte| byte == b'?').map(|at| &target[at + 1..])
+    }
+
+    fn protocol(&self) -> &[u8] {
+        self.part(2).unwrap_or_default()
+    }
+
+    fn field(&self, _: &HeaderName) -> Option<&[u8]> {
+        None
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+}
+
+impl Refused<'_> {
+    /// A part of the request line, between its spaces.
+    fn part(&self, index: usize) -> Option<&[u8]> {
+        Refused::line(self).splitn(3, |&byte| byte == b' ').nth(index)
     }
 }
 

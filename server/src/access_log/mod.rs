@@ -23,8 +23,11 @@
 //! disk that is slow, full or stuck costs lines, which are counted, and never a request.
 //!
 //! A line is written when its answer has been handed to the connection whole, or was given up. What
-//! the connection itself refuses (a request that is malformed, too large or too slow) reaches no
-//! application and is not logged.
+//! the connection itself refuses (a request that is malformed, too large or too slow, a connection
+//! there is no room for) reaches no application and is logged too, where the log was put around one
+//! by [`AccessLog::app`]: with the request line as far as it had arrived, with the answer's status
+//! and size, a dash for each field of the request, and 0 for its time. Around a service, as a layer,
+//! the log does not hear of them.
 
 mod escape;
 mod format;

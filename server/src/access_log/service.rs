@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf, Bytes};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -20,8 +20,9 @@ use super::format::Format;
 use super::line::{Asked, Line};
 use super::writer::Shared;
 use crate::body::Incoming;
+use crate::http1::encode;
 use crate::http1::head::RequestHead;
-use crate::service::{App, Plain};
+use crate::service::{App, Plain, Refused, answered_instead};
 
 /// What logs: a format, and where its lines go.
 #[derive(Clone)]
@@ -40,6 +41,8 @@ struct Entry {
     /// The application runs; an entry that is dropped then is that of a panic, which the
     /// connection answers with 500.
     running: bool,
+    /// It has a status.
+    answered: bool,
 }
 
 /// The service that [`AccessLog`] makes as a layer.
@@ -75,10 +78,12 @@ impl<S> Layer<S> for AccessLog {
 impl Entry {
     fn begin(target: &Target, asked: &impl Asked) -> Self {
         let line = Line::begin(&target.format, asked, SystemTime::now());
-        Entry { target: target.clone(), line, began: Instant::now(), bytes: 0, running: true }
+        let began = Instant::now();
+        Entry { target: target.clone(), line, began, bytes: 0, running: true, answered: false }
     }
 
     fn answer(&mut self, status: StatusCode, fields: &HeaderMap) {
+        self.answered = true;
         self.line.answer(&self.target.format, Some((status, fields)));
     }
 }
@@ -89,6 +94,9 @@ impl Drop for Entry {
         let mut line = std::mem::take(&mut self.line);
         if self.running {
             line.answer(format, Some((StatusCode::INTERNAL_SERVER_ERROR, &HeaderMap::new())));
+        } else if let Some((status, bytes)) = answered_instead().filter(|_| !self.answered) {
+            line.answer(format, Some((status, &HeaderMap::new())));
+            self.bytes = bytes;
         }
         shared.push(&line.end(format, self.bytes, self.began.elapsed()));
     }
@@ -121,6 +129,10 @@ impl<A: App> App for LoggedApp<A> {
     fn direct(&self, head: &RequestHead<'_>, body: &[u8]) -> Option<Plain> {
         let began = Instant::now();
         let plain = self.inner.direct(head, body)?;
+        if !encode::is_final(plain.status) {
+            // The connection refuses it, and tells of that.
+            return Some(plain);
+        }
         let mut entry = Entry::begin(&self.target, head);
         (entry.began, entry.running) = (began, false);
         entry.answer(plain.status, &fields_of(&plain, &self.target.format));
@@ -137,6 +149,15 @@ impl<A: App> App for LoggedApp<A> {
 
     fn wants_peers(&self) -> bool {
         true
+    }
+
+    fn refused(&self, refused: &Refused<'_>) {
+        let Target { format, shared } = &self.target;
+        let mut line = Line::begin(format, refused, SystemTime::now());
+        line.answer(format, Some((refused.status, refused.fields)));
+        // When it began nobody noted.
+        shared.push(&line.end(format, refused.body_bytes, Duration::ZERO));
+        self.inner.refused(refused);
     }
 }
 

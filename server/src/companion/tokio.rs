@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sidecore_runtime::cpu_list::CpuList;
 use sidecore_runtime::placement::Placement;
@@ -20,6 +20,11 @@ use crate::error::{Error, Result};
 const BLOCKING_THREADS_MAX: usize = 64;
 /// How long the end waits for blocking calls that have begun.
 const END_LIMIT: Duration = Duration::from_secs(1);
+/// How long it waits for spawned futures before that. They are to say good-bye, no more: one that
+/// goes on for ever, as many do, costs each end this time.
+const LAST_TURNS_LIMIT: Duration = Duration::from_millis(100);
+/// Between two looks whether there are any.
+const LAST_TURN: Duration = Duration::from_millis(1);
 
 /// Starts the thread and waits until its runtime runs.
 pub(crate) fn start(topology: &Topology, placement: &Placement) -> Result<Companion> {
@@ -37,6 +42,7 @@ pub(crate) fn start(topology: &Topology, placement: &Placement) -> Result<Compan
             let _ = tell.send(Ok(runtime.handle().clone()));
             // Ends with an error as the last sender is dropped: nobody holds the companion.
             let _ = runtime.block_on(ended);
+            runtime.block_on(last_turns(runtime.handle()));
             runtime.shutdown_timeout(END_LIMIT);
         })
         .map_err(failed)?;
@@ -48,6 +54,15 @@ pub(crate) fn start(topology: &Topology, placement: &Placement) -> Result<Compan
         run();
     });
     Ok(Companion { within, thread, place })
+}
+
+/// Lets what was spawned end by itself, as far as it does so soon: a future that drives a database's
+/// connection takes leave of the server when its client is gone, and clients go with the executors.
+async fn last_turns(handle: &Handle) {
+    let start = Instant::now();
+    while handle.metrics().num_alive_tasks() > 0 && start.elapsed() < LAST_TURNS_LIMIT {
+        tokio::time::sleep(LAST_TURN).await;
+    }
 }
 
 /// The runtime, on this thread and within these CPUs. Threads for blocking calls are started by

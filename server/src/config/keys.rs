@@ -69,10 +69,18 @@ pub fn keys() -> &'static [Key] {
     &KEYS
 }
 
-static KEYS: [Key; 40] = [
-    top("host", Field::Host, "address to listen on: an IP address or localhost"),
+static KEYS: [Key; 41] = [
+    top(
+        "host",
+        Field::Host,
+        "address to listen on: an IP address or localhost; none: at `listen` alone",
+    ),
     top("port", Field::Port, "port to listen on; 0 takes a free one"),
-    top("scheme", Field::Scheme, "what is spoken there: http, or https with tls_certificate"),
+    top(
+        "scheme",
+        Field::Scheme,
+        "what is spoken there: http, or https with tls_certificate; then proxy",
+    ),
     top(
         "listen",
         Field::Listen,
@@ -128,6 +136,11 @@ static KEYS: [Key; 40] = [
         "task_stuck_after_ms",
         Field::MaybeNumber { get: |o| &mut o.task_stuck_after_ms, min: 1, max: DAY_MS },
         "milliseconds after which a running task is reported as stuck; auto: nobody looks",
+    ),
+    option(
+        "task_stack_signal",
+        Field::MaybeNumber { get: |o| &mut o.task_stack_signal, min: 0, max: 30 },
+        "n of SIGRTMIN+n, which reads the stacks of stuck tasks; 0 for none, auto: 10 with stacks",
     ),
     option(
         "task_spares",

@@ -23,6 +23,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -39,6 +40,8 @@ const DEFAULT_FILE: &str = "sidecore.toml";
 const PREFIX: &str = "SIDECORE_";
 const POOL_PREFIX: &str = "SIDECORE_POOL_";
 const FILE_VARIABLE: &str = "SIDECORE_CONFIG";
+/// The host that is none.
+const NO_HOST: &str = "none";
 /// Variables of the benches and tests, which share the prefix.
 const RESERVED: [&str; 3] = ["SIDECORE_BUDGET_", "SIDECORE_BENCH_", "SIDECORE_TEST_"];
 
@@ -46,12 +49,15 @@ const RESERVED: [&str; 3] = ["SIDECORE_BUDGET_", "SIDECORE_BENCH_", "SIDECORE_TE
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// The IP address to listen on, or `localhost`.
+    /// The IP address to listen on, or `localhost`; `none` listens at the others in `listen` alone.
     pub host: String,
     /// The port to listen on; 0 takes a free one.
     pub port: u16,
     /// What is spoken at host and port.
     pub scheme: Scheme,
+    /// Whether the PROXY protocol comes first there ([`Listen::proxied`]): `proxy` behind the
+    /// scheme, such as `https proxy`.
+    pub proxy: bool,
     /// Files of certificates, and of their keys in the same order, for the listeners that speak TLS.
     pub tls_certificate: Vec<PathBuf>,
     /// The keys of `tls_certificate`.
@@ -89,6 +95,7 @@ pub struct Options {
     pub task_spin_us: Option<u64>,
     pub task_recycle_after: Option<u64>,
     pub task_stuck_after_ms: Option<u64>,
+    pub task_stack_signal: Option<u64>,
     pub task_spares: usize,
     pub executor_spin_us: u64,
     pub executor_gather_us: u64,
@@ -163,6 +170,7 @@ impl Default for Options {
             task_spin_us: None,
             task_recycle_after: None,
             task_stuck_after_ms: None,
+            task_stack_signal: None,
             task_spares: 1,
             executor_spin_us: 0,
             executor_gather_us: 10,
@@ -198,6 +206,7 @@ impl Default for Config {
             host: "127.0.0.1".to_owned(),
             port: 8080,
             scheme: Scheme::default(),
+            proxy: false,
             tls_certificate: Vec::new(),
             tls_key: Vec::new(),
             #[cfg(feature = "tls")]
@@ -211,6 +220,19 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The listener of host and port, unless the host is `none`.
+    pub(crate) fn main_listen(&self) -> Option<Listen> {
+        if self.host == NO_HOST {
+            return None;
+        }
+        // The host was checked: an address, or `localhost`.
+        let host = self.host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let mut listen = Listen::tcp(SocketAddr::new(host, self.port));
+        listen.secure = self.scheme == Scheme::Https;
+        listen.proxied = self.proxy;
+        Some(listen)
+    }
+
     /// Reads `sidecore.toml` of the working directory, if there is one, or the file that
     /// `SIDECORE_CONFIG` names, then the variables.
     pub fn load() -> Result<Config, ConfigError> {

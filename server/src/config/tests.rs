@@ -96,6 +96,23 @@ fn listeners_are_a_list_in_the_file_and_in_a_variable() {
 }
 
 #[test]
+fn the_first_listener_may_be_behind_a_proxy_or_not_be() {
+    let listen = |text, variables: &[_]| {
+        load(text, variables).unwrap().main_listen().map(|listen| listen.to_string())
+    };
+    assert_eq!(listen("", &[]).as_deref(), Some("127.0.0.1:8080"));
+    assert_eq!(listen("scheme = \"http proxy\"", &[]).as_deref(), Some("127.0.0.1:8080 proxy"));
+    let text = "host = \"::\"\nport = 443\nscheme = \"https proxy\"";
+    assert_eq!(listen(text, &[]).as_deref(), Some("[::]:443 tls proxy"));
+    let http = [("SIDECORE_SCHEME", "http")];
+    assert_eq!(listen(text, &http).as_deref(), Some("[::]:443"));
+    assert_eq!(listen("host = \"none\"", &[]), None);
+    assert_eq!(listen(text, &[("SIDECORE_HOST", "none")]), None);
+    refused("host = \"\"", &[], "host = (empty): give an IP address");
+    refused("host = \"None\"", &[], "or none to listen at what `listen` names alone");
+}
+
+#[test]
 fn certificates_come_with_their_keys() {
     let text = "scheme = \"https\"\ntls_certificate = [\"a.pem\", \"b.pem\"]\ntls_key = \"a.key\"";
     refused(text, &[], "sidecore.toml:2: tls_certificate and tls_key differ in number");
@@ -104,6 +121,8 @@ fn certificates_come_with_their_keys() {
     assert_eq!(config.tls_certificate, [Path::new("a.pem"), Path::new("b.pem")]);
     assert_eq!(config.tls_key, [Path::new("a.key"), Path::new("b.key")]);
     refused("scheme = \"ftp\"", &[], "scheme = ftp: give http or https");
+    refused("scheme = \"proxy https\"", &[], "scheme = proxy https: give http or https");
+    refused("scheme = 1", &[], "scheme = 1: give http or https");
     refused("tls_key = 3", &[], "tls_key = 3: give the path of a file");
 }
 

@@ -7,11 +7,14 @@ use std::path::PathBuf;
 use sidecore_runtime::cpu_list::CpuList;
 
 use super::keys::Field;
-use super::{Config, Key, Options, Scheme};
+use super::{Config, Key, NO_HOST, Options, Scheme};
 use crate::listen::Listen;
 
 /// Each takes a descriptor of each executor.
 const LISTENERS_MAX: usize = 64;
+
+const SCHEMES: &str = "give http or https, and proxy behind it where the PROXY protocol comes \
+                       first, such as \"https proxy\"";
 
 /// A value before it is understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +37,7 @@ pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), P
     match &key.field {
         Field::Host => config.host = host(value)?,
         Field::Port => config.port = number(value, 0, 65_535)? as u16,
-        Field::Scheme => config.scheme = scheme(value)?,
+        Field::Scheme => (config.scheme, config.proxy) = scheme(value)?,
         Field::Files { get } => *get(config) = files(value)?,
         Field::Listen => config.listen = listens(value)?,
         _ => set_option(&mut config.options, key, value)?,
@@ -115,10 +118,14 @@ fn number(value: &Value, min: u64, max: u64) -> Result<u64, Problem> {
 
 fn host(value: &Value) -> Result<String, Problem> {
     match value {
-        Value::Text(text) if text == "localhost" || text.parse::<IpAddr>().is_ok() => {
+        Value::Text(text)
+            if ["localhost", NO_HOST].contains(&&**text) || text.parse::<IpAddr>().is_ok() =>
+        {
             Ok(text.clone())
         }
-        _ => Err("give an IP address, such as 127.0.0.1 or 0.0.0.0, or localhost".to_owned()),
+        _ => Err("give an IP address, such as 127.0.0.1 or 0.0.0.0, or localhost, or none to \
+                  listen at what `listen` names alone"
+            .to_owned()),
     }
 }
 
@@ -139,11 +146,15 @@ fn files(value: &Value) -> Result<Vec<PathBuf>, Problem> {
     }
 }
 
-fn scheme(value: &Value) -> Result<Scheme, Problem> {
-    match value {
-        Value::Text(text) if text == "http" => Ok(Scheme::Http),
-        Value::Text(text) if text == "https" => Ok(Scheme::Https),
-        _ => Err("give http or https".to_owned()),
+/// The scheme, and whether a proxy's header comes before it.
+fn scheme(value: &Value) -> Result<(Scheme, bool), Problem> {
+    let Value::Text(text) = value else { return Err(SCHEMES.to_owned()) };
+    match *text.split_ascii_whitespace().collect::<Vec<_>>() {
+        ["http"] => Ok((Scheme::Http, false)),
+        ["https"] => Ok((Scheme::Https, false)),
+        ["http", "proxy"] => Ok((Scheme::Http, true)),
+        ["https", "proxy"] => Ok((Scheme::Https, true)),
+        _ => Err(SCHEMES.to_owned()),
     }
 }
 

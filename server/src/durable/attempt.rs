@@ -1,14 +1,15 @@
 //! One attempt, on a task worker: the journal learns of one that failed before another comes.
 
+use super::plan::from_now;
 use crate::journal::{Journal, Sequence};
-use crate::tasks::{Failure, TaskContext, TaskError};
+use crate::tasks::{Failure, Retry, TaskContext, TaskError};
 
 /// An attempt under way. Dropped by a panic, it counts as failed.
 pub(super) struct Attempt<'a> {
     journal: &'a Journal,
     task: &'a TaskContext,
     sequence: Sequence,
-    retries: u32,
+    retry: Option<Retry>,
     may_be_retried: bool,
 }
 
@@ -17,9 +18,9 @@ impl<'a> Attempt<'a> {
         journal: &'a Journal,
         task: &'a TaskContext,
         sequence: Sequence,
-        retries: u32,
+        retry: Option<Retry>,
     ) -> Self {
-        Attempt { journal, task, sequence, retries, may_be_retried: true }
+        Attempt { journal, task, sequence, retry, may_be_retried: true }
     }
 
     pub(super) fn end<O>(mut self, result: &Result<O, Failure>) {
@@ -34,9 +35,11 @@ impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         // As the executor will decide it (`home.rs`). Where a cancellation comes in between, it
         // makes no other attempt and this one was counted all the same.
-        let is_last = self.task.attempt > self.retries || self.task.is_cancelled();
-        if self.may_be_retried && !is_last {
-            self.journal.retry(self.sequence, None);
+        let attempt = self.task.attempt;
+        let again = self.retry.filter(|retry| attempt <= retry.retries);
+        if let Some(retry) = again.filter(|_| self.may_be_retried && !self.task.is_cancelled()) {
+            // The pause that the executor makes is as long by and large; this one is for a restart.
+            self.journal.retry(self.sequence, Some(from_now(retry.pause(attempt))));
         }
     }
 }

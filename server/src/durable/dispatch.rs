@@ -13,8 +13,10 @@ use std::time::Duration;
 use sidecore_runtime::executor::{self, spawn_local};
 
 use super::finish::{Placed, Told};
+use super::intake::{Intake, Offer};
 use super::oneshot::{Receiver, Sender, oneshot};
 use super::plan::{Plan, from_now};
+use super::wait::wait;
 use super::{DurableError, DurableJob, DurableRunError, DurableStats, Entry, Shared};
 use crate::journal::{JournalError, Sequence};
 use crate::tasks::{DispatchError, PoolSnapshot, Priority, Retry, TaskHandle, TaskId, Tasks};
@@ -22,14 +24,16 @@ use crate::tasks::{DispatchError, PoolSnapshot, Priority, Retry, TaskHandle, Tas
 /// Called with a task's handle as its job enters the pool.
 pub(super) type OnDispatch = Box<dyn FnOnce(&TaskHandle)>;
 
-/// Dispatches durable jobs, on the executors of its server. Cheap to clone; `Send`, `Sync`.
+/// Dispatches durable jobs, on the executors of its server and on any other thread. Cheap to clone;
+/// `Send`, `Sync`.
 ///
-/// On a thread that is no executor every dispatch is refused, as
-/// [`NotOnExecutor`](DispatchError::NotOnExecutor): the wait for the disk needs one. Such a thread
-/// sends the job to a handler, or uses a pool that is not durable.
+/// What a thread that is no executor dispatches is written at once and then placed by executor 0,
+/// where its outcome is told too. Such a thread awaits the futures, on whatever runtime it has, or
+/// blocks on them: [`Dispatching::wait`], [`DurableRun::wait`].
 pub struct DurableTasks<J, O> {
     pub(super) shared: Arc<Shared<O>>,
     pub(super) tasks: Tasks<Entry<J>, O>,
+    pub(super) intake: Arc<Intake<J, O>>,
 }
 
 impl<J: DurableJob, O: Send + 'static> DurableTasks<J, O> {
@@ -49,8 +53,7 @@ impl<J: DurableJob, O: Send + 'static> DurableTasks<J, O> {
 
     /// Says more of a job before it is dispatched.
     pub fn job(&self, job: J) -> DurableDispatch<J, O> {
-        let DurableTasks { shared, tasks } = self.clone();
-        DurableDispatch { shared, tasks, job, plan: Plan::default(), on_dispatch: None }
+        DurableDispatch { to: self.clone(), job, plan: Plan::default(), on_dispatch: None }
     }
 
     /// Dispatches a job as [`dispatch`](Self::dispatch) does, and returns a future of its output.
@@ -74,8 +77,7 @@ impl<J: DurableJob, O: Send + 'static> DurableTasks<J, O> {
 /// Its times are kept by the wall clock and hold over restarts, as priority and retries do.
 #[must_use = "a job is dispatched by `dispatch` or `run`"]
 pub struct DurableDispatch<J, O> {
-    shared: Arc<Shared<O>>,
-    tasks: Tasks<Entry<J>, O>,
+    to: DurableTasks<J, O>,
     job: J,
     plan: Plan,
     on_dispatch: Option<OnDispatch>,
@@ -116,7 +118,8 @@ impl<J: DurableJob, O: Send + 'static> DurableDispatch<J, O> {
     }
 
     /// Receives the task's handle as the job enters the pool, on this executor: before any outcome
-    /// of it is told, and also where the future has been dropped.
+    /// of it is told, and also where the future has been dropped. A dispatch with it is refused on
+    /// a thread that is no executor, as [`NotOnExecutor`](DispatchError::NotOnExecutor).
     pub fn on_dispatch(mut self, on_dispatch: impl FnOnce(&TaskHandle) + 'static) -> Self {
         self.on_dispatch = Some(Box::new(on_dispatch));
         self
@@ -130,30 +133,34 @@ impl<J: DurableJob, O: Send + 'static> DurableDispatch<J, O> {
     /// Dispatches it and returns a future of its output.
     pub fn run(self) -> DurableRun<J, O> {
         let (awaiter, outcome) = oneshot();
-        let shared = self.shared.clone();
+        let shared = self.to.shared.clone();
         DurableRun { dispatching: Some(self.send(Some(awaiter))), outcome, shared }
     }
 
     fn send(self, awaiter: Option<Sender<Told<O>>>) -> Dispatching<J> {
         let (told, answer) = oneshot();
+        let intake = self.to.intake.clone();
         match self.append() {
-            Ok((parcel, durable)) => spawn_local(async move {
-                // Nobody may wait for it any more.
-                let _ = told.send(parcel.place_when(durable, awaiter).await);
-            }),
-            Err(refused) => {
-                let _ = told.send(Err(refused));
+            Ok((parcel, durable)) if executor::current_index().is_some() => {
+                parcel.place_later(durable, told, awaiter);
             }
+            Ok((parcel, durable)) => {
+                let Parcel { job, plan, .. } = parcel;
+                intake.push(Offer { job, plan, durable, told, awaiter });
+            }
+            // Nobody may wait for it any more, here and below.
+            Err(refused) => drop(told.send(Err(refused))),
         }
         Dispatching { answer }
     }
 
     /// Checks what can be known before, and begins the write.
     fn append(self) -> Result<(Parcel<J, O>, Receiver<Durable>), DurableError<J>> {
-        let DurableDispatch { shared, tasks, job, plan, on_dispatch } = self;
-        if let Err(refused) = check(&tasks, &plan) {
-            return Err(DurableError::Refused(refused(job)));
+        if let Err(refused) = self.check() {
+            return Err(DurableError::Refused(refused(self.job)));
         }
+        let DurableDispatch { to: DurableTasks { shared, tasks, .. }, job, plan, on_dispatch } =
+            self;
         let payload = match plan.write(&job) {
             Ok(payload) => payload,
             Err(cause) => return Err(DurableError::Unwritable(job, cause)),
@@ -167,23 +174,26 @@ impl<J: DurableJob, O: Send + 'static> DurableDispatch<J, O> {
             Err(refused) => Err(DurableError::of_append(job, refused)),
         }
     }
-}
 
-type Durable = Result<Sequence, JournalError>;
-
-/// Whether a pool will take it; else the error that gives the job back.
-fn check<J: DurableJob, O: Send + 'static>(
-    tasks: &Tasks<Entry<J>, O>,
-    plan: &Plan,
-) -> Result<(), fn(J) -> DispatchError<J>> {
-    let task_workers = tasks.task_workers();
-    match plan.task_worker {
-        _ if task_workers == 0 => Err(DispatchError::NoTaskWorkers),
-        _ if executor::current_index().is_none() => Err(DispatchError::NotOnExecutor),
-        Some(task_worker) if task_worker >= task_workers => Err(DispatchError::NoSuchTaskWorker),
-        _ => Ok(()),
+    /// Whether the pool will take it; else the error that gives the job back.
+    fn check(&self) -> Result<(), fn(J) -> DispatchError<J>> {
+        let task_workers = self.to.tasks.task_workers();
+        let is_foreign = executor::current_index().is_none();
+        match self.plan.task_worker {
+            _ if task_workers == 0 => Err(DispatchError::NoTaskWorkers),
+            _ if is_foreign && self.on_dispatch.is_some() => Err(DispatchError::NotOnExecutor),
+            _ if is_foreign && self.to.intake.is_closed() => Err(DispatchError::Closed),
+            Some(task_worker) if task_worker >= task_workers => {
+                Err(DispatchError::NoSuchTaskWorker)
+            }
+            _ => Ok(()),
+        }
     }
 }
+
+/// What the journal says of a write, and what a dispatch came to.
+pub(super) type Durable = Result<Sequence, JournalError>;
+pub(super) type Answer<J> = Result<TaskHandle, DurableError<J>>;
 
 /// A job on its way into the pool.
 pub(super) struct Parcel<J, O> {
@@ -195,11 +205,21 @@ pub(super) struct Parcel<J, O> {
 }
 
 impl<J: DurableJob, O: Send + 'static> Parcel<J, O> {
+    /// Places it when it is durable, on this executor, whether or not somebody still waits.
+    pub(super) fn place_later(
+        self,
+        durable: Receiver<Durable>,
+        told: Sender<Answer<J>>,
+        awaiter: Option<Sender<Told<O>>>,
+    ) {
+        spawn_local(async move { drop(told.send(self.place_when(durable, awaiter).await)) });
+    }
+
     async fn place_when(
         self,
         durable: Receiver<Durable>,
         awaiter: Option<Sender<Told<O>>>,
-    ) -> Result<TaskHandle, DurableError<J>> {
+    ) -> Answer<J> {
         match durable.await {
             Some(Ok(sequence)) => self.place(sequence, awaiter).await,
             Some(Err(failure)) => Err(DurableError::Journal(self.job, failure)),
@@ -212,9 +232,9 @@ impl<J: DurableJob, O: Send + 'static> Parcel<J, O> {
         self,
         sequence: Sequence,
         awaiter: Option<Sender<Told<O>>>,
-    ) -> Result<TaskHandle, DurableError<J>> {
+    ) -> Answer<J> {
         let Parcel { shared, tasks, job, plan, on_dispatch } = self;
-        let entry = Entry { job, sequence, retries: plan.retries() };
+        let entry = Entry { job, sequence, retry: plan.retry };
         // What can be refused was refused before: here it is the end of the executor.
         let sent = plan.prepare(&tasks, entry).send().await;
         let (Ok(handle), Some(executor)) = (sent, executor::current_index()) else {
@@ -232,7 +252,16 @@ impl<J: DurableJob, O: Send + 'static> Parcel<J, O> {
 /// The future of [`DurableDispatch::dispatch`]. Dropping it changes nothing.
 #[must_use = "the job is dispatched, but only the future says whether it was taken"]
 pub struct Dispatching<J> {
-    answer: Receiver<Result<TaskHandle, DurableError<J>>>,
+    answer: Receiver<Answer<J>>,
+}
+
+impl<J> Dispatching<J> {
+    /// Blocks a thread that is no executor until the job is on the disk and in the pool, for `limit`
+    /// at most; then the future comes back, and the job is dispatched all the same. On an executor
+    /// it comes back at once: await it there.
+    pub fn wait(mut self, limit: Duration) -> Result<Result<TaskHandle, DurableError<J>>, Self> {
+        wait(&mut self, limit).ok_or(self)
+    }
 }
 
 impl<J> Future for Dispatching<J> {
@@ -252,6 +281,14 @@ pub struct DurableRun<J, O> {
     dispatching: Option<Dispatching<J>>,
     outcome: Receiver<Told<O>>,
     shared: Arc<Shared<O>>,
+}
+
+impl<J, O> DurableRun<J, O> {
+    /// Blocks a thread that is no executor until the task is over, for `limit` at most; then the
+    /// future comes back. On an executor it comes back at once: await it there.
+    pub fn wait(mut self, limit: Duration) -> Result<Result<O, DurableRunError<J>>, Self> {
+        wait(&mut self, limit).ok_or(self)
+    }
 }
 
 impl<J, O> Future for DurableRun<J, O> {
@@ -284,12 +321,29 @@ impl<J, O> Drop for DurableRun<J, O> {
 
 impl<J, O> Clone for DurableTasks<J, O> {
     fn clone(&self) -> Self {
-        DurableTasks { shared: self.shared.clone(), tasks: self.tasks.clone() }
+        DurableTasks {
+            shared: self.shared.clone(),
+            tasks: self.tasks.clone(),
+            intake: self.intake.clone(),
+        }
     }
 }
 
 impl<J, O> fmt::Debug for DurableTasks<J, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DurableTasks").field("tasks", &self.tasks).finish_non_exhaustive()
+    }
+}
+
+impl<J> fmt::Debug for Dispatching<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatching").finish_non_exhaustive()
+    }
+}
+
+impl<J, O> fmt::Debug for DurableRun<J, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_dispatched = self.dispatching.is_none();
+        f.debug_struct("DurableRun").field("is_dispatched", &is_dispatched).finish_non_exhaustive()
     }
 }

@@ -1,14 +1,15 @@
 //! A job as a durable pool's queue holds it.
 
 use crate::journal::Sequence;
+use crate::tasks::Retry;
 
 /// A job and its record. Made by [`DurableTasks`](super::DurableTasks) and the redelivery alone.
 #[derive(Clone, Debug)]
 pub struct Entry<J> {
     pub(super) job: J,
     pub(super) sequence: Sequence,
-    /// Attempts after the first, over all lives of the process.
-    pub(super) retries: u32,
+    /// Of its attempts over all lives of the process.
+    pub(super) retry: Option<Retry>,
 }
 
 impl<J> Entry<J> {

@@ -47,7 +47,7 @@
 //!
 //! **Attempts** are counted over restarts: [`TaskContext::attempt`](crate::TaskContext::attempt) and
 //! [`FinishContext::attempts`](crate::FinishContext::attempts) go on from where they were, and
-//! retries are made until all are used up; a pause between two of them is not kept. A kill of the process counts as an attempt of each record
+//! retries are made until all are used up, each not before its pause is over. A kill of the process counts as an attempt of each record
 //! that was due, begun or not, as nobody can tell; so a redelivered job is run once more whatever
 //! its retries say. One that brings the process down each time is given up after
 //! [`crashes_max`](DurableLimits::crashes_max).
@@ -66,14 +66,15 @@ mod ended;
 mod entry;
 mod error;
 mod finish;
+mod intake;
 mod oneshot;
 mod plan;
 mod pool;
 mod redelivery;
 mod stats;
+mod wait;
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -92,6 +93,7 @@ pub use self::stats::DurableStats;
 use self::attempt::Attempt;
 use self::ended::{Ended, note_the_end};
 use self::finish::{Finisher, Open};
+use self::intake::{Intake, take_offers};
 use self::redelivery::{Backlog, redeliver};
 use crate::journal::{DeadLetter, Journal, JournalError, JournalLimits, Recovery, Sequence};
 use crate::tasks::{Failure, FinishContext, TaskContext, TaskResult, Tasks};
@@ -122,7 +124,7 @@ impl Default for DurableLimits {
 /// What makes a pool durable: its journal, and what was found in it. Cheap to clone.
 pub struct Durable<J, O> {
     shared: Arc<Shared<O>>,
-    jobs: PhantomData<fn() -> J>,
+    intake: Arc<Intake<J, O>>,
 }
 
 /// What handles, callbacks and the redelivery share.
@@ -176,7 +178,7 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
             redelivered: AtomicU64::new(0),
             given_up: AtomicU64::new(0),
         });
-        Ok(Durable { shared, jobs: PhantomData })
+        Ok(Durable { shared, intake: Arc::new(Intake::new()) })
     }
 
     /// What the open found. Its `pending` is empty: those records are the
@@ -206,8 +208,8 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
             // It stays in the journal; nobody receives this.
             return Err(Failure::cancelled());
         }
-        let Entry { job, sequence, retries } = entry;
-        let attempt = Attempt::begin(&self.shared.journal, task, sequence, retries);
+        let Entry { job, sequence, retry } = entry;
+        let attempt = Attempt::begin(&self.shared.journal, task, sequence, retry);
         let result = run(task, job);
         attempt.end(&result);
         result
@@ -226,7 +228,7 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
     }
 
     /// The handle that dispatches from this executor's handlers; on executor 0 it begins the
-    /// redelivery. Call it on each executor, where the server's application is made, with the
+    /// redelivery, and takes what other threads dispatch. Call it on each executor, where the server's application is made, with the
     /// tasks of the pool whose callbacks were wrapped.
     pub fn start<A: Send + 'static, B: Send + 'static>(
         &self,
@@ -234,14 +236,16 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
         tasks: Tasks<Entry<J>, O>,
     ) -> DurableTasks<J, O> {
         note_the_end(self.shared.ended.clone(), worker.index());
+        let (shared, intake) = (self.shared.clone(), self.intake.clone());
+        let handle = DurableTasks { shared: shared.clone(), tasks: tasks.clone(), intake };
         if worker.index() == 0 {
-            let mut left = self.shared.left.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(backlog) = left.take() {
-                let (shared, tasks) = (self.shared.clone(), tasks.clone());
+            let left = shared.left.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(backlog) = left {
                 spawn_local(redeliver(shared, tasks, worker.shutdown(), backlog));
+                take_offers(handle.clone());
             }
         }
-        DurableTasks { shared: self.shared.clone(), tasks }
+        handle
     }
 
     /// The counters.
@@ -278,7 +282,7 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
 
 impl<J, O> Clone for Durable<J, O> {
     fn clone(&self) -> Self {
-        Durable { shared: self.shared.clone(), jobs: PhantomData }
+        Durable { shared: self.shared.clone(), intake: self.intake.clone() }
     }
 }
 

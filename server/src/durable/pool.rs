@@ -25,7 +25,7 @@ pub struct DurablePool<J, O> {
 
 impl<J: DurableJob, O: Send + 'static> PoolBuilder<OnTask<J, O>, OnFinish<O>> {
     /// The pool, with a journal: its jobs are run at least once, over restarts. One journal to a
-    /// pool. Its jobs are of one kind in its statistics.
+    /// pool.
     pub fn durable(self, durable: &Durable<J, O>) -> DurablePool<J, O> {
         let entries = |on_task| wrap(durable, on_task);
         let on_finish = |OnFinish(on_finish): OnFinish<O>| {
@@ -41,12 +41,13 @@ fn wrap<J: DurableJob, O: Send + 'static>(
     durable: &Durable<J, O>,
     on_task: OnTask<J, O>,
 ) -> OnTask<Entry<J>, O> {
-    let OnTask { make, on_dead_letter, .. } = on_task;
+    let OnTask { make, kinds, on_dead_letter } = on_task;
     let durable = durable.clone();
     let mut wrapped = OnTask::made(move |info| {
         let (mut run, durable) = (make(info)?, durable.clone());
         Ok(move |task: &TaskContext, entry| durable.attempt(task, entry, &mut run))
     });
+    wrapped.kinds = kinds.held_by(Entry::job);
     if let Some(on_dead_letter) = on_dead_letter {
         wrapped.on_dead_letter = Some(Arc::new(move |dead: DeadLetter<Entry<J>>| {
             let DeadLetter { id, job, attempts, error } = dead;

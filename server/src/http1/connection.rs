@@ -30,7 +30,7 @@ use super::reject::Reject;
 use super::serving::Place;
 use super::started::Started;
 use super::upgrade::Run;
-use crate::service::{App, Plain};
+use crate::service::{App, Plain, Refused, drop_answered};
 use crate::transport::Transport;
 
 /// Requests answered before other connections get their turn.
@@ -301,22 +301,35 @@ impl<A: App> Connection<A> {
             State::Exchange(exchange) => exchange.is_head_request(),
             _ => self.io.rest().trim_ascii_start().starts_with(b"HEAD "),
         };
-        let date = self.place.serving().date.at(executor::unix_seconds());
-        let (status, reason) = (reject.status(), reject.reason());
+        let (serving, fields) = (self.place.serving(), reject.fields());
+        let reason = if head_only { "" } else { reject.reason() };
         let context = HeadContext {
             version: Version::Http11,
             keep_alive: false,
-            length: BodyLength::Known(reason.len() as u64),
-            date: &date,
+            length: BodyLength::Known(reject.reason().len() as u64),
+            date: &serving.date.at(executor::unix_seconds()),
         };
         self.io.stream.write(|out| {
-            encode::encode_head(out, status, &reject.fields(), &context);
-            if !head_only {
-                out.extend_from_slice(reason.as_bytes());
-            }
+            encode::encode_head(out, reject.status(), &fields, &context);
+            out.extend_from_slice(reason.as_bytes());
         });
-        self.state = State::Flush;
+        let (status, body_bytes) = (reject.status(), reason.len() as u64);
+        match std::mem::replace(&mut self.state, State::Flush) {
+            State::Exchange(exchange) => drop_answered(exchange, status, body_bytes),
+            _ => {
+                let peer = if serving.app.wants_peers() { self.peer_address() } else { None };
+                let (received, fields) = (self.io.rest(), &fields);
+                let app = &self.place.serving().app;
+                app.refused(&Refused { status, body_bytes, fields, received, peer });
+            }
+        }
         Step::Again
+    }
+
+    /// One system call a connection. One that was reset has no address any more.
+    fn peer_address(&mut self) -> Option<SocketAddr> {
+        self.peer = self.peer.or_else(|| self.io.stream.peer_addr().ok());
+        self.peer
     }
 
     /// The time limit of what is waited for has passed.

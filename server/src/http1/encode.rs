@@ -2,7 +2,8 @@
 //!
 //! Framing and the connection are ours: what an application says of Content-Length,
 //! Transfer-Encoding, Connection and Date's neighbours is never copied to the wire unchecked, so
-//! no handler can desynchronise a connection.
+//! no handler can desynchronise a connection. A length that only the application knows is taken,
+//! and a body that does not keep it ends the connection.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
@@ -35,6 +36,13 @@ pub(crate) enum Content {
     Absent,
     /// RFC 9110 §15.4.5: 304 has none, but may tell the length that a 200 would have had.
     LengthOnly,
+}
+
+/// What an application says of its body's length; None unless it is one number (RFC 9110 §8.6).
+pub(crate) fn declared_length(fields: &HeaderMap) -> Option<u64> {
+    let mut values = fields.get_all(header::CONTENT_LENGTH).iter();
+    let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
+    value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok())?
 }
 
 /// See [`Content`].

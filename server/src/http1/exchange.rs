@@ -22,7 +22,7 @@ use super::reject::Reject;
 use super::sending::{Next, Sending};
 use super::serving::Serving;
 use super::started::Started;
-use super::upgrade::{Run, Upgrade};
+use super::upgrade::{Offered, Run};
 use crate::body::{BUFFER_MAX_BYTES, BodySender, Demand, Incoming};
 use crate::service::App;
 
@@ -40,7 +40,7 @@ pub(super) struct Exchange<A: App> {
     request_body: RequestBody,
     response: Answer<A>,
     /// Where the client offers one.
-    upgrade: Option<Upgrade>,
+    upgrade: Option<Offered>,
     /// When the request has taken too long, where that is limited.
     deadline: Option<Deadline>,
 }
@@ -103,7 +103,7 @@ impl<A: App> Exchange<A> {
             started;
         let (request_body, incoming) = receive_body(framing, body, expect_continue, io);
         let head_request = request.method() == Method::HEAD;
-        let upgrade = upgrade.then(|| offer(&mut request));
+        let upgrade = upgrade.then(|| Offered::to(&mut request));
         let request = request.map(|()| incoming);
         let response = match catch_unwind(AssertUnwindSafe(|| serving.app.call(request))) {
             Ok(future) => Answer::Called(Box::pin(future)),
@@ -270,11 +270,9 @@ impl<A: App> Exchange<A> {
         serving: &Serving<A>,
     ) -> Progress {
         let (status, fields) = (response.status(), response.headers());
-        let run = self.upgrade.take().and_then(Upgrade::accepted);
-        // RFC 9110 §15.2.2: it names what is switched to.
-        let is_whole =
-            status == StatusCode::SWITCHING_PROTOCOLS && fields.contains_key(http::header::UPGRADE);
-        let Some(run) = run.filter(|_| is_whole) else {
+        let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
+        let offered = self.upgrade.take().filter(|_| is_switch);
+        let Some(run) = offered.and_then(|offered| offered.accepted(fields)) else {
             return Progress::Refused(encode::not_final(status));
         };
         let date = serving.date.at(executor::unix_seconds());
@@ -288,6 +286,9 @@ impl<A: App> Exchange<A> {
     /// Writes the head of the response.
     fn begin(&mut self, response: Response<A::Body>, io: &mut Io, serving: &Serving<A>) {
         let (parts, body) = response.into_parts();
+        if let Some(offered) = self.upgrade.take() {
+            offered.declined(parts.status);
+        }
         let closes = parts.headers.get_all(http::header::CONNECTION).iter().any(|value| {
             super::head::tokens(value.as_bytes()).any(|token| token.eq_ignore_ascii_case(b"close"))
         });
@@ -334,12 +335,17 @@ impl<A: App> Exchange<A> {
             Content::Allowed | Content::LengthOnly => {}
         }
         let exact = body.size_hint().exact();
-        let declared = || fields.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
-        match exact {
-            // To HEAD, and in a 304, the length is what a GET would have had (RFC 9110 §8.6).
-            Some(0) if self.head_request || status == StatusCode::NOT_MODIFIED => {
-                declared().map_or(BodyLength::None, BodyLength::Known)
-            }
+        // An empty body of a 304 says nothing of what a 200 would have had, nor does a 0 that a
+        // framework puts there for it (RFC 9110 §8.6); to HEAD it does.
+        let says_nothing = status == StatusCode::NOT_MODIFIED || !self.head_request;
+        let declared =
+            encode::declared_length(fields).filter(|length| *length > 0 || !says_nothing);
+        if exact == Some(0) && (self.head_request || status == StatusCode::NOT_MODIFIED) {
+            return declared.map_or(BodyLength::None, BodyLength::Known);
+        }
+        // Where the body does not know its length, as one read from a file does not, the
+        // application may, and is held to it.
+        match exact.or(declared) {
             // RFC 9110 §6.6.2: trailers are announced, and they need chunks.
             Some(_) if self.version == Version::Http11 && fields.contains_key(TRAILER) => {
                 BodyLength::Chunked
@@ -421,13 +427,6 @@ fn watch_peer(io: &mut Io, context: &mut Context<'_>) -> Result<Read, Progress> 
         false => io.stream.has_failed(),
     };
     if failed { Err(Progress::Broken) } else { Ok(Read::Nothing) }
-}
-
-/// Puts the right to an upgrade into a request.
-fn offer(request: &mut http::Request<()>) -> Upgrade {
-    let upgrade = Upgrade::new();
-    request.extensions_mut().insert(upgrade.clone());
-    upgrade
 }
 
 fn deadline(limit: Duration) -> Option<Deadline> {

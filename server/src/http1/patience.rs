@@ -74,6 +74,11 @@ impl Timeouts {
         self.head
     }
 
+    /// For who writes once HTTP is over.
+    pub(crate) fn write(&self) -> Duration {
+        self.write
+    }
+
     pub(crate) fn limit(&self, waiting: Waiting) -> Option<Duration> {
         match waiting {
             Waiting::NextRequest => Some(self.keep_alive),

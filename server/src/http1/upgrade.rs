@@ -19,16 +19,19 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use http::Request;
+use http::header::UPGRADE;
+use http::{HeaderMap, Request, StatusCode};
 
 use super::connection::{Connection, Io, UNSENT_MAX_BYTES};
 use super::panicked;
 use super::serving::Place;
+use crate::hyper_upgrade::{self, Minted};
 use crate::service::App;
 
 /// What goes on with a connection after the 101.
-pub(super) type Run = Box<dyn FnOnce(Upgraded) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+pub(crate) type Run = Box<dyn FnOnce(Upgraded) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 /// The right to take a connection over. It is in the extensions of each HTTP/1.1 request that
 /// offers to change the protocol (`Connection: upgrade`) and has no body.
@@ -42,10 +45,6 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    pub(super) fn new() -> Self {
-        Upgrade { run: Arc::new(Mutex::new(None)) }
-    }
-
     /// Takes it out of a request; None where the client offers no upgrade.
     pub fn take<B>(request: &mut Request<B>) -> Option<Upgrade> {
         request.extensions_mut().remove()
@@ -64,7 +63,7 @@ impl Upgrade {
     }
 
     /// What the handler has left.
-    pub(super) fn accepted(self) -> Option<Run> {
+    fn left(&self) -> Option<Run> {
         self.run.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -72,6 +71,43 @@ impl Upgrade {
 impl fmt::Debug for Upgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upgrade").finish_non_exhaustive()
+    }
+}
+
+/// What a request was offered that offers an upgrade.
+pub(super) struct Offered {
+    upgrade: Upgrade,
+    minted: Option<Box<Minted>>,
+}
+
+impl Offered {
+    /// Puts the right to an upgrade into a request.
+    pub(super) fn to(request: &mut Request<()>) -> Self {
+        let upgrade = Upgrade { run: Arc::new(Mutex::new(None)) };
+        let extensions = request.extensions_mut();
+        extensions.insert(upgrade.clone());
+        Offered { upgrade, minted: hyper_upgrade::mint(extensions) }
+    }
+
+    /// The handler has answered 101 with these fields: what goes on with the connection, if it has
+    /// left anything for that and says what is switched to (RFC 9110 §15.2.2).
+    pub(super) fn accepted(self, fields: &HeaderMap) -> Option<Run> {
+        let protocol = fields.get(UPGRADE)?;
+        let is_websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
+        match (self.upgrade.left(), self.minted) {
+            (Some(run), _) => Some(run),
+            (None, Some(minted)) => minted.deliver(is_websocket),
+            (None, None) => {
+                hyper_upgrade::advise(StatusCode::SWITCHING_PROTOCOLS);
+                None
+            }
+        }
+    }
+
+    /// The handler has answered otherwise: what it has left is dropped.
+    pub(super) fn declined(self, status: StatusCode) {
+        drop_caught(self.upgrade.left());
+        hyper_upgrade::advise(status);
     }
 }
 
@@ -84,8 +120,9 @@ pub struct Upgraded {
 }
 
 /// What an upgraded connection shares with its task.
-#[derive(Default)]
 struct Home {
+    /// How long the peer may take nothing of what waits for it.
+    write_timeout: Duration,
     /// Where the stream comes back to.
     io: RefCell<Option<Io>>,
     io_waker: RefCell<Option<Waker>>,
@@ -165,6 +202,12 @@ impl Upgraded {
         Poll::Pending
     }
 
+    /// How long the configuration lets a peer take nothing of what waits for it (`write_timeout_ms`).
+    /// It is not enforced here: [`send`](Self::send) waits for as long as it takes.
+    pub fn write_timeout(&self) -> Duration {
+        self.home.write_timeout
+    }
+
     pub(crate) fn io_mut(&mut self) -> &mut Io {
         self.io.as_mut().expect("it is there until the drop")
     }
@@ -197,7 +240,14 @@ pub(crate) struct Host<A: App> {
 
 impl<A: App> Host<A> {
     fn start(run: Run, io: Io, place: Place<A>) -> Self {
-        let home = Rc::new(Home::default());
+        let home = Rc::new(Home {
+            write_timeout: place.serving().timeouts.write(),
+            io: RefCell::default(),
+            io_waker: RefCell::default(),
+            reset: Cell::new(false),
+            draining: Cell::new(false),
+            drain_waker: RefCell::default(),
+        });
         let upgraded = Upgraded { io: Some(io), home: home.clone() };
         let running = catch_unwind(AssertUnwindSafe(|| run(upgraded)));
         let running = running.map_err(|payload| panicked::advise(&*payload)).ok();

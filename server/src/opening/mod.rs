@@ -2,7 +2,7 @@
 //! a handshake.
 
 mod proxied;
-mod proxy_header;
+pub(crate) mod proxy_header;
 mod wait;
 
 use std::rc::Rc;

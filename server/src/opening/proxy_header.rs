@@ -4,6 +4,7 @@
 //! right is no header: whoever sent it is no proxy that this listener was declared to have.
 //! (HAProxy's `proxy-protocol.txt`; version 1 is one line of text, version 2 is binary.)
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What the header of version 1 begins with.
@@ -19,7 +20,7 @@ pub(super) const REST_MAX_BYTES: usize = 8 * 1024;
 
 /// Whom a connection is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub enum Source {
     /// The proxy itself, such as its look whether the server is there; or it does not say.
     Proxy,
     /// A client of the proxy.
@@ -28,19 +29,32 @@ pub(super) enum Source {
     Nameless,
 }
 
-/// A header.
+/// A header of the PROXY protocol, version 1 or 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) size_bytes: usize,
-    pub(super) source: Source,
+pub struct Header {
+    /// Of the header: what follows it is the connection's first bytes.
+    pub size_bytes: usize,
+    /// Whom it names.
+    pub source: Source,
 }
 
-/// No header.
+/// Bytes that are no header, and cannot become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub struct Malformed;
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "this is no header of the PROXY protocol, version 1 or 2: have the proxy send one, or \
+             declare the listener without it",
+        )
+    }
+}
+
+impl std::error::Error for Malformed {}
 
 /// Reads the header that `bytes` begin with; None if it is not all there yet.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
+pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     if begins_alike(bytes, SIGNATURE) {
         return binary(bytes);
     }

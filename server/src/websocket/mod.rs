@@ -20,7 +20,8 @@
 //! }
 //! ```
 //!
-//! With the feature `axum`, [`WebSocketUpgrade`] is an extractor too. The function given to
+//! With the feature `axum`, [`WebSocketUpgrade`] is an extractor too. (axum's own works with the
+//! feature `hyper-upgrade` and the companion, at twice the time an echo.) The function given to
 //! `on_upgrade` is `Send`, so that handlers are; its future need not be and stays on its executor,
 //! as a part of the connection's task.
 //!

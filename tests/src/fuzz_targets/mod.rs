@@ -4,12 +4,14 @@
 mod chunked;
 mod connection;
 mod head;
+mod proxy_header;
 
 use sidecore::codec::HeadLimits;
 
 pub use self::chunked::chunked;
 pub use self::connection::connection;
 pub use self::head::head;
+pub use self::proxy_header::proxy_header;
 
 /// Small, so that an input can exceed each of them.
 const LIMITS: HeadLimits = HeadLimits {
@@ -26,7 +28,12 @@ const BODY_SIZE_MAX_BYTES: u64 = 4096;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 3] = [("head", head), ("chunked", chunked), ("connection", connection)];
+pub const TARGETS: [Target; 4] = [
+    ("head", head),
+    ("chunked", chunked),
+    ("connection", connection),
+    ("proxy_header", proxy_header),
+];
 
 /// The pieces in which an input arrives: the first bytes of a fuzzer's input say where to cut.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,10 @@
-//! An axum `Router` as the application, unchanged, on executors that run no tokio.
+//! An axum `Router` as the application, unchanged: on executors that run no tokio, and, with the
+//! companion, a whole service whose tests pass on `axum::serve` and here alike.
 
 mod bodies;
 mod layers;
+mod notes;
+mod notes_app;
 mod routing;
 
 use std::sync::Once;

@@ -70,6 +70,31 @@ fn it_ends_after_the_last_future_of_the_executors() {
     assert!(spawned.load(Ordering::Acquire), "what was spawned outlives the server");
 }
 
+/// As what drives a database's connection does, when the client that a handler had is gone.
+#[test]
+fn what_was_spawned_may_end_by_itself_after_the_executors() {
+    let ended = flag();
+    let ended_in = ended.clone();
+    let served = Served::start(move || {
+        let ended = ended_in.clone();
+        let (client, mut requests) = tokio::sync::mpsc::channel::<()>(1);
+        tokio::spawn(async move {
+            while requests.recv().await.is_some() {}
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            ended.store(true, Ordering::Release);
+        });
+        let asks = move || {
+            let client = client.clone();
+            async move { client.send(()).await.expect("it is there") }
+        };
+        Router::new().route("/", get(asks))
+    });
+    assert_eq!(served.get("/").status, 200);
+    assert!(!ended.load(Ordering::Acquire));
+    served.stop();
+    assert!(ended.load(Ordering::Acquire), "it was dropped before it was through");
+}
+
 fn flag() -> Arc<AtomicBool> {
     Arc::new(AtomicBool::new(false))
 }

@@ -1,7 +1,8 @@
 //! The companion: what needs tokio works in handlers, which stay on their executor.
 
-mod costs;
+mod axum_websocket;
 mod ends;
+mod hyper_upgrade;
 mod postgres;
 mod without;
 mod works;

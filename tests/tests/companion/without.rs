@@ -4,31 +4,79 @@ use std::process::Command;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::routing::{any, get};
 use sidecore::Server;
 
 use crate::{config, text};
 
 const CHILD: &str = "SIDECORE_TEST_WITHOUT_COMPANION";
 
+/// The standard error of this test, run in a process of its own.
+fn log_of(test: &str) -> String {
+    let output = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "--nocapture", "--test-threads=1", test])
+        .env(CHILD, "1")
+        .output()
+        .expect("it runs");
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{log}");
+    log
+}
+
 #[test]
 fn what_needs_tokio_costs_its_request_a_500_and_the_log_names_the_switch() {
     if std::env::var_os(CHILD).is_some() {
         return serve();
     }
-    let output = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "--nocapture", "--test-threads=1"])
-        .arg("without::what_needs_tokio_costs_its_request_a_500_and_the_log_names_the_switch")
-        .env(CHILD, "1")
-        .output()
-        .expect("it runs");
-    let log = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{log}");
+    let log =
+        log_of("without::what_needs_tokio_costs_its_request_a_500_and_the_log_names_the_switch");
     let advice = log.lines().filter(|line| line.starts_with("sidecore: "));
     assert_eq!(advice.clone().count(), 3, "{log}");
     for line in advice {
         assert!(line.contains("`.with_tokio()`") && line.contains("feature `tokio`"), "{line}");
     }
+}
+
+/// axum's extractor finds no upgrade, which is its own error and no panic; ours needs no tokio.
+#[test]
+fn the_websocket_of_axum_is_refused_and_the_log_names_the_switch() {
+    if std::env::var_os(CHILD).is_some() {
+        return serve_websockets();
+    }
+    let log = log_of("without::the_websocket_of_axum_is_refused_and_the_log_names_the_switch");
+    let advice: Vec<_> = log.lines().filter(|line| line.starts_with("sidecore: ")).collect();
+    let [line] = advice[..] else { panic!("{log}") };
+    assert!(line.contains("`.with_tokio()`") && line.contains("answered 426"), "{line}");
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+fn serve_websockets() {
+    let axums = |upgrade: WebSocketUpgrade| async {
+        upgrade.on_upgrade(|_| async { unreachable!("there is none") })
+    };
+    let own = |upgrade: sidecore::websocket::WebSocketUpgrade| async {
+        upgrade.on_upgrade::<_, axum::body::Body>(|_| async {})
+    };
+    let running = Server::new(config())
+        .start(move |_| Router::new().route("/axum", any(axums)).route("/own", any(own)))
+        .expect("the server starts");
+    let mut client = sidecore_tests::Client::connect(running.address());
+    let request = |path: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+    };
+    for _ in 0..2 {
+        client.send(request("/axum"));
+        assert_eq!(client.answer().status, 426);
+    }
+    client.send(request("/own"));
+    assert_eq!(client.answer().status, 101);
+    drop(client);
+    running.shutdown().raise();
+    running.wait().expect("it ends");
 }
 
 /// Asks for a timer in the handler, in its future and in the body of its answer.

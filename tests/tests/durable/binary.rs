@@ -43,6 +43,10 @@ fn durable_tasks_are_dispatched_run_waited_for_and_cancelled_like_others() {
     let (server, mut client) = start(scratch.path());
     let id = dispatch(&mut client, r#"{"kind":"hash","rounds":10,"pool":"durable"}"#);
     wait_for(&mut client, id, "finished");
+    let stats = client.request("GET", "/stats", "").json();
+    let kinds = &stats["pools"]["durable"]["kinds"];
+    assert_eq!(kinds["hash"]["ran"], 1, "{kinds}");
+    assert_eq!(kinds["sleep"]["ran"], 0, "{kinds}");
     let failed = dispatch(&mut client, r#"{"kind":"panic","retries":1,"pool":"durable"}"#);
     assert_eq!(wait_for(&mut client, failed, "panicked")["attempts"], 2);
 

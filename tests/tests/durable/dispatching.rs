@@ -87,15 +87,6 @@ fn what_can_never_be_taken_is_refused_before_it_is_written() {
         let large = tasks.dispatch(job(u64::MAX)).await.unwrap_err();
         assert!(matches!(&large, DurableError::TooLarge(_)), "{large}");
         assert_eq!(large.into_job(), Some(job(u64::MAX)));
-
-        // On a thread that is no executor.
-        let elsewhere = tasks.clone();
-        let (sent, refused) = channel();
-        let thread = std::thread::spawn(move || sent.send(elsewhere.dispatch(job(2))).unwrap());
-        thread.join().unwrap();
-        let refused = refused.recv().unwrap().await.unwrap_err();
-        assert!(matches!(refused, DurableError::Refused(DispatchError::NotOnExecutor(_))));
-        assert_eq!(refused.into_job(), Some(job(2)));
     });
     assert_eq!((life.stats.appended, life.began.len()), (0, 0));
 }

@@ -2,6 +2,7 @@
 
 mod binary;
 mod dispatching;
+mod foreign;
 mod kills;
 mod restarts;
 

@@ -50,17 +50,24 @@ fn no_job_is_begun_whose_end_nobody_could_note() {
 }
 
 #[test]
-fn retries_go_on_after_a_restart_until_they_are_used_up() {
+fn retries_go_on_after_a_restart_until_they_are_used_up_and_keep_their_pauses() {
+    const PAUSE: Duration = Duration::from_millis(1500);
     let scratch = Scratch::new("durable-retries");
+    let failed = Arc::new(Mutex::new(Instant::now()));
+    let first_failed = failed.clone();
     live(&scratch, Setup::at_once(), |tasks, seen| async move {
         let fails = Job { fails: 9, ..job(1) };
-        // The pause would be longer than this life.
-        let retry = Retry { backoff: Duration::from_secs(60), ..Retry::times(2) };
+        // Half of it, at least, is to be waited; that is longer than this life.
+        let retry = Retry { backoff: PAUSE, backoff_max: PAUSE, ..Retry::times(2) };
         tasks.job(fails).retry(retry).dispatch().await.unwrap();
         until("it has failed", || tasks.stats().journal.retried == 1).await;
+        *first_failed.lock().unwrap() = Instant::now();
         assert_eq!(seen.began(), [(1, 1)]);
     });
-    let life = live(&scratch, Setup::at_once(), |tasks, _| async move {
+    let life = live(&scratch, Setup::at_once(), move |tasks, seen| async move {
+        until("it is tried again", || seen.began().len() == 1).await;
+        let paused = failed.lock().unwrap().elapsed();
+        assert!(paused > PAUSE / 2 - Duration::from_millis(50), "{paused:?}");
         until("it has failed again", || tasks.stats().journal.retried == 1).await;
     });
     assert_eq!(life.began, [(1, 2)]);

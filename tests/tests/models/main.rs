@@ -6,6 +6,7 @@
 //! nothing or is torn. The model must find each of them, or it proves nothing.
 
 mod armed;
+mod capture;
 mod control;
 mod credits;
 mod gate;
@@ -19,6 +20,9 @@ mod told;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/armed.rs"]
 mod armed_protocol;
+#[allow(dead_code)]
+#[path = "../../../runtime/src/pool/stack/capture.rs"]
+mod capture_protocol;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../../runtime/src/pool/control.rs"]
 mod control_protocol;

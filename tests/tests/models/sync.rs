@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     TornSwap,
     /// A swap that sets a flag which is set writes nothing.
     SkippedSwap,
+    /// A store of a word orders nothing.
+    RelaxedStore,
     /// A futex wait sleeps without looking at the word.
     BlindWait,
     /// A compare-exchange is a load and then a store.
@@ -95,7 +97,8 @@ impl AtomicU32 {
     }
 
     pub(crate) fn store(&self, value: u32, ordering: Ordering) {
-        self.0.store(value, ordering);
+        let relaxed = commits(Fault::RelaxedStore);
+        self.0.store(value, if relaxed { Ordering::Relaxed } else { ordering });
     }
 
     pub(crate) fn fetch_add(&self, value: u32, ordering: Ordering) -> u32 {

@@ -66,6 +66,30 @@ impl http_body::Body for Lying {
     }
 }
 
+/// A body of five bytes that does not know its length.
+struct Unmeasured(Option<Bytes>);
+
+impl http_body::Body for Unmeasured {
+    type Data = Bytes;
+    type Error = String;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, String>>> {
+        std::task::Poll::Ready(self.0.take().map(|bytes| Ok(http_body::Frame::data(bytes))))
+    }
+}
+
+/// `/declared/A&B` answers with each as a Content-Length and a body of five bytes.
+fn declared(values: &str) -> http::Result<Response<Body>> {
+    let mut build = Response::builder();
+    for value in values.split('&') {
+        build = build.header("content-length", value);
+    }
+    build.body(Unmeasured(Some(Bytes::from_static(b"hello"))).boxed_unsync())
+}
+
 /// `/status/N` answers N with the body `body`; the other paths say what they do.
 async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path().to_owned();
@@ -95,6 +119,8 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
         "/echo" => {
             build.body(request.into_body().map_err(|error| error.to_string()).boxed_unsync())
         }
+        "/known" => build.status(304).header("content-length", "0").body(full("")),
+        path if path.starts_with("/declared/") => declared(&path[10..]),
         path => build.status(path.strip_prefix("/status/").unwrap_or("404")).body(full("body")),
     };
     Ok(response.expect("a response"))
@@ -191,6 +217,33 @@ fn an_application_frames_no_message() {
         // What was answered before it still arrives.
         let both = request("GET /framed") + &request("GET /short");
         assert_eq!(raw(address, &both), format!("{framed}{broken}abc"));
+    });
+}
+
+/// What a file's length is, only the application knows.
+#[test]
+fn a_length_that_the_application_declares_is_taken_where_the_body_has_none() {
+    with_server(|address| {
+        let head = |length: u64| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        let whole = head(5) + "hello";
+        assert_eq!(raw(address, &request("GET /declared/5").repeat(2)), whole.repeat(2));
+        assert_eq!(raw(address, &request("HEAD /declared/5").repeat(2)), head(5).repeat(2));
+        // A body that does not keep it ends the connection.
+        assert_eq!(raw(address, &request("GET /declared/6").repeat(2)), head(6) + "hello");
+        assert_eq!(raw(address, &request("GET /declared/4").repeat(2)), head(4));
+        // What is no single number says nothing, nor does a 0 of a body that there is.
+        let chunked =
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        for values in ["+5", "-5", "5,5", "5&5", "five", "5.0", "0", "", "99999999999999999999"] {
+            let sent = request(&format!("GET /declared/{values}"));
+            assert_eq!(raw(address, &sent.repeat(2)), chunked.repeat(2), "{values}");
+        }
+        // RFC 9110 §8.6: a 304 tells the length of a 200, or none.
+        let known = "HTTP/1.1 304 Not Modified\r\n\r\n";
+        assert_eq!(raw(address, &request("GET /known").repeat(2)), known.repeat(2));
+        let close = "GET /declared/5 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".repeat(2);
+        let answers = raw(address, &close);
+        assert_eq!(answers.matches("Content-Length: 5\r\n").count(), 2, "{answers}");
     });
 }
 

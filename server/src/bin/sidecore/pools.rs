@@ -74,8 +74,8 @@ impl Pools {
         let durable = match data_dir {
             Some(directory) => {
                 let journal = open(directory)?;
-                let pool = TaskPool::named("durable").try_on_task(run()).on_finish(on_finish());
-                Some(pool.durable(&journal))
+                let pool = TaskPool::named("durable").try_on_task(run()).kinds(kinds());
+                Some(pool.on_finish(on_finish()).durable(&journal))
             }
             None => None,
         };

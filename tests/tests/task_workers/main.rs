@@ -1,5 +1,7 @@
 //! The life of task workers: state of their own, made anew without loss, watched, joined by spares.
 
+mod stacks;
+
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
