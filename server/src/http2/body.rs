@@ -102,17 +102,22 @@ impl Watch {
     /// Bytes that have come, if the handler waits for more of them. `waker` is kept for when that
     /// changes.
     pub(super) fn awaited(&self, waker: &Waker) -> Option<u64> {
+        let seen = self.lock_with(waker);
+        seen.awaited.then_some(seen.received)
+    }
+
+    /// Why the request is to be refused after all, if it is. `waker` is kept likewise.
+    pub(super) fn refused(&self, waker: &Waker) -> Option<Reject> {
+        self.lock_with(waker).refused
+    }
+
+    fn lock_with(&self, waker: &Waker) -> MutexGuard<'_, Seen> {
         let mut seen = self.lock();
         match &mut seen.waker {
             Some(kept) => kept.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
-        seen.awaited.then_some(seen.received)
-    }
-
-    /// Why the request is to be refused after all, if it is.
-    pub(super) fn refused(&self) -> Option<Reject> {
-        self.lock().refused
+        seen
     }
 
     fn note(

@@ -111,7 +111,7 @@ impl<A: App> Future for Answering<A> {
             CallProjected::Refused { reject } => Poll::Ready(Err(*reject)),
         };
         // A body that breaks a rule: the handler's answer to it would not be to this request.
-        let refused = stream.watch().and_then(Watch::refused);
+        let refused = stream.watch().and_then(|watch| watch.refused(context.waker()));
         let answered = match (refused, polled) {
             (Some(reject), _) => Err(reject),
             (None, Poll::Ready(answered)) => answered,

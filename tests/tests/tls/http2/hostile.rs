@@ -5,11 +5,6 @@ use sidecore_tests::Random;
 use super::raw::*;
 use super::*;
 
-/// Clients that do not close are not waited for long.
-fn quick(config: &mut Config) {
-    config.options.linger_timeout_ms = 200;
-}
-
 #[test]
 fn who_resets_a_stream_or_goes_away_has_its_handlers_dropped() {
     let served = Served::start();
@@ -33,7 +28,7 @@ fn who_resets_a_stream_or_goes_away_has_its_handlers_dropped() {
 /// CVE-2023-44487, all at once: streams that are over before they were looked at.
 #[test]
 fn streams_that_are_reset_in_a_burst_end_the_connection() {
-    let served = Served::start_with(quick);
+    let served = Served::start();
     let mut raw = served.raw();
     raw.begin(&[]);
     let burst: Vec<u8> =
@@ -71,7 +66,7 @@ fn streams_that_are_reset_one_by_one_are_counted() {
 
 #[test]
 fn a_head_that_does_not_end_ends_the_connection() {
-    let served = Served::start_with(quick);
+    let served = Served::start();
     let mut raw = served.raw();
     raw.begin(&[]);
     raw.send(&frame(HEADERS, 0, 1, &block("GET", "/")));
@@ -83,7 +78,7 @@ fn a_head_that_does_not_end_ends_the_connection() {
 
 #[test]
 fn what_breaks_the_protocol_ends_its_connection_and_no_other() {
-    let served = Served::start_with(quick);
+    let served = Served::start();
     let mut beside = served.raw();
     beside.begin(&[]);
     beside.ping([1; 8]);
@@ -154,10 +149,7 @@ fn a_malformed_request_is_reset() {
 /// Random frames, and right ones with random changes: nothing panics, nobody else is hurt.
 #[test]
 fn random_frames_are_survived() {
-    let served = Served::start_with(|config| {
-        config.options.head_timeout_ms = 2000;
-        config.options.linger_timeout_ms = 200;
-    });
+    let served = Served::start_with(|config| config.options.head_timeout_ms = 2000);
     let mut beside = served.raw();
     beside.begin(&[]);
     let mut random = Random::new(0x9E37_79B9);

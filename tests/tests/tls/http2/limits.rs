@@ -239,10 +239,7 @@ fn a_body_that_does_not_come_gets_408() {
 
 #[test]
 fn an_idle_connection_is_told_to_leave_and_closed() {
-    let served = Served::start_with(|config| {
-        config.options.keep_alive_timeout_ms = 500;
-        config.options.linger_timeout_ms = 300;
-    });
+    let served = Served::start_with(|config| config.options.keep_alive_timeout_ms = 500);
     let mut raw = served.raw();
     raw.begin(&[]);
     raw.send(&request(1, "/slow"));
@@ -292,10 +289,7 @@ fn a_peer_that_is_gone_is_found_while_it_waits() {
 
 #[test]
 fn a_connection_without_a_request_has_the_time_of_a_head() {
-    let served = Served::start_with(|config| {
-        config.options.head_timeout_ms = 300;
-        config.options.linger_timeout_ms = 300;
-    });
+    let served = Served::start_with(|config| config.options.head_timeout_ms = 1000);
     let start = Instant::now();
     let (mut silent, mut begun) = (served.raw(), served.raw());
     silent.client.flush().unwrap();
@@ -303,7 +297,7 @@ fn a_connection_without_a_request_has_the_time_of_a_head() {
     for raw in [&mut silent, &mut begun] {
         raw.rest();
     }
-    assert!((300..5000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    assert!((1000..8000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
     served.end();
 }
 

@@ -39,6 +39,8 @@ impl Served {
         let counted = dropped.clone();
         let server = server(pem.certificates("own"), |config| {
             config.options.worker_num = Some(1);
+            // Clients that do not close are not waited for long.
+            config.options.linger_timeout_ms = 200;
             change(config);
         });
         let running = server
