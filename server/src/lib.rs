@@ -40,8 +40,8 @@
 //! - [`Life`]: the moments of a server's life, and who is told of them;
 //! - [`test_server`]: a server for tests.
 //!
-//! Cargo features, all off by default: `tls` has the module `tls`, for listeners that speak it;
-//! `http2` has these speak HTTP/2 too, with the same application and unless `http2 = "off"`;
+//! Cargo features, off by default but for the last: `tls` has the module `tls`, for listeners that
+//! speak it; `http2` has these speak HTTP/2 too, with the same application and unless `http2 = "off"`;
 //! `tokio` has `Server::with_tokio`, for handlers that need tokio's timers, sockets or
 //! `tokio::spawn`; `hyper-upgrade` has `hyper::upgrade::on` work in them, and with it axum's own
 //! WebSocket; `websocket` has the module `websocket`; `axum` makes its upgrade an extractor of

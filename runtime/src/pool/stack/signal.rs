@@ -15,7 +15,10 @@ use super::NoStacks;
 use super::capture::{Capture, REGISTERS};
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-compile_error!("the feature `stacks` unwinds on x86_64 and aarch64 only");
+compile_error!(
+    "the feature `stacks` unwinds on x86_64 and aarch64 only: build without it, as by \
+     `--no-default-features`"
+);
 
 /// Bytes of a stack that are copied, from its inner end. A frame has 100 B as a rule, 1 KiB in
 /// builds that are not optimised.
