@@ -124,6 +124,16 @@ fn an_answer_is_framed_by_the_server_alone() {
             let said = got.fields.get("content-length").map(|length| length.to_str().unwrap());
             assert_eq!((got.status.as_str(), got.text(), said), (status, "", length));
         }
+        // A length that only the application knows is told, and held to.
+        let said = client.get("/said/9").await.unwrap();
+        assert_eq!(
+            (said.text(), &said.fields["content-length"]),
+            ("begunmore", &"9".parse().unwrap())
+        );
+        for wrong in ["/said/8", "/said/10"] {
+            let error = client.get(wrong).await.unwrap_err();
+            assert!(error.is_reset(), "{wrong}: {error}");
+        }
         for interim in ["/status/103", "/switch"] {
             assert_eq!(client.get(interim).await.unwrap().status, 500, "{interim}");
         }
