@@ -27,7 +27,8 @@
 //! there is no room for) reaches no application and is logged too, where the log was put around one
 //! by [`AccessLog::app`]: with the request line as far as it had arrived, with the answer's status
 //! and size, a dash for each field of the request, and 0 for its time. Around a service, as a layer,
-//! the log does not hear of them.
+//! the log does not hear of them. Of HTTP/2 what is malformed, or has too large a head, is answered
+//! beneath the project's own code, and no log hears of it.
 
 mod escape;
 mod format;

@@ -93,24 +93,28 @@ fn outgoing<B>(state: State<B>, stream: &Rc<Stream>) -> Outgoing<B> {
     Outgoing { state, stream: stream.clone() }
 }
 
-/// No answer of the application frames the message: its Content-Length is the server's own. Fields
-/// of the connection, which HTTP/2 has none of, are removed by hyper (RFC 9113 §8.2.2).
+/// The length that is told is the server's own, or one that only the application knows, as of a
+/// file, and is held to. Fields of the connection, which HTTP/2 has none of, are removed by hyper
+/// (RFC 9113 §8.2.2).
 fn frame<B: Body>(
     status: StatusCode,
     fields: &mut HeaderMap,
     body: &B,
     is_head: bool,
 ) -> BodyLength {
-    let declared = fields.remove(CONTENT_LENGTH);
-    let declared = || declared?.to_str().ok()?.parse::<u64>().ok();
-    let length = match (encode::content_of(status), body.size_hint().exact()) {
-        (Content::Absent, _) => None,
-        (Content::Empty, _) => Some(0),
-        // To HEAD, and in a 304, the length is what a GET would have had (RFC 9110 §8.6).
-        (Content::LengthOnly, Some(0)) => declared(),
-        (Content::Allowed, Some(0)) if is_head => declared(),
-        (_, exact) => exact,
+    let content = encode::content_of(status);
+    // To HEAD, and in a 304, the length is what a GET would have had (RFC 9110 §8.6): an empty body
+    // says nothing of it, nor does a 0 that a framework puts into a 304.
+    let is_other = is_head || content == Content::LengthOnly;
+    let says_nothing = content == Content::LengthOnly || !is_head;
+    let declared = encode::declared_length(fields).filter(|length| *length > 0 || !says_nothing);
+    let exact = body.size_hint().exact().filter(|length| *length > 0 || !is_other);
+    let length = match content {
+        Content::Absent => None,
+        Content::Empty => Some(0),
+        Content::Allowed | Content::LengthOnly => exact.or(declared),
     };
+    fields.remove(CONTENT_LENGTH);
     if let Some(length) = length {
         fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }

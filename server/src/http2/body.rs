@@ -34,6 +34,8 @@ struct Seen {
     awaited: bool,
     received: u64,
     refused: Option<Reject>,
+    /// It is too late for that.
+    answered: bool,
     /// The exchange's.
     waker: Option<Waker>,
 }
@@ -54,10 +56,18 @@ impl RequestBody {
         }
         let polled = Pin::new(&mut self.body).poll_frame(context);
         self.watch.note(&polled, context);
-        polled.map(|next| match next? {
-            Ok(frame) => self.take(frame).transpose(),
-            Err(_) => Some(Err(self.fail("the stream was reset, or its connection lost"))),
-        })
+        match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(Some(Err(_))) => {
+                Poll::Ready(Some(Err(self.fail("the stream was reset, or its connection lost"))))
+            }
+            Poll::Ready(Some(Ok(frame))) => match self.take(frame).transpose() {
+                // The exchange looks next, and refuses the request: its handler is not to answer.
+                Some(Err(_)) if self.watch.is_refused_within(context) => Poll::Pending,
+                next => Poll::Ready(next),
+            },
+        }
     }
 
     /// None: there is no more, as all trailers were such that are left out.
@@ -106,9 +116,26 @@ impl Watch {
         seen.awaited.then_some(seen.received)
     }
 
-    /// Why the request is to be refused after all, if it is. `waker` is kept likewise.
-    pub(super) fn refused(&self, waker: &Waker) -> Option<Reject> {
-        self.lock_with(waker).refused
+    /// Keeps `waker` likewise, before the handler reads: by it, the body knows who reads.
+    pub(super) fn keep(&self, waker: &Waker) {
+        drop(self.lock_with(waker));
+    }
+
+    /// Why the request is to be refused after all, if it is.
+    pub(super) fn refused(&self) -> Option<Reject> {
+        self.lock().refused
+    }
+
+    /// The answer has begun.
+    pub(super) fn answered(&self) {
+        self.lock().answered = true;
+    }
+
+    /// Whether the request is about to be refused by the exchange within which its body is read.
+    fn is_refused_within(&self, context: &Context<'_>) -> bool {
+        let seen = self.lock();
+        let is_within = seen.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
+        seen.refused.is_some() && !seen.answered && is_within
     }
 
     fn lock_with(&self, waker: &Waker) -> MutexGuard<'_, Seen> {

@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{Method, Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -21,7 +23,7 @@ use crate::http1::encode;
 use crate::http1::panicked;
 use crate::http1::patience::Waiting;
 use crate::http1::reject::Reject;
-use crate::service::{App, PeerAddress, ServiceFailed};
+use crate::service::{App, PeerAddress, Refused, ServiceFailed, drop_answered};
 
 /// The application, as hyper calls it.
 pub(super) struct Calls<A>(pub(super) Rc<Session<A>>);
@@ -50,12 +52,18 @@ fn admitted<A: App>(
     request: Request<hyper::body::Incoming>,
     session: &Session<A>,
 ) -> (Result<Request<Incoming>, Reject>, Option<Watch>) {
-    if session.is_refused {
-        return (Err(Reject::no_room()), None);
-    }
     let serving = &session.serving;
     let (mut parts, body) = request.into_parts();
-    if let Err(reject) = admit(&mut parts, serving.head_limits(true)) {
+    let checked = match session.is_refused {
+        true => Err(Reject::no_room()),
+        false => admit(&mut parts, serving.head_limits(true)),
+    };
+    let checked = checked.and_then(|()| match body.size_hint().lower() > serving.body_size_max {
+        true => Err(Reject::body_too_large()),
+        false => Ok(()),
+    });
+    if let Err(reject) = checked {
+        tell_refused(&parts, reject, session);
         return (Err(reject), None);
     }
     if let Some(peer) = session.peer {
@@ -64,11 +72,26 @@ fn admitted<A: App>(
     if body.is_end_stream() {
         return (Ok(Request::from_parts(parts, Incoming::empty())), None);
     }
-    if body.size_hint().lower() > serving.body_size_max {
-        return (Err(Reject::body_too_large()), None);
-    }
     let (body, watch) = RequestBody::new(body, serving.body_size_max);
     (Ok(Request::from_parts(parts, Incoming::http2(body))), Some(watch))
+}
+
+/// An application that has no call for a request, such as a log, is told as in HTTP/1.1: with the
+/// line that the request would have had.
+fn tell_refused<A: App>(parts: &Parts, reject: Reject, session: &Session<A>) {
+    let target = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
+    session.serving.app.refused(&Refused {
+        status: reject.status(),
+        body_bytes: body_bytes(reject, parts.method == Method::HEAD),
+        fields: &reject.fields(),
+        received: format!("{} {target} HTTP/2.0\r\n", parts.method).as_bytes(),
+        peer: session.peer,
+    });
+}
+
+/// Of a refusal's answer.
+fn body_bytes(reject: Reject, is_head: bool) -> u64 {
+    if is_head { 0 } else { reject.reason().len() as u64 }
 }
 
 fn called<A: App>(app: &A, request: Request<Incoming>) -> Call<A::Future> {
@@ -100,18 +123,31 @@ pin_project! {
     }
 }
 
+/// The application's future, to be dropped in its place.
+struct Unanswered<'a, F> {
+    call: Pin<&'a mut Call<F>>,
+    reject: Reject,
+}
+
+impl<F> Drop for Unanswered<'_, F> {
+    fn drop(&mut self) {
+        self.call.set(Call::Refused { reject: self.reject });
+    }
+}
+
 impl<A: App> Future for Answering<A> {
     type Output = Result<Response<Outgoing<A::Body>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
         let (session, stream) = (&**this.session, &*this.stream);
-        let polled = match this.call.project() {
+        stream.watch().inspect(|watch| watch.keep(context.waker()));
+        let polled = match this.call.as_mut().project() {
             CallProjected::Called { future } => poll_call(future, context),
             CallProjected::Refused { reject } => Poll::Ready(Err(*reject)),
         };
         // A body that breaks a rule: the handler's answer to it would not be to this request.
-        let refused = stream.watch().and_then(|watch| watch.refused(context.waker()));
+        let refused = stream.watch().and_then(Watch::refused);
         let answered = match (refused, polled) {
             (Some(reject), _) => Err(reject),
             (None, Poll::Ready(answered)) => answered,
@@ -124,8 +160,15 @@ impl<A: App> Future for Answering<A> {
             }
         };
         Poll::Ready(Ok(match answered {
-            Ok(response) => answer(response, *this.is_head, session, stream),
-            Err(reject) => refusal(reject, *this.is_head, session, stream),
+            Ok(response) => {
+                stream.watch().inspect(|watch| watch.answered());
+                answer(response, *this.is_head, session, stream)
+            }
+            Err(reject) => {
+                let unanswered = Unanswered { call: this.call, reject };
+                drop_answered(unanswered, reject.status(), body_bytes(reject, *this.is_head));
+                refusal(reject, *this.is_head, session, stream)
+            }
         }))
     }
 }

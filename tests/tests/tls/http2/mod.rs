@@ -108,6 +108,13 @@ async fn respond(
             .header("x-kept", "1")
             .body(boxed(Full::new(Bytes::from_static(b"hello"))))
             .unwrap(),
+        // The body does not know its length, which is 9.
+        path if path.starts_with("/said/") => {
+            let length = path["/said/".len()..].to_owned();
+            let more = Ok(Frame::data(Bytes::from_static(b"more")));
+            let body = frames(more).map_err(Into::into).boxed_unsync();
+            Response::builder().header("content-length", length).body(body).unwrap()
+        }
         "/close" => {
             let mut answer = text("bye".to_owned());
             answer.headers_mut().insert("connection", "close".parse().unwrap());

@@ -124,6 +124,16 @@ fn an_answer_is_framed_by_the_server_alone() {
             let said = got.fields.get("content-length").map(|length| length.to_str().unwrap());
             assert_eq!((got.status.as_str(), got.text(), said), (status, "", length));
         }
+        // A length that only the application knows is told, and held to.
+        let said = client.get("/said/9").await.unwrap();
+        assert_eq!(
+            (said.text(), &said.fields["content-length"]),
+            ("begunmore", &"9".parse().unwrap())
+        );
+        for wrong in ["/said/8", "/said/10"] {
+            let error = client.get(wrong).await.unwrap_err();
+            assert!(error.is_reset(), "{wrong}: {error}");
+        }
         for interim in ["/status/103", "/switch"] {
             assert_eq!(client.get(interim).await.unwrap().status, 500, "{interim}");
         }
@@ -273,6 +283,7 @@ fn logs_ids_files_and_triggers_know_such_a_request() {
     let running = server(pem.certificates("own"), |config| {
         config.options.worker_num = Some(1);
         config.options.task_worker_num = Some(1);
+        config.options.body_size_max_bytes = 8;
     })
     .on_task(move |_, path: String| seen.lock().unwrap().push(path))
     .on_finish(|_, _| {})
@@ -280,7 +291,9 @@ fn logs_ids_files_and_triggers_know_such_a_request() {
         let job = |request: &Request<Incoming>| Some(request.uri().path().to_owned());
         let trigger = sidecore::TriggerTask::before(worker.tasks(), job);
         let made = tower::service_fn(async |request: Request<Incoming>| {
-            Ok::<_, Infallible>(Response::new(request.uri().path().to_owned()))
+            let path = request.uri().path().to_owned();
+            let _ = request.into_body().collect().await;
+            Ok::<_, Infallible>(Response::new(path))
         });
         let app = RequestIds::new().layer(trigger.layer(files.clone().layer(made)));
         logging.app(WithPeers(app))
@@ -299,6 +312,11 @@ fn logs_ids_files_and_triggers_know_such_a_request() {
             (301, &"./directory/?q".parse().unwrap())
         );
         assert_eq!(ask("/made?q").await.text(), "/made");
+        // What reaches no service, and what one had begun to serve.
+        let other = client.ask(Method::GET, "/other", &[("host", "other")], Vec::new());
+        assert_eq!(other.await.unwrap().status, 400);
+        let late = client.ask(Method::POST, "/late", &id, b"too large".into());
+        assert_eq!(late.await.unwrap().status, 413);
     });
     end(running);
     drop(log);
@@ -307,9 +325,11 @@ fn logs_ids_files_and_triggers_know_such_a_request() {
         "127.0.0.1 \"GET /directory/ HTTP/2.0\" localhost 443 200 5 mine",
         "127.0.0.1 \"GET /directory?q HTTP/2.0\" localhost 443 301 - mine",
         "127.0.0.1 \"GET /made?q HTTP/2.0\" localhost 443 200 5 mine",
+        "127.0.0.1 \"GET /other HTTP/2.0\" - 80 400 34 -",
+        "127.0.0.1 \"POST /late HTTP/2.0\" localhost 443 413 41 -",
     ];
     assert_eq!(log.lines().collect::<Vec<_>>(), expected);
-    assert_eq!(*triggered.lock().unwrap(), ["/directory/", "/directory", "/made"]);
+    assert_eq!(*triggered.lock().unwrap(), ["/directory/", "/directory", "/made", "/late"]);
 }
 
 #[test]
