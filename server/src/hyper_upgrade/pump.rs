@@ -250,10 +250,13 @@ impl Pump {
         if has_answered && !std::mem::replace(&mut self.is_answered, true) {
             self.limit.set(READ_TIMEOUT);
         }
+        // First: an application that never pauses gains no time by it.
+        if self.limit.poll(context).is_ready() {
+            return self.lost(ErrorKind::TimedOut);
+        }
         match self.line.poll_read(context, |_| {}) {
             Poll::Ready(0) => Moved::Over,
             Poll::Ready(_) => Moved::Some,
-            Poll::Pending if self.limit.poll(context).is_ready() => self.lost(ErrorKind::TimedOut),
             Poll::Pending => Moved::Nothing,
         }
     }

@@ -210,8 +210,7 @@ fn at_shutdown_a_frame_that_has_begun_comes_whole_before_the_close() {
 }
 
 /// One that sends for ever and never reads cannot keep the server from its end.
-#[test]
-fn at_shutdown_an_application_that_only_sends_is_ended() {
+fn check_end_of_who_only_sends(pause: Duration) {
     let (told, ends) = told();
     let mut served = Served::start(move || {
         let told = told.clone();
@@ -220,7 +219,9 @@ fn at_shutdown_an_application_that_only_sends_is_ended() {
                 // It may be dropped with its runtime before its next send fails.
                 let _ended = TellOnDrop(told);
                 while socket.send(Message::Text("tick".into())).await.is_ok() {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    if !pause.is_zero() {
+                        tokio::time::sleep(pause).await;
+                    }
                 }
             })
         };
@@ -241,6 +242,16 @@ fn at_shutdown_an_application_that_only_sends_is_ended() {
     assert_eq!((closes, ends.recv_timeout(LIMIT)), (1, Ok("ended".to_owned())));
     // The peer has closed its side, so nobody waited for an answer.
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+}
+
+#[test]
+fn at_shutdown_an_application_that_only_sends_is_ended() {
+    check_end_of_who_only_sends(Duration::from_millis(1));
+}
+
+#[test]
+fn at_shutdown_an_application_that_never_pauses_is_ended() {
+    check_end_of_who_only_sends(Duration::ZERO);
 }
 
 #[test]

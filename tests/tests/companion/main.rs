@@ -63,6 +63,8 @@ fn config() -> Config {
     config.port = 0;
     config.options.worker_num = Some(1);
     config.options.task_worker_num = Some(0);
+    // Clients that read the end of their connection and keep it hold the drain up for so long.
+    config.options.linger_timeout_ms = 300;
     config
 }
 
