@@ -8,7 +8,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::date::DATE_BYTES;
-use super::head::Version;
+use super::head::{Version, tokens};
 use super::reject::Reject;
 use super::trailers::is_forbidden_trailer;
 use crate::service::Plain;
@@ -43,6 +43,12 @@ pub(crate) fn declared_length(fields: &HeaderMap) -> Option<u64> {
     let mut values = fields.get_all(header::CONTENT_LENGTH).iter();
     let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
     value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok())?
+}
+
+/// Whether an application asks for its answer to be the connection's last.
+pub(crate) fn asks_to_close(fields: &HeaderMap) -> bool {
+    let mut values = fields.get_all(header::CONNECTION).iter();
+    values.any(|value| tokens(value.as_bytes()).any(|token| token.eq_ignore_ascii_case(b"close")))
 }
 
 /// See [`Content`].

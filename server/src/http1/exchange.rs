@@ -289,9 +289,7 @@ impl<A: App> Exchange<A> {
         if let Some(offered) = self.upgrade.take() {
             offered.declined(parts.status);
         }
-        let closes = parts.headers.get_all(http::header::CONNECTION).iter().any(|value| {
-            super::head::tokens(value.as_bytes()).any(|token| token.eq_ignore_ascii_case(b"close"))
-        });
+        let closes = encode::asks_to_close(&parts.headers);
         self.ask_for_body(parts.status, io);
         // In the drain the last request that has arrived is the connection's last one.
         let is_last = serving.is_draining() && io.rest().is_empty();

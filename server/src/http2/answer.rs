@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
+use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use sidecore_runtime::executor::unix_seconds;
@@ -15,7 +15,6 @@ use sidecore_runtime::executor::unix_seconds;
 use super::session::Session;
 use super::stream::{Piece, Stage, Stream};
 use crate::http1::encode::{self, BodyLength, Content};
-use crate::http1::head::tokens;
 use crate::http1::reject::Reject;
 use crate::http1::sending::{Next, Sending};
 use crate::http1::trailers::is_forbidden_trailer;
@@ -53,11 +52,7 @@ pub(super) fn answer<A, B: Body<Data = Bytes, Error: Display>>(
     stream: &Rc<Stream>,
 ) -> Response<Outgoing<B>> {
     let (mut parts, body) = response.into_parts();
-    let closes =
-        parts.headers.get_all(CONNECTION).iter().any(|value| {
-            tokens(value.as_bytes()).any(|token| token.eq_ignore_ascii_case(b"close"))
-        });
-    if closes {
+    if encode::asks_to_close(&parts.headers) {
         session.set_last();
     }
     let length = frame(parts.status, &mut parts.headers, &body, is_head);
