@@ -188,10 +188,7 @@ fn build(target: &[&str], name: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--package", "sidecore"]);
-    build.args(target);
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
+    build.args(target).args(["--profile", &profile()]);
     build.args(["--message-format", "json"]).stderr(Stdio::inherit());
     let output = build.output().expect("cargo runs");
     assert!(output.status.success(), "{name} does not build");
@@ -201,4 +198,15 @@ fn build(target: &[&str], name: &str) -> PathBuf {
         .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
         .find(|path| path.file_name().is_some_and(|file| file == name))
         .expect("cargo names the binary")
+}
+
+/// The profile this program was built in: its folder, `target/PROFILE/`, has the profile's name.
+fn profile() -> String {
+    let program = std::env::current_exe().expect("a program has a path");
+    let folder = program.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
+    match folder.and_then(|folder| folder.file_name()?.to_str()) {
+        Some("debug") => "dev".into(),
+        Some(profile) => profile.into(),
+        None => panic!("{} lies in no folder of a profile", program.display()),
+    }
 }

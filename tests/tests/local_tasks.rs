@@ -143,6 +143,20 @@ fn a_panic_ends_its_task_and_nothing_else() {
     assert_eq!(stats.panics, 5);
 }
 
+/// Whatever the fraction of a millisecond, of its length and of the moment it begins.
+#[test]
+fn a_sleep_is_never_short() {
+    let stats = on_executor(|| async {
+        for at in 0..300 {
+            let length = Duration::from_micros(1 + at * 37 % 2000);
+            let start = Instant::now();
+            sleep(length).await;
+            assert!(start.elapsed() >= length, "{:?} of {length:?}", start.elapsed());
+        }
+    });
+    assert_eq!(stats.panics, 0);
+}
+
 #[test]
 fn a_task_that_is_always_ready_starves_neither_timers_nor_foreign_wakes() {
     let late = Arc::new(AtomicU64::new(0));

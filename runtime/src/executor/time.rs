@@ -30,8 +30,8 @@ impl Deadline {
 
     /// Sets it to `after` from now, as of this turn of the loop.
     pub fn set(&mut self, after: Duration) {
-        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-        // The turn's clock is a floor: one more tick, so that it cannot fire early.
+        // Rounded up, and one more tick for the turn's clock, which is a floor: never early.
+        let after_ms = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         self.at_ms = Some(self.core.now_ms().saturating_add(after_ms).saturating_add(1));
     }
 
