@@ -38,7 +38,8 @@ pub(crate) struct Core {
     pub(crate) stats: Arc<ExecutorStats>,
     pub(crate) panics: Cell<u64>,
     started: Instant,
-    now_ms: Cell<u64>,
+    /// The turn's clock, once something has asked for it.
+    now: Cell<Option<Instant>>,
 }
 
 impl Core {
@@ -64,7 +65,7 @@ impl Core {
             stats,
             panics: Cell::new(0),
             started: Instant::now(),
-            now_ms: Cell::new(0),
+            now: Cell::new(None),
         });
         waker::enter_thread(Some(remote));
         CURRENT.set(Some(core.clone()));
@@ -90,14 +91,22 @@ impl Core {
 
     /// Milliseconds since the executor started, as of this turn.
     pub(crate) fn now_ms(&self) -> u64 {
-        self.now_ms.get()
+        self.now().saturating_duration_since(self.started).as_millis() as u64
     }
 
-    /// Reads the clock, once a turn.
-    pub(crate) fn update_clock(&self) -> Instant {
-        let now = Instant::now();
-        self.now_ms.set(now.saturating_duration_since(self.started).as_millis() as u64);
-        now
+    /// The turn's clock: read when it is first asked for, for what the turn begins with is in a
+    /// hurry and has no use for it.
+    pub(crate) fn now(&self) -> Instant {
+        self.now.get().unwrap_or_else(|| {
+            let now = Instant::now();
+            self.now.set(Some(now));
+            now
+        })
+    }
+
+    /// A turn begins: its clock is another one.
+    pub(crate) fn forget_clock(&self) {
+        self.now.set(None);
     }
 
     /// How long the loop may sleep for its timers; None: for ever.

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! loop {
+//!     finish rings → on_finish, waiting futures       and polls those at once
 //!     completions → streams, listeners, the bell      wake their tasks
-//!     finish rings → on_finish, waiting futures
 //!     inbox of wakes from other threads
 //!     ready tasks, at most POLLS_PER_TURN
 //!     timers
@@ -41,8 +41,6 @@ pub(super) struct Turns {
     core: Rc<Core>,
     spin: Duration,
     load: Load,
-    /// The turn's clock.
-    now: Instant,
     completions: Vec<Completion>,
     due: Vec<Waker>,
     counts: ExecutorSnapshot,
@@ -54,7 +52,6 @@ impl Turns {
             core,
             spin,
             load: Load::new(),
-            now: Instant::now(),
             completions: Vec::new(),
             due: Vec::new(),
             counts: ExecutorSnapshot::default(),
@@ -74,9 +71,14 @@ impl Turns {
 
     fn turn(&mut self) {
         self.counts.turns += 1;
-        self.now = self.core.update_clock();
+        self.core.forget_clock();
+        // What an executor is most often woken for by others. Whoever awaits it has waited for the
+        // wake already, and not for completions and the clock too.
+        if self.deliver_finishes() {
+            self.poll_ready();
+        }
+        self.core.remote.bell.disarm();
         self.take_completions();
-        self.deliver_finishes();
         self.core.remote.drain_inbox();
         self.poll_ready();
         self.fire_timers();
@@ -87,7 +89,7 @@ impl Turns {
     /// What is for the looker-on and for the next turns is done here, before the sleep: a wake
     /// then has less to do, and the counters of an executor that sleeps are up to date.
     fn wait(&mut self) -> io::Result<()> {
-        let busy = self.load.is_busy(self.now);
+        let busy = self.load.is_busy(self.core.now());
         self.core.ring.borrow_mut().set_busy(busy);
         let batching = busy && self.core.in_flight() > 0;
         self.core.sources.borrow().iter().for_each(|source| source.wake_workers(batching));
@@ -99,9 +101,7 @@ impl Turns {
             self.counts.sleeps += 1;
         }
         self.publish();
-        let result = self.core.ring.borrow_mut().enter(wait);
-        self.core.remote.bell.disarm();
-        result
+        self.core.ring.borrow_mut().enter(wait)
     }
 
     /// How long the loop may sleep (`Some(None)`: for ever), or that it may not.
@@ -179,13 +179,15 @@ impl Turns {
         streams.feed_starved(&mut ring);
     }
 
-    fn deliver_finishes(&mut self) {
-        let mut at = 0;
+    /// Whether there were any.
+    fn deliver_finishes(&mut self) -> bool {
+        let (mut at, mut delivered) = (0, 0);
         // Cloned one by one: a callback may add a source.
         while let Some(source) = self.source(at) {
-            self.counts.finishes += source.drain() as u64;
+            delivered += source.drain();
             at += 1;
         }
+        self.counts.finishes += delivered as u64;
         if at > 0
             && self.core.quiet_waker.borrow().is_some()
             && self.core.in_flight() == 0
@@ -193,6 +195,7 @@ impl Turns {
         {
             waker.wake();
         }
+        delivered > 0
     }
 
     fn source(&self, at: usize) -> Option<Rc<dyn crate::pool::FinishSource>> {

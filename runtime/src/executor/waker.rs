@@ -71,7 +71,10 @@ impl Remote {
 
     /// Moves the wakes that came from elsewhere to the ready list.
     pub(crate) fn drain_inbox(&self) {
-        while let Some(key) = self.inbox.pop() {
+        // A pop of an empty queue costs a fence, and each turn looks.
+        while self.has_wakes()
+            && let Some(key) = self.inbox.pop()
+        {
             push_ready(key);
         }
     }

@@ -60,25 +60,27 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             self.count(&finish);
             return self.call(|| (self.on_finish)(finish));
         };
-        if let Some(slot) = self.slots.borrow_mut().get(key) {
-            slot.away = false;
-        }
-        let job = match job {
-            Some(job) => match self.try_again(key, *job, &finish) {
-                Ok(()) => return,
-                Err(job) => Some(job),
-            },
+        let refused = job.map(|job| self.try_again(key, *job, &finish));
+        let job = match refused {
+            Some(Ok(())) => return,
+            Some(Err(job)) => Some(job),
             None => None,
         };
         self.release_credit();
-        if self.is_decided(key) {
-            return;
+        if let Some(job) = job {
+            self.bury(key, job, &finish);
         }
-        if let (Some(job), Some(on_dead), Err(error)) = (job, &self.on_dead, &finish.outcome) {
+        self.deliver(key, finish);
+    }
+
+    /// Shows a job whose last attempt has failed to the dead-letter callback.
+    fn bury(&self, key: SlotKey, job: J, finish: &Finish<O>) {
+        if let (Some(on_dead), Err(error)) = (&self.on_dead, &finish.outcome)
+            && !self.is_decided(key)
+        {
             let (id, attempts, error) = (finish.id, finish.attempts, error.clone());
             self.call(|| on_dead(DeadLetter { id, job, attempts, error }));
         }
-        self.deliver(key, finish);
     }
 
     /// Whether the outcome was delivered before.
@@ -109,11 +111,14 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         Ok(())
     }
 
-    /// To the slot's future or callback, else to `on_finish`.
+    /// To the slot's future or callback, else to `on_finish`; nowhere, if the outcome was delivered
+    /// before.
     fn deliver(&self, key: SlotKey, finish: Finish<O>) {
-        self.count(&finish);
         let mut slots = self.slots.borrow_mut();
-        let Some(slot) = slots.get(key) else { return };
+        let Some(slot) = slots.get(key).filter(|slot| !matches!(slot.sink, Sink::Done(_))) else {
+            return;
+        };
+        self.count(&finish);
         if let Sink::Waiting(waker) = &mut slot.sink {
             let waker = waker.take();
             slot.sink = Sink::Done(finish);
@@ -211,13 +216,6 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
 impl<J: Send + 'static, O: Send + 'static> FinishSource for Installed<J, O> {
     fn drain(&self) -> usize {
-        while let Some(command) = self.shared().commands.pop() {
-            self.obey(command);
-        }
-        while let Some(finish) = self.next_orphan() {
-            self.call(|| (self.on_finish)(finish));
-        }
-        self.do_what_is_due();
         let mut taken = 0;
         // No more than are out now: a callback that dispatches cannot keep the loop here.
         let limit = self.credits - self.credits_left.get();
@@ -229,6 +227,16 @@ impl<J: Send + 'static, O: Send + 'static> FinishSource for Installed<J, O> {
                 taken += 1;
             }
         }
+        // A pop of an empty queue costs a fence, and each turn looks.
+        while !self.shared().commands.is_empty()
+            && let Some(command) = self.shared().commands.pop()
+        {
+            self.obey(command);
+        }
+        while let Some(finish) = self.next_orphan() {
+            self.call(|| (self.on_finish)(finish));
+        }
+        self.do_what_is_due();
         taken
     }
 

@@ -219,7 +219,7 @@ impl Park {
     }
 
     fn wake(&self, count: u32) {
-        self.wakes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         futex::wake(&self.tokens, count);
+        self.wakes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 }

@@ -148,7 +148,13 @@ impl<J, O> Queues<J, O> {
             _ if count % MAIL_EVERY == MAIL_EVERY / 2 => [mailbox, high, normal, low],
             _ => [high, normal, mailbox, low],
         };
-        let job = order.into_iter().find_map(ArrayQueue::pop);
+        // A pop of an empty queue costs a fence. Normal jobs are popped without a look before, for
+        // which the line that the producer writes would be fetched.
+        let look = |queue: &ArrayQueue<_>| {
+            let is_there = std::ptr::eq(queue, normal) || !queue.is_empty();
+            if is_there { queue.pop() } else { None }
+        };
+        let job = order.into_iter().find_map(look);
         let job = match job {
             None if self.domains.len() > 1 => self.take_from_afar(domain, turn),
             job => job,
