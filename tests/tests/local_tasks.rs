@@ -157,6 +157,37 @@ fn a_sleep_is_never_short() {
     assert_eq!(stats.panics, 0);
 }
 
+/// Idle and waiting ticks of CPU 0 since the system started (proc(5), `/proc/stat`).
+fn idle_and_iowait() -> (u64, u64) {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap();
+    let cpu = stat.lines().find_map(|line| line.strip_prefix("cpu0 ")).unwrap();
+    let ticks: Vec<u64> = cpu.split(' ').map(|ticks| ticks.parse().unwrap()).collect();
+    (ticks[3], ticks[4])
+}
+
+/// From Linux 6.15 on; before that all of it is iowait.
+#[test]
+fn the_cpu_of_an_executor_that_waits_counts_as_idle() {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map_while(|number| number.parse::<u32>().ok());
+    if (numbers.next(), numbers.next()) < (Some(6), Some(15)) {
+        return;
+    }
+    let stats = on_executor(|| async {
+        // Other tests use the CPU for a while, and who writes to a disk there waits for that.
+        for _ in 0..100 {
+            let (idle, iowait) = idle_and_iowait();
+            sleep(Duration::from_millis(200)).await;
+            let (idle_then, iowait_then) = idle_and_iowait();
+            if idle_then - idle > 10 && idle_then - idle > iowait_then - iowait {
+                return;
+            }
+        }
+        panic!("an executor that waits counts as one that waits for a disk");
+    });
+    assert_eq!(stats.panics, 0);
+}
+
 #[test]
 fn a_task_that_is_always_ready_starves_neither_timers_nor_foreign_wakes() {
     let late = Arc::new(AtomicU64::new(0));

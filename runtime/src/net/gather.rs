@@ -2,8 +2,11 @@
 //!
 //! **Sends.** A small send that does not wait for room completes while it is submitted. Where no
 //! task waits for that, its completion alone is no reason to come back: the same entry that sends
-//! an answer waits for the next request too. It is looked at after `SENDS_UNSEEN_MAX` at the
-//! latest, because it may say that the socket took a part only.
+//! an answer waits for the next request too. It is looked at after [`TICK`] at the latest, because
+//! it may say that the socket took a part only. That is not a limit of the wait, for which the
+//! kernel would start and stop a timer each time, but a timeout operation of its own, one at a
+//! time, that lets a wait end: many waits for one timer. While it is in flight no limit that is
+//! as long has to be given either.
 //!
 //! **Requests.** Near the end of its CPU an executor wakes for each request that arrives, only to
 //! find the next one right behind it. Like a network card that coalesces its interrupts, it then
@@ -18,9 +21,8 @@ use rustix::thread::set_current_timer_slack;
 
 /// Requests waited for at most: the first of them waits for its answer until the last is served.
 const TARGET_MAX: u32 = 4;
-/// How long the end of a send may stay unseen: longer than a tick of the kernel's timer, so that
-/// the limit costs no programming of the clock.
-const SENDS_UNSEEN_MAX: Duration = Duration::from_millis(5);
+/// How long the end of a send may stay unseen.
+pub(super) const TICK: Duration = Duration::from_millis(5);
 /// A wait without limit, where the kernel asks for one.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -30,6 +32,8 @@ pub(super) struct Gather {
     limit_us: u32,
     busy: bool,
     found: u32,
+    /// The timeout of [`TICK`] is in flight.
+    ticking: bool,
 }
 
 /// A wait: for so many completions, and when fewer are enough.
@@ -50,7 +54,7 @@ impl Gather {
             let _ = set_current_timer_slack(NonZeroU64::new(1));
         }
         let limit_us = u32::try_from(limit.as_micros()).unwrap_or(u32::MAX);
-        Gather { limit_us, busy: false, found: 0 }
+        Gather { limit_us, busy: false, found: 0, ticking: false }
     }
 
     /// Whether the executor is near the end of its CPU; until then it waits for one request.
@@ -63,13 +67,23 @@ impl Gather {
         self.found = receives;
     }
 
+    /// Whether the timeout is to be submitted before the next wait, which lets the completions of
+    /// `sends` be unseen; from then on it counts as in flight.
+    pub(super) fn begins_tick(&mut self, sends: u32) -> bool {
+        let begins = sends > 0 && !self.ticking;
+        self.ticking |= begins;
+        begins
+    }
+
+    /// The timeout has completed.
+    pub(super) fn end_tick(&mut self) {
+        self.ticking = false;
+    }
+
     /// The next wait, of `limit` at most, where the completions of `sends` are there or will be at
     /// once and no task waits for them.
     pub(super) fn next_wait(&self, sends: u32, limit: Option<Duration>) -> Wait {
-        let limit = match sends {
-            0 => limit,
-            _ => Some(limit.map_or(SENDS_UNSEEN_MAX, |limit| limit.min(SENDS_UNSEEN_MAX))),
-        };
+        let limit = limit.filter(|limit| !self.ticking || *limit < TICK);
         let target = if self.busy && self.limit_us > 0 { self.found } else { 1 };
         match target.clamp(1, TARGET_MAX) {
             1 => Wait { completions: sends + 1, min_wait_us: 0, limit },
@@ -116,13 +130,19 @@ mod tests {
     #[test]
     fn the_end_of_a_send_is_no_reason_to_come_back_but_is_not_left_unseen() {
         let mut gather = Gather::new(Duration::from_micros(10));
-        let second = Some(Duration::from_secs(1));
+        let (second, none) = (Some(Duration::from_secs(1)), Some(Duration::ZERO));
+        assert!(!gather.begins_tick(0));
         assert_eq!(gather.next_wait(0, None).limit, None);
         assert_eq!(gather.next_wait(0, second).limit, second);
-        assert_eq!(gather.next_wait(2, second).limit, Some(SENDS_UNSEEN_MAX));
-        assert_eq!(gather.next_wait(2, None).limit, Some(SENDS_UNSEEN_MAX));
-        assert_eq!(gather.next_wait(2, Some(Duration::ZERO)).limit, Some(Duration::ZERO));
+        assert!(gather.begins_tick(2));
+        assert!(!gather.begins_tick(2));
+        assert_eq!(gather.next_wait(2, second).limit, None);
+        assert_eq!(gather.next_wait(0, second).limit, None);
+        assert_eq!(gather.next_wait(2, none).limit, none);
         check(&gather, 2, 3, 0);
+        gather.end_tick();
+        assert_eq!(gather.next_wait(0, second).limit, second);
+        assert!(gather.begins_tick(1));
         gather.set_busy(true);
         gather.found(4);
         check(&gather, 2, 6, 10);

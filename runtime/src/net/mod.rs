@@ -2,7 +2,7 @@
 //!
 //! Bytes in: [`TcpListener::accept`] → [`TcpStream::poll_recv`]; bytes out: [`TcpStream::write`]
 //! gathers, [`TcpStream::flush`] sends all of it at the end of the loop's turn.
-//! Beneath: `ring` (operations and completions), `receive` and `buffers` (how and into what the
+//! Beneath: `ring` (operations and completions), `enter` (its system call), `receive` and `buffers` (how and into what the
 //! kernel receives), `streams` with `outbox` and `listeners` (the state of each socket). Listening
 //! sockets come from `bind`, `unix` and `inherited`.
 
@@ -10,6 +10,7 @@ mod bind;
 mod bind_error;
 mod buffer_pool;
 mod buffers;
+mod enter;
 mod gather;
 mod inherited;
 mod outbox;

@@ -17,11 +17,12 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use io_uring::squeue::Entry;
-use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::types::{Fd, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 
 use super::buffers::BufferRing;
-use super::gather::{Gather, Wait};
+use super::enter::Enter;
+use super::gather::{Gather, TICK};
 use super::receive::Receives;
 
 /// What an operation was for: kind, slot, the slot's generation and the operation's number in 64 bits
@@ -53,10 +54,16 @@ pub(crate) enum Kind {
     /// A send that does not wait for room: it completes while it is submitted.
     SendNow = 9,
     CancelBell = 10,
+    /// A timeout that lets a wait end (`gather.rs`); nobody but the ring sees it.
+    Tick = 11,
 }
 
 /// The poll of the bell: there is one a ring.
 const BELL: Token = Token { kind: Kind::Bell, index: 0, generation: 0, number: 0 };
+/// There is one of it, too.
+const TICKING: Token = Token { kind: Kind::Tick, ..BELL };
+/// A static, for the kernel reads it when the operation is submitted.
+static TICK_TIME: Timespec = Timespec::new().nsec(TICK.subsec_nanos());
 
 pub(crate) const GENERATION_MASK: u32 = (1 << 24) - 1;
 const INDEX_MASK: u32 = (1 << 24) - 1;
@@ -91,6 +98,7 @@ impl Token {
             8 => Kind::CancelSend,
             9 => Kind::SendNow,
             10 => Kind::CancelBell,
+            11 => Kind::Tick,
             _ => return None,
         };
         let token = Token::new(kind, user_data as u32 & INDEX_MASK, (user_data >> 32) as u32);
@@ -137,6 +145,8 @@ impl Default for RingConfig {
 
 /// The ring, its receive buffers and the operations in flight.
 pub(crate) struct Ring {
+    /// Dropped before the io_uring, which it is a way into.
+    enter: Enter,
     uring: IoUring,
     buffers: ManuallyDrop<BufferRing>,
     receives: Receives,
@@ -178,6 +188,7 @@ impl Ring {
             gather,
             sends_now: 0,
             sends_awaited: false,
+            enter: Enter::new(&uring),
             uring,
             buffers: ManuallyDrop::new(buffers),
             receives: Receives::of_this_kernel(),
@@ -258,6 +269,9 @@ impl Ring {
     ///
     /// `Some(None)` waits without limit. A wait that ends by its limit or a signal is no error.
     pub(crate) fn enter(&mut self, wait: Option<Option<Duration>>) -> io::Result<()> {
+        if wait.is_some() && self.gather.begins_tick(self.unseen_sends()) {
+            self.push(opcode::Timeout::new(&raw const TICK_TIME).build(), TICKING);
+        }
         self.refill();
         self.buffers.publish();
         let result = match wait {
@@ -266,7 +280,7 @@ impl Ring {
             _ => self.submit(),
         };
         match result {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             // ETIME: the limit; EINTR: a signal; EBUSY, EAGAIN: completions first.
             Err(error) => match error.raw_os_error() {
                 Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
@@ -275,29 +289,27 @@ impl Ring {
         }
     }
 
-    fn submit(&mut self) -> io::Result<usize> {
+    fn submit(&mut self) -> io::Result<()> {
         // Without work for the kernel there is no need to enter it at all.
         let mut queue = self.uring.submission();
         queue.sync();
         if queue.is_empty() && !queue.taskrun() && !queue.cq_overflow() {
-            return Ok(0);
+            return Ok(());
         }
         drop(queue);
         self.enters += 1;
-        self.uring.submit()
+        self.uring.submit().map(|_submitted| ())
     }
 
-    fn submit_and_wait(&mut self, limit: Option<Duration>) -> io::Result<usize> {
+    fn submit_and_wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
         self.enters += 1;
-        let unseen = if self.sends_awaited { 0 } else { self.sends_now };
-        let Wait { completions, min_wait_us, limit } = self.gather.next_wait(unseen, limit);
-        match limit.map(Timespec::from) {
-            None => self.uring.submit_and_wait(completions as usize),
-            Some(limit) => {
-                let args = SubmitArgs::new().timespec(&limit).min_wait_usec(min_wait_us);
-                self.uring.submitter().submit_with_args(completions as usize, &args)
-            }
-        }
+        let sends = self.unseen_sends();
+        self.enter.submit_and_wait(&mut self.uring, self.gather.next_wait(sends, limit))
+    }
+
+    /// Sends whose completion is no reason to end a wait.
+    fn unseen_sends(&self) -> u32 {
+        if self.sends_awaited { 0 } else { self.sends_now }
     }
 
     /// Whether completions are there, or would be after an enter that does not wait.
@@ -315,6 +327,10 @@ impl Ring {
                 self.in_flight -= 1;
             }
             let Some(token) = Token::decode(entry.user_data()) else { continue };
+            if token.kind == Kind::Tick {
+                self.gather.end_tick();
+                continue;
+            }
             let buffer = cqueue::buffer_select(flags);
             receives += u32::from(token.kind == Kind::Recv);
             self.sends_now -= u32::from(token.kind == Kind::SendNow);
@@ -376,7 +392,7 @@ impl Ring {
 
     fn try_push(&mut self, entry: &Entry) -> bool {
         // SAFETY: the entry's pointers are valid until its completion: `send`'s caller promises
-        // it, and the provided buffers are leaked where an operation may be left (`Drop`).
+        // it, the tick's time is a static, and the provided buffers are leaked where an operation may be left (`Drop`).
         unsafe { self.uring.submission().push(entry).is_ok() }
     }
 }
@@ -399,9 +415,15 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_trip_through_user_data() {
-        for kind in
-            [Kind::Bell, Kind::Accept, Kind::Recv, Kind::Send, Kind::Close, Kind::CancelSend]
-        {
+        for kind in [
+            Kind::Bell,
+            Kind::Accept,
+            Kind::Recv,
+            Kind::Send,
+            Kind::Close,
+            Kind::CancelSend,
+            Kind::Tick,
+        ] {
             let token = Token::new(kind, INDEX_MASK - 1, 0x00AB_CDEF).numbered(0xFE);
             assert_eq!(Token::decode(token.encode()), Some(token));
         }
