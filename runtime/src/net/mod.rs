@@ -2,9 +2,10 @@
 //!
 //! Bytes in: [`TcpListener::accept`] → [`TcpStream::poll_recv`]; bytes out: [`TcpStream::write`]
 //! gathers, [`TcpStream::flush`] sends all of it at the end of the loop's turn.
-//! Beneath: `ring` (operations and completions), `enter` (its system call), `receive` and `buffers` (how and into what the
-//! kernel receives), `streams` with `outbox` and `listeners` (the state of each socket). Listening
-//! sockets come from `bind`, `unix` and `inherited`.
+//! Beneath: `ring` (operations and completions) with `enter` (its system call) and `gather` (what a
+//! wait is for), `receive` and `buffers` (how and into what the kernel receives), `streams` with
+//! `outbox` and `listeners` (the state of each socket). Listening sockets come from `bind`, `unix`
+//! and `inherited`.
 
 mod bind;
 mod bind_error;

@@ -392,7 +392,8 @@ impl Ring {
 
     fn try_push(&mut self, entry: &Entry) -> bool {
         // SAFETY: the entry's pointers are valid until its completion: `send`'s caller promises
-        // it, the tick's time is a static, and the provided buffers are leaked where an operation may be left (`Drop`).
+        // it, the tick's time is a static, and the provided buffers are leaked where an operation
+        // may be left (`Drop`).
         unsafe { self.uring.submission().push(entry).is_ok() }
     }
 }

@@ -60,26 +60,27 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             self.count(&finish);
             return self.call(|| (self.on_finish)(finish));
         };
-        let refused = job.map(|job| self.try_again(key, *job, &finish));
-        let job = match refused {
+        let dead = match job.map(|job| self.try_again(key, *job, &finish)) {
             Some(Ok(())) => return,
             Some(Err(job)) => Some(job),
             None => None,
         };
         self.release_credit();
-        if let Some(job) = job {
+        if let Some(job) = dead {
             self.bury(key, job, &finish);
         }
         self.deliver(key, finish);
     }
 
-    /// Shows a job whose last attempt has failed to the dead-letter callback.
+    /// Shows a job whose last attempt has failed to the dead-letter callback, or drops it.
     fn bury(&self, key: SlotKey, job: J, finish: &Finish<O>) {
-        if let (Some(on_dead), Err(error)) = (&self.on_dead, &finish.outcome)
-            && !self.is_decided(key)
-        {
-            let (id, attempts, error) = (finish.id, finish.attempts, error.clone());
-            self.call(|| on_dead(DeadLetter { id, job, attempts, error }));
+        match (&self.on_dead, &finish.outcome) {
+            (Some(on_dead), Err(error)) if !self.is_decided(key) => {
+                let (id, attempts, error) = (finish.id, finish.attempts, error.clone());
+                self.call(|| on_dead(DeadLetter { id, job, attempts, error }));
+            }
+            // The destructor is the user's: a panic in it would end the executor.
+            _ => drop_quietly(job),
         }
     }
 
