@@ -254,6 +254,44 @@ fn a_job_whose_last_attempt_fails_is_a_dead_letter_before_its_outcome_is_told() 
     pool.close(end);
 }
 
+/// A job of which each copy panics when it is dropped.
+struct Brittle {
+    is_copy: bool,
+}
+
+impl Clone for Brittle {
+    fn clone(&self) -> Self {
+        Brittle { is_copy: true }
+    }
+}
+
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        assert!(!self.is_copy, "a destructor that panics");
+    }
+}
+
+/// The copy that was kept for another attempt is dropped by the executor.
+#[test]
+fn the_destructor_of_a_failed_job_may_panic() {
+    let bell = Arc::new(Bell::new().unwrap());
+    let fails =
+        |_: &TaskContext, _: Brittle| -> Result<u64, Failure> { Err(Failure::new("asked to")) };
+    let (pool, mut lanes) = Pool::start(&config(1, 8), std::slice::from_ref(&bell), fails).unwrap();
+    let (told, ends) = channel();
+    let source = lanes.remove(0).install(move |finish| told.send(finish.outcome).unwrap());
+    let job = pool.tasks().job(Brittle { is_copy: false });
+    assert!(job.retry(Retry::times(0)).dispatch().is_ok());
+    let end = Instant::now() + Duration::from_secs(5);
+    while source.in_flight() > 0 {
+        assert!(Instant::now() < end, "the task does not end");
+        source.drain();
+    }
+    assert!(matches!(ends.try_recv().unwrap(), Err(TaskError::Failed(_))));
+    pool.tasks().uninstall();
+    pool.close(end);
+}
+
 /// A task dispatches to another pool and waits for its output, on its task worker.
 #[test]
 fn a_task_of_one_pool_uses_another() {
