@@ -8,16 +8,22 @@
 //! - [`net`]: that executor's sockets, on an io_uring ring of its own;
 //! - [`pool`]: task workers, their bounded queue, and the finish rings that bring results home;
 //! - [`bell`]: how another thread wakes an executor, at no cost while it is awake.
+//!
+//! What all of them use: [`stderr`] for lines to whoever runs the process, [`panics`] around the
+//! user's code and values, [`instant`] for times that may be without end.
 
 #![cfg(target_os = "linux")]
 
 pub mod bell;
 pub mod cpu_list;
 pub mod executor;
+pub mod instant;
 pub mod net;
+pub mod panics;
 pub mod placement;
 pub mod pool;
 pub mod probe;
+pub mod stderr;
 pub mod topology;
 
 mod armed;

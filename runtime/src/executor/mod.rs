@@ -30,8 +30,6 @@ pub use self::stats::{ExecutorSnapshot, ExecutorStats};
 pub use self::time::{Deadline, Sleep, sleep, unix_seconds};
 pub use self::turn::yield_now;
 
-pub(crate) use self::tasks::drop_quietly;
-
 use self::core::Core;
 use self::turn::{Turns, spawn_main};
 use self::waker::Remote;

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -10,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use slab::Slab;
 
 use super::waker::{Remote, TaskHeader};
+use crate::panics::catch;
 
 /// Names a task and the life of its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,21 +100,9 @@ impl Polling {
     pub(crate) fn poll(&mut self, panics: &Cell<u64>) -> Poll<()> {
         let mut context = Context::from_waker(&self.waker);
         let future = &mut self.future;
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))) {
-            Ok(poll) => poll,
-            Err(payload) => {
-                panics.set(panics.get() + 1);
-                drop_quietly(payload);
-                Poll::Ready(())
-            }
-        }
-    }
-}
-
-/// Drops a value whose destructor may panic; the panic ends there.
-pub(crate) fn drop_quietly<T>(value: T) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        // Dropping a payload may panic again; a leak of a few bytes is the end of it.
-        std::mem::forget(payload);
+        catch(|| future.as_mut().poll(&mut context)).unwrap_or_else(|| {
+            panics.set(panics.get() + 1);
+            Poll::Ready(())
+        })
     }
 }

@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::load::Load;
 use super::stats::ExecutorSnapshot;
-use super::tasks::drop_quietly;
 use super::waker::{pop_ready, push_ready, ready_len};
 use crate::net::ring::{Completion, Kind};
+use crate::panics::drop_quietly;
 
 /// Polls between two looks at completions, finishes and timers: what bounds their delay.
 const POLLS_PER_TURN: usize = 256;

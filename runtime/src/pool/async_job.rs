@@ -12,7 +12,7 @@ use super::control::Control;
 use super::ticket::{Ticket, Way};
 use super::worker::panic_message;
 use super::{Failure, Origin, TaskContext, TaskError, TaskId};
-use crate::executor::drop_quietly;
+use crate::panics::drop_quietly;
 
 /// A job that was taken from the queue, and the one finish that it owes. Dropping it without
 /// [`finish`](Self::finish) still delivers one, as [`TaskError::Lost`].

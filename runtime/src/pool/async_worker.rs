@@ -29,10 +29,10 @@ use super::queue;
 use super::ticket::Home;
 use super::{Envelope, Failure, Origin, PoolError, Shared, TaskContext, TaskError};
 use crate::bell::Bell;
-use crate::executor::drop_quietly;
 use crate::executor::hosted::{Listener, listen};
 use crate::executor::tasks::LocalTasks;
 use crate::executor::waker::{self, Remote};
+use crate::panics::drop_quietly;
 
 /// How long jobs are taken and polled before timers and files have their turn again.
 const TURN_MAX: Duration = Duration::from_millis(1);

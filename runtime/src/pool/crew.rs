@@ -19,7 +19,7 @@ use super::notice::OnNotice;
 use super::stack;
 use super::worker::{Left, TaskWorker, panic_message};
 use super::{Failure, Notice, PoolError, Seat, Shared, TaskContext, TaskWorkerInfo};
-use crate::executor::drop_quietly;
+use crate::panics::drop_quietly;
 
 /// How often an ending pool looks whether its threads have ended.
 const LOOK: Duration = Duration::from_micros(200);

@@ -12,7 +12,7 @@ use super::agenda::Due;
 use super::lane::{DeadLetter, Installed};
 use super::slots::{Sink, SlotKey};
 use super::{Command, Finish, FinishSource, Homecoming, TaskError, TaskState};
-use crate::executor::drop_quietly;
+use crate::panics::drop_quietly;
 
 /// How long a busy executor may leave a job to a sleeping worker.
 const WAKE_DELAY: Duration = Duration::from_micros(200);

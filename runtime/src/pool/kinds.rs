@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::executor::drop_quietly;
+use crate::panics::drop_quietly;
 
 /// Names the kinds of a pool's jobs and tells which one a job is of.
 ///

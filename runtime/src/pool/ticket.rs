@@ -10,7 +10,7 @@ use super::foreign::{Foreign, Receiver};
 use super::slots::SlotKey;
 use super::{Finish, Homecoming, Shared, TaskError, TaskId};
 use crate::bell::Bell;
-use crate::executor::drop_quietly;
+use crate::panics::drop_quietly;
 
 /// The way home to one executor, held by one task worker.
 pub(super) struct Home<J, O> {

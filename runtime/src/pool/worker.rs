@@ -257,6 +257,6 @@ pub(super) fn panic_message(payload: Box<dyn Any + Send>) -> String {
             .cloned()
             .unwrap_or_else(|| "a payload that is no text".to_owned()),
     };
-    crate::executor::drop_quietly(payload);
+    crate::panics::drop_quietly(payload);
     message
 }

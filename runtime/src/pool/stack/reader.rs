@@ -38,7 +38,7 @@ impl Reader {
         };
         // Tables of the executable's are read by others' code: a fault there costs the frames.
         catch_unwind(AssertUnwindSafe(|| unwind::frames(&copied))).unwrap_or_else(|payload| {
-            crate::executor::drop_quietly(payload);
+            crate::panics::drop_quietly(payload);
             let end = StackEnd::Unreadable("the unwinder panicked".to_owned());
             Stack { frames: Vec::new(), end }
         })

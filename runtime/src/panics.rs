@@ -1,0 +1,51 @@
+//! Where panics of the user's code end: calls into it, and destructors of its values.
+//!
+//! Jobs, outputs, callbacks, worker states, futures and panic payloads are the user's. Each is
+//! dropped by [`drop_quietly`] wherever a panic of its destructor would otherwise take more with it
+//! than that value: an executor, a task worker, a connection, a lock.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Drops a value whose destructor may panic; the panic ends there.
+pub fn drop_quietly<T>(value: T) {
+    let _ = catch(|| drop(value));
+}
+
+/// Calls `call`; a panic ends there. None: it panicked.
+pub fn catch<T>(call: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(value) => Some(value),
+        Err(payload) => {
+            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                // A payload that panics while it is dropped has another; a leak of a few bytes is
+                // the end of it.
+                std::mem::forget(again);
+            }
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Panics each time a value of it is dropped, with another such value.
+    struct Endless;
+    impl Drop for Endless {
+        fn drop(&mut self) {
+            std::panic::panic_any(Endless);
+        }
+    }
+
+    #[test]
+    fn a_panic_of_a_destructor_ends_where_the_value_is_dropped() {
+        drop_quietly(Endless);
+    }
+
+    #[test]
+    fn a_panic_whose_payload_panics_ends_at_the_call() {
+        assert!(catch(|| std::panic::panic_any(Endless)).is_none());
+        assert_eq!(catch(|| 7), Some(7));
+    }
+}
