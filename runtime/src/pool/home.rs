@@ -12,6 +12,7 @@ use super::agenda::Due;
 use super::lane::{DeadLetter, Installed};
 use super::slots::{Sink, SlotKey};
 use super::{Command, Finish, FinishSource, Homecoming, TaskError, TaskState};
+use crate::instant::after;
 use crate::panics::drop_quietly;
 
 /// How long a busy executor may leave a job to a sleeping worker.
@@ -108,7 +109,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         let Some(pause) = pause else { return Err(job) };
         self.shared().stats.retried.add(1);
         self.keep(key, job);
-        self.add_due(Instant::now() + pause, Due::Start(key));
+        self.add_due(after(pause), Due::Start(key));
         Ok(())
     }
 

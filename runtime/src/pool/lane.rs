@@ -19,6 +19,7 @@ use super::options::{Options, Priority};
 use super::slots::{Sink, Slot, SlotKey, Slots};
 use super::tasks::{self, Tasks};
 use super::{Envelope, Finish, FinishSource, Homecoming, LaneShared, Origin, TaskError, TaskId};
+use crate::instant::{after, saturating_add};
 
 /// How many jobs a busy executor may leave to a sleeping worker at most.
 const OWED_MAX: usize = 64;
@@ -166,7 +167,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         let control = controlled.then(|| Arc::new(Control::new()));
         let awaited = matches!(sink, Sink::Waiting(_));
         let now = Instant::now();
-        let deadline = options.deadline.map(|after| now + after);
+        let deadline = options.deadline.map(|after| saturating_add(now, after));
         let attempt = options.first_attempt();
         let slot = Slot {
             id,
@@ -181,7 +182,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         let accepted = match options.delay {
             Some(delay) => self.with_credit(job, |job| {
                 self.keep(key, job);
-                self.add_due(now + delay, Due::Start(key));
+                self.add_due(saturating_add(now, delay), Due::Start(key));
                 Ok(())
             }),
             None => {
@@ -219,7 +220,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         drop(slots);
         if let Err(envelope) = self.push(envelope, &options, false) {
             self.keep(key, envelope.job);
-            self.add_due(Instant::now() + FULL_PAUSE, Due::Start(key));
+            self.add_due(after(FULL_PAUSE), Due::Start(key));
         }
     }
 
@@ -362,7 +363,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         };
         if is_first && self.credits_left.get() > 0 {
             // Others have filled the queue: no credit of ours will tell when there is room.
-            self.add_due(Instant::now() + FULL_PAUSE, Due::Senders);
+            self.add_due(after(FULL_PAUSE), Due::Senders);
         }
         let mut senders = self.senders.borrow_mut();
         if let Ok(at) = senders.binary_search_by_key(&ticket, |(waiting, _)| *waiting) {

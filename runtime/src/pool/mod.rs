@@ -400,7 +400,7 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         self.threads.begin_close();
         self.shared.park.close();
         if !self.threads.join(deadline) && self.shared.park.abandon() {
-            self.threads.join(Instant::now() + ABANDON_MAX);
+            self.threads.join(crate::instant::after(ABANDON_MAX));
         }
         self.shared.snapshot()
     }
