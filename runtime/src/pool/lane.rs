@@ -20,6 +20,7 @@ use super::slots::{Sink, Slot, SlotKey, Slots};
 use super::tasks::{self, Tasks};
 use super::{Envelope, Finish, FinishSource, Homecoming, LaneShared, Origin, TaskError, TaskId};
 use crate::instant::{after, saturating_add};
+use crate::panics::drop_quietly;
 
 /// How many jobs a busy executor may leave to a sleeping worker at most.
 const OWED_MAX: usize = 64;
@@ -196,7 +197,9 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             }
         };
         if let Err(job) = accepted {
-            self.slots.borrow_mut().remove(key);
+            let refused = self.slots.borrow_mut().remove(key);
+            // With nothing borrowed: a callback's destructor may dispatch.
+            drop_quietly(refused);
             return Err(job);
         }
         if let Some(deadline) = deadline {
@@ -226,10 +229,16 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
     /// The slot keeps its job: no task worker has it.
     pub(super) fn keep(&self, key: SlotKey, job: J) {
-        if let Some(slot) = self.slots.borrow_mut().get(key) {
-            slot.job = Some(job);
-            slot.away = false;
-        }
+        let mut slots = self.slots.borrow_mut();
+        let left = match slots.get(key) {
+            Some(slot) => {
+                slot.away = false;
+                slot.job.replace(job)
+            }
+            None => Some(job),
+        };
+        drop(slots);
+        drop_quietly(left);
     }
 
     pub(super) fn add_due(&self, at: Instant, due: Due) {
@@ -385,6 +394,14 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
 impl<J, O> Drop for Installed<J, O> {
     fn drop(&mut self) {
+        // The executor may go on: a panic of one value's destructor costs that value only.
+        self.slots.get_mut().drain().into_iter().for_each(drop_quietly);
+        self.orphans.get_mut().drain(..).for_each(drop_quietly);
+        for ring in self.rings.get_mut() {
+            while let Ok(homecoming) = ring.pop() {
+                drop_quietly(homecoming);
+            }
+        }
         // The tasks that are in the queue are run, whether or not somebody is left to be told.
         self.tasks.shared().park.notify();
     }
