@@ -12,6 +12,7 @@ use sidecore_runtime::topology::TopologyError;
 
 use crate::config::ConfigError;
 use crate::listen::Listen;
+use crate::running::Report;
 
 /// The result of what can fail with an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -53,6 +54,11 @@ enum Kind {
         error: PlacementError,
     },
     Executor(ExecutorError),
+    /// An executor has ended, and with it the server.
+    Failed {
+        error: ExecutorError,
+        report: Report,
+    },
     Io {
         what: &'static str,
         cause: io::Error,
@@ -82,6 +88,19 @@ impl Error {
 
     pub(crate) fn nowhere() -> Self {
         Error { kind: Kind::Nowhere }
+    }
+
+    pub(crate) fn failed(error: ExecutorError, report: Report) -> Self {
+        Error { kind: Kind::Failed { error, report } }
+    }
+
+    /// What became of the tasks, where the server has served and an executor ended before it was
+    /// told to.
+    pub fn report(&self) -> Option<Report> {
+        match &self.kind {
+            Kind::Failed { report, .. } => Some(*report),
+            _ => None,
+        }
     }
 
     pub(crate) fn io(what: &'static str, cause: io::Error) -> Self {
@@ -144,6 +163,7 @@ impl fmt::Display for Error {
             Kind::PoolName { name, problem } => write!(f, "pool {name}: {problem}"),
             Kind::PoolPlace { name, error } => write!(f, "pool {name}: {error}"),
             Kind::Executor(error) => error.fmt(f),
+            Kind::Failed { error, report } => write!(f, "{error}; the server has ended: {report}"),
             Kind::Io { what, cause } => write!(f, "{what}: {cause}"),
         }
     }

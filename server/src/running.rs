@@ -93,6 +93,11 @@ impl Running {
     }
 
     /// Waits for the end of the shutdown.
+    ///
+    /// Where an executor ends by a panic outside of requests and tasks, or by an error of its ring,
+    /// it closes its sockets, the shutdown begins, and the others drain. Then this gives that error,
+    /// with the report of the tasks ([`Error::report`]): those that the executor had accepted and
+    /// not delivered are among the lost ones.
     pub fn wait(self) -> Result<Report> {
         let mut failed = None;
         for (index, (cpu, executor)) in self.executors.into_iter().enumerate() {
@@ -111,7 +116,7 @@ impl Running {
         }
         self.hooks.tell(Life::Ended { report });
         match failed {
-            Some(error) => Err(error.into()),
+            Some(error) => Err(Error::failed(error, report)),
             None => Ok(report),
         }
     }

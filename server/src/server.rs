@@ -27,7 +27,7 @@ use crate::tasks::{
     Callbacks, DeadLetter, Failure, FinishContext, Kinds, Notice, OnFinish, OnTask, TaskContext,
     TaskResult, TaskWorkerInfo, Tasks,
 };
-use crate::worker::{Assignment, ServerStats, Worker};
+use crate::worker::{Assignment, RaiseOnDrop, ServerStats, Worker};
 
 /// The longest name of a pool: its threads' names have 15 bytes (prctl(2), PR_SET_NAME).
 const NAME_MAX: usize = 10;
@@ -312,6 +312,7 @@ where
                 shutdown: shutdown.clone(),
                 ready: ready.clone(),
                 hooks: hooks.clone(),
+                ended: RaiseOnDrop(shutdown.clone()),
             };
             let make_app = make_app.clone();
             let within =

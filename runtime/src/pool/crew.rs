@@ -126,7 +126,17 @@ where
     fn work(self: &Arc<Self>, mut worker: TaskWorker<J, O>, run: &mut R) {
         self.shared.workers[worker.index].set_thread_id(rustix::thread::gettid());
         loop {
-            let left = worker.work(run);
+            // What it calls of the user's is caught where it is called. Should something else panic,
+            // the task that was taken is lost, and is told so by its ticket; the others are not.
+            let left = match catch_unwind(AssertUnwindSafe(|| worker.work(run))) {
+                Ok(left) => left,
+                Err(payload) => {
+                    let (pool, task_worker) = (self.shared.name.clone(), worker.index);
+                    let cause = format!("it panicked and goes on: {}", panic_message(payload));
+                    self.tell(&Notice::WorkerFailed { pool, task_worker, cause });
+                    continue;
+                }
+            };
             let generation = self.shared.generation();
             match left {
                 Left::Closed => break,
