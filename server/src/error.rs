@@ -35,6 +35,8 @@ enum Kind {
     Probe(ProbeError),
     Bind(BindError),
     Nowhere,
+    /// The shutdown was raised before it served.
+    ToldToEnd,
     Listen {
         listen: String,
         problem: &'static str,
@@ -103,6 +105,14 @@ impl Error {
         }
     }
 
+    pub(crate) fn told_to_end() -> Self {
+        Error { kind: Kind::ToldToEnd }
+    }
+
+    pub(crate) fn is_told_to_end(&self) -> bool {
+        matches!(self.kind, Kind::ToldToEnd)
+    }
+
     pub(crate) fn io(what: &'static str, cause: io::Error) -> Self {
         Error { kind: Kind::Io { what, cause } }
     }
@@ -156,6 +166,7 @@ impl fmt::Display for Error {
                 "the server would listen nowhere: host is none and no other listener is there; \
                  name one in listen, such as unix:/run/app.sock, or give host an address",
             ),
+            Kind::ToldToEnd => f.write_str("it was told to end before it served"),
             Kind::Listen { listen, problem } => write!(f, "{listen}: {problem}"),
             #[cfg(feature = "tls")]
             Kind::Certificate(error) => error.fmt(f),

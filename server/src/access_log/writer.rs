@@ -24,6 +24,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
+use sidecore_runtime::stderr;
 
 /// Bytes that wait to be written, a thread that logs: about 8,000 lines of an ordinary format.
 const RING_BYTES: usize = 1024 * 1024;
@@ -164,10 +165,10 @@ impl Writer {
         }
         match thread.is_finished() {
             true => drop(thread.join()),
-            false => eprintln!(
-                "sidecore: the access log took nothing for {} s: lines are lost",
+            false => stderr::line(format_args!(
+                "the access log took nothing for {} s: lines are lost",
                 CLOSE_WAIT.as_secs()
-            ),
+            )),
         }
     }
 }
@@ -244,7 +245,9 @@ impl Writing {
         match self.output.open() {
             Ok(opened) => self.opened = opened,
             Err(error) => {
-                eprintln!("sidecore: the access log cannot be opened again, and goes on: {error}");
+                stderr::line(format_args!(
+                    "the access log cannot be opened again, and goes on: {error}"
+                ));
             }
         }
     }
@@ -261,7 +264,7 @@ impl Writing {
             _ => "its file cannot be written: is the disk full?",
         };
         let count = dropped - self.dropped_told;
-        eprintln!("sidecore: {count} lines of the access log were dropped: {why}");
+        stderr::line(format_args!("{count} lines of the access log were dropped: {why}"));
         (self.reported, self.dropped_told) = (Some(Instant::now()), dropped);
     }
 }
