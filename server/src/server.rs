@@ -290,7 +290,7 @@ where
         probe::check(&needs(&config, executors, hall.async_workers()))?;
         let security = Security::of(&config)?;
         let backlog = i32::try_from(options.listen_backlog).unwrap_or(i32::MAX);
-        let bound = listen::bind(&listens, executors, backlog)?;
+        let bound = listen::bind(&listens, executors, backlog, &shutdown)?;
         let bells = bells(executors)?;
         let companion = companion.map(|start| start(&topology, &placement)).transpose()?;
         let (pools, lanes) = hall.start(&topology, &placement, &bells)?;

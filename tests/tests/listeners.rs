@@ -196,7 +196,7 @@ fn a_socket_in_use_is_refused_and_named() {
         })
     });
     let error = refused.err().expect("a second server is refused");
-    assert!(error.is_bind() && error.to_string().contains("in use by another process"), "{error}");
+    assert!(error.is_bind() && error.to_string().contains("in use by this process"), "{error}");
     body(&ask(connect(&path), GET));
     end(running);
 }

@@ -101,6 +101,24 @@ fn block_all() -> std::io::Result<()> {
     if failed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
+/// Also what comes before the configuration and the journal are read, which may take long: here the
+/// configuration is a pipe.
+#[test]
+fn a_signal_before_anything_is_read_ends_the_start() {
+    let path = std::env::temp_dir().join(format!("sidecore-{}-fifo", std::process::id()));
+    let made = Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let path = path.to_str().unwrap();
+    let mut child = server_command(&[("SIDECORE_CONFIG", path)]).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::TERM).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    std::fs::write(path, "port = 0\n").unwrap();
+    let status = child.wait().unwrap();
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(status.code(), Some(0), "{status:?}");
+}
+
 /// It ends by itself and with 0, whenever it was told: before it listens, and after.
 #[test]
 fn a_signal_during_the_start_ends_the_start() {

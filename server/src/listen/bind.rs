@@ -6,8 +6,10 @@ use std::os::fd::OwnedFd;
 
 use sidecore_runtime::net::{UnixPath, bind_shared, bind_unix, inherited};
 
+use super::patience::wait_for;
 use super::{At, Listen, MODE_DEFAULT};
 use crate::error::{Error, Result};
+use crate::shutdown::Shutdown;
 
 /// A listening socket, as one executor gets it.
 pub(crate) struct Socket {
@@ -34,11 +36,13 @@ pub(crate) struct Bound {
     pub(crate) files: Vec<UnixPath>,
 }
 
-/// Listens everywhere, or nowhere.
+/// Listens everywhere, or nowhere. Waits a little for addresses whose owner is about to end, unless
+/// the shutdown is raised.
 pub(crate) fn bind<'a>(
     listens: impl IntoIterator<Item = &'a Listen>,
     executors: usize,
     backlog: i32,
+    shutdown: &Shutdown,
 ) -> Result<Bound> {
     let mut bound = Bound { sockets: Vec::new(), ..Default::default() };
     bound.sockets.resize_with(executors, Vec::new);
@@ -47,7 +51,8 @@ pub(crate) fn bind<'a>(
         let scheme = if secure { "https" } else { "http" };
         match &listen.at {
             At::Tcp(address) => {
-                let (address, sockets) = bind_shared(*address, executors, backlog)?;
+                let (address, sockets) =
+                    wait_for(shutdown, || bind_shared(*address, executors, backlog))?;
                 bound.addresses.push(address);
                 bound.places.push(format!("{scheme}://{address}"));
                 for (each, socket) in bound.sockets.iter_mut().zip(sockets) {
@@ -56,7 +61,7 @@ pub(crate) fn bind<'a>(
             }
             At::Unix(path) => {
                 let mode = listen.mode.unwrap_or(MODE_DEFAULT);
-                let (file, socket) = bind_unix(path, mode, backlog)?;
+                let (file, socket) = wait_for(shutdown, || bind_unix(path, mode, backlog))?;
                 bound.files.push(file);
                 bound.places.push(format!("{scheme}+unix:{}", path.display()));
                 bound.share(&socket, listen)?;

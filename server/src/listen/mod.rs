@@ -4,6 +4,7 @@
 //! `unix:/run/app.sock mode=660`, `systemd proxy`. From here on (`bind`) listeners are sockets.
 
 mod bind;
+mod patience;
 #[cfg(test)]
 mod tests;
 
