@@ -77,10 +77,10 @@ fn run() -> Result<Report, Box<dyn std::error::Error>> {
     let config = Config::loader().allow_variable(APPEND_FILE).allow_variable(DATA_DIR).load()?;
     let ledger = Arc::new(Ledger::new(config.options.tasks_remembered));
     let finished = ledger.clone();
-    let append_file = std::env::var_os(APPEND_FILE).map(PathBuf::from);
+    let append_file = path_of(APPEND_FILE);
     let may_append = append_file.is_some();
     let runner = Arc::new(Runner { append_file });
-    let data_dir = std::env::var_os(DATA_DIR).map(PathBuf::from);
+    let data_dir = path_of(DATA_DIR);
     let pools = Pools::new(&runner, &ledger, data_dir.as_deref())?;
     let no_tasks = config.options.task_worker_num == Some(0);
     let mut server = Server::new(config)
@@ -102,4 +102,9 @@ fn run() -> Result<Report, Box<dyn std::error::Error>> {
         kept => stderr::line(format_args!("the journal keeps {kept} tasks for the next start")),
     }
     Ok(report)
+}
+
+/// The path that a variable names; one that is empty names none.
+fn path_of(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
