@@ -7,7 +7,7 @@ use sidecore_runtime::executor::ExecutorError;
 use sidecore_runtime::net::BindError;
 use sidecore_runtime::placement::PlacementError;
 use sidecore_runtime::pool::PoolError;
-use sidecore_runtime::probe::ProbeError;
+use sidecore_runtime::probe::{NO_THREAD, ProbeError};
 use sidecore_runtime::topology::TopologyError;
 
 use crate::config::ConfigError;
@@ -65,6 +65,11 @@ enum Kind {
         what: &'static str,
         cause: io::Error,
     },
+    /// A thread could not be started.
+    Thread {
+        what: &'static str,
+        cause: io::Error,
+    },
 }
 
 impl Error {
@@ -117,6 +122,10 @@ impl Error {
         Error { kind: Kind::Io { what, cause } }
     }
 
+    pub(crate) fn thread(what: &'static str, cause: io::Error) -> Self {
+        Error { kind: Kind::Thread { what, cause } }
+    }
+
     /// Whether the configuration is at fault.
     pub fn is_config(&self) -> bool {
         #[cfg(feature = "tls")]
@@ -140,7 +149,10 @@ impl Error {
 
     /// Whether the system does not give what is needed: io_uring, memory, descriptors.
     pub fn is_system(&self) -> bool {
-        matches!(self.kind, Kind::Probe(_) | Kind::Topology(_) | Kind::Io { .. })
+        matches!(
+            self.kind,
+            Kind::Probe(_) | Kind::Topology(_) | Kind::Io { .. } | Kind::Thread { .. }
+        )
     }
 
     /// Whether the address cannot be listened on.
@@ -176,6 +188,7 @@ impl fmt::Display for Error {
             Kind::Executor(error) => error.fmt(f),
             Kind::Failed { error, report } => write!(f, "{error}; the server has ended: {report}"),
             Kind::Io { what, cause } => write!(f, "{what}: {cause}"),
+            Kind::Thread { what, cause } => write!(f, "{what}: {cause}; {NO_THREAD}"),
         }
     }
 }

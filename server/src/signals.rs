@@ -81,7 +81,7 @@ pub fn catch_signals() -> Result<()> {
                 }
             }
         })
-        .map_err(|cause| Error::io("the signal thread cannot start", cause))?;
+        .map_err(|cause| Error::thread("the signal thread cannot start", cause))?;
     told.is_caught = true;
     Ok(())
 }

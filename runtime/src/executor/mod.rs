@@ -36,6 +36,7 @@ use self::waker::Remote;
 use crate::bell::Bell;
 use crate::net::ring::RingConfig;
 use crate::pool::FinishSource;
+use crate::probe::NO_THREAD;
 use crate::{panics, stderr};
 
 /// What glommio's reactor may lock for its own buffers; the serving path does not use it.
@@ -251,7 +252,11 @@ impl fmt::Display for ExecutorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ExecutorError::Host { index, cpu, cause } => {
-                write!(f, "exec-{index} could not run on CPU {cpu}: {cause}")
+                write!(f, "exec-{index} could not run on CPU {cpu}: {cause}")?;
+                match cause.contains("os error 11") {
+                    true => write!(f, "; {NO_THREAD}"),
+                    false => Ok(()),
+                }
             }
             ExecutorError::Ring { index, cause } => {
                 write!(f, "the io_uring of exec-{index} failed: {cause}")

@@ -19,10 +19,15 @@ use super::notice::OnNotice;
 use super::stack;
 use super::worker::{Left, TaskWorker, panic_message};
 use super::{Failure, Notice, PoolError, Seat, Shared, TaskContext, TaskWorkerInfo};
+use crate::cpu_list::{CpuId, CpuList};
 use crate::panics::drop_quietly;
+use crate::topology::run_on;
 
 /// How often an ending pool looks whether its threads have ended.
 const LOOK: Duration = Duration::from_micros(200);
+
+/// What a thread that says nothing has done.
+pub(super) const ENDED: &str = "its thread has ended while it started";
 
 /// Starts threads for the workers of one pool. `M` makes what a worker runs its jobs with.
 pub(super) struct Crew<J, O, M> {
@@ -83,7 +88,7 @@ where
         match ready.recv() {
             Ok(Ok(())) => Ok(hand_over),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(PoolError::Pin { task_worker, cpu: seat.cpu }),
+            Err(_) => Err(PoolError::Make { task_worker, cause: ENDED.to_owned() }),
         }
     }
 
@@ -108,10 +113,11 @@ where
 
     fn make(&self, task_worker: usize, seat: Seat) -> Result<R, PoolError> {
         stack::publish();
-        let id = core_affinity::CoreId { id: seat.cpu };
-        if !core_affinity::set_for_current(id) {
-            return Err(PoolError::Pin { task_worker, cpu: seat.cpu });
-        }
+        run_on(&CpuList::from_iter([CpuId(seat.cpu)])).map_err(|cause| PoolError::Pin {
+            task_worker,
+            cpu: seat.cpu,
+            cause,
+        })?;
         let is_spare = task_worker >= self.shared.seats;
         let info = TaskWorkerInfo { task_worker, cpu: seat.cpu, is_spare };
         let cause = match catch_unwind(AssertUnwindSafe(|| (self.make)(&info))) {
