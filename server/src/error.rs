@@ -56,9 +56,9 @@ enum Kind {
         error: PlacementError,
     },
     Executor(ExecutorError),
-    /// An executor has ended, and with it the server.
+    /// A thread of the server's own has ended, and with it the server.
     Failed {
-        error: ExecutorError,
+        cause: String,
         report: Report,
     },
     Io {
@@ -97,8 +97,8 @@ impl Error {
         Error { kind: Kind::Nowhere }
     }
 
-    pub(crate) fn failed(error: ExecutorError, report: Report) -> Self {
-        Error { kind: Kind::Failed { error, report } }
+    pub(crate) fn failed(cause: String, report: Report) -> Self {
+        Error { kind: Kind::Failed { cause, report } }
     }
 
     /// What became of the tasks, where the server has served and an executor ended before it was
@@ -186,7 +186,7 @@ impl fmt::Display for Error {
             Kind::PoolName { name, problem } => write!(f, "pool {name}: {problem}"),
             Kind::PoolPlace { name, error } => write!(f, "pool {name}: {error}"),
             Kind::Executor(error) => error.fmt(f),
-            Kind::Failed { error, report } => write!(f, "{error}; the server has ended: {report}"),
+            Kind::Failed { cause, report } => write!(f, "{cause}; the server has ended: {report}"),
             Kind::Io { what, cause } => write!(f, "{what}: {cause}"),
             Kind::Thread { what, cause } => write!(f, "{what}: {cause}; {NO_THREAD}"),
         }

@@ -99,11 +99,11 @@ impl Running {
     /// with the report of the tasks ([`Error::report`]): those that the executor had accepted and
     /// not delivered are among the lost ones.
     pub fn wait(self) -> Result<Report> {
-        let mut failed = None;
+        let mut failed: Option<String> = None;
         for (index, (cpu, executor)) in self.executors.into_iter().enumerate() {
             if let Err(error) = executor.join(index, cpu) {
                 self.shutdown.raise();
-                failed.get_or_insert(error);
+                failed.get_or_insert_with(|| error.to_string());
             }
         }
         // The executors have waited for their tasks; a worker that still runs one has overrun.
@@ -112,11 +112,13 @@ impl Running {
         self.pools.into_iter().for_each(|pool| report.add(&pool.close(end)));
         // Last: until then futures may have its timers.
         if let Some(companion) = self.companion {
-            companion.end();
+            if let Err(error) = companion.end() {
+                failed.get_or_insert(error);
+            }
         }
         self.hooks.tell(Life::Ended { report });
         match failed {
-            Some(error) => Err(Error::failed(error, report)),
+            Some(cause) => Err(Error::failed(cause, report)),
             None => Ok(report),
         }
     }

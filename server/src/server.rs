@@ -292,7 +292,8 @@ where
         let backlog = i32::try_from(options.listen_backlog).unwrap_or(i32::MAX);
         let bound = listen::bind(&listens, executors, backlog, &shutdown)?;
         let bells = bells(executors)?;
-        let companion = companion.map(|start| start(&topology, &placement)).transpose()?;
+        let companion =
+            companion.map(|start| start(&topology, &placement, &shutdown)).transpose()?;
         let (pools, lanes) = hall.start(&topology, &placement, &bells)?;
 
         let stats = ServerStats::default();
