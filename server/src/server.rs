@@ -314,7 +314,7 @@ where
             hooks: hooks.clone(),
             companion,
         };
-        running.places.extend(config.notes);
+        running.places.extend(config.notes.into_iter().chain(bound.notes));
         running.places.extend(running.companion.as_ref().map(|companion| companion.place.clone()));
         for (index, (sockets, lanes)) in bound.sockets.into_iter().zip(lanes).enumerate() {
             let cpu = placement.executors[index].0;

@@ -26,6 +26,8 @@ enum Place {
     /// What is there is no socket.
     NoSocket(PathBuf),
     Inherited,
+    /// None of the inherited sockets has this name; those that there are.
+    Named(String, String),
 }
 
 impl BindError {
@@ -46,6 +48,12 @@ impl BindError {
         BindError::at(Place::Inherited, cause)
     }
 
+    /// None of the inherited sockets is named so; with an empty name, none has no other listener.
+    pub fn not_inherited(name: &str, there: &[&str]) -> Self {
+        let place = Place::Named(name.to_owned(), there.join(", "));
+        BindError::at(place, io::ErrorKind::NotFound.into())
+    }
+
     fn at(place: Place, cause: io::Error) -> Self {
         BindError { place, cause, owner: None, waited: Duration::ZERO }
     }
@@ -60,7 +68,7 @@ impl BindError {
         match &self.place {
             Place::Tcp(address) => Owner::of_port(*address),
             Place::Unix(path) => Owner::of_path(path),
-            Place::NoSocket(_) | Place::Inherited => None,
+            Place::NoSocket(_) | Place::Inherited | Place::Named(..) => None,
         }
     }
 
@@ -92,6 +100,15 @@ impl fmt::Display for BindError {
                 f,
                 "{} is there already and is no socket: move it away or choose another path",
                 path.display()
+            ),
+            Place::Named(name, _) if name.is_empty() => f.write_str(
+                "no inherited socket is left for a listener `systemd` without a name: others name \
+                 them all",
+            ),
+            Place::Named(name, there) => write!(
+                f,
+                "no inherited socket is named {name}, those that there are: {there}; the name is \
+                 FileDescriptorName= of the systemd socket unit"
             ),
             Place::Inherited => write!(
                 f,

@@ -26,7 +26,7 @@ pub(crate) mod streams;
 
 pub use self::bind::bind_shared;
 pub use self::bind_error::BindError;
-pub use self::inherited::inherited;
+pub use self::inherited::{Inherited, inherited};
 pub use self::owner::Owner;
 pub use self::ring::RingConfig;
 pub use self::streams::READ_AHEAD_MAX_BYTES;
