@@ -3,9 +3,10 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sidecore_runtime::executor::{Executor, ExecutorSnapshot};
+use sidecore_runtime::instant;
 use sidecore_runtime::net::UnixPath;
 use sidecore_runtime::pool::{Outcomes, PoolSnapshot};
 
@@ -107,7 +108,7 @@ impl Running {
             }
         }
         // The executors have waited for their tasks; a worker that still runs one has overrun.
-        let end = Instant::now() + OVERRUN;
+        let end = instant::after(OVERRUN);
         let mut report = Report::default();
         self.pools.into_iter().for_each(|pool| report.add(&pool.close(end)));
         // Last: until then futures may have its timers.

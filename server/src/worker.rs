@@ -7,7 +7,10 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::executor::{ExecutorSnapshot, ExecutorStats, sleep, tasks_quiet};
+use sidecore_runtime::executor::{
+    ExecutorSnapshot, ExecutorStats, begin_drain, sleep, tasks_quiet,
+};
+use sidecore_runtime::instant;
 use sidecore_runtime::pool::PoolSnapshot;
 
 use crate::accept::Doors;
@@ -116,9 +119,10 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
         let _ = ready.send(());
         drop(ready);
         doors.accept(&serving, &shutdown).await;
+        begin_drain();
         hooks.tell(Life::Draining);
 
-        let end = Instant::now() + Duration::from_millis(options.drain_timeout_ms);
+        let end = instant::after(Duration::from_millis(options.drain_timeout_ms));
         doors.finish(&serving).await;
         serving.drain();
         let _ = before(end, serving.closed()).await;

@@ -1,17 +1,20 @@
 //! Tasks from an executor's own futures: periodic ones, waiting for room in turn, callbacks, many at
 //! once, and from one pool to another.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use sidecore_runtime::bell::Bell;
-use sidecore_runtime::executor::{Executor, ExecutorConfig, sleep, spawn_local, tasks_quiet};
+use sidecore_runtime::executor::{
+    Executor, ExecutorConfig, begin_drain, sleep, spawn_local, tasks_quiet,
+};
 use sidecore_runtime::net::RingConfig;
 use sidecore_runtime::pool::{
-    self, Failure, Overlap, Pool, PoolConfig, Retry, RunError, Seat, TaskContext, TaskError, Tasks,
+    self, Failure, Overlap, PeriodicSnapshot, Pool, PoolConfig, Retry, RunError, Seat, TaskContext,
+    TaskError, Tasks,
 };
 
 /// Sleeps so many milliseconds and returns them; 99 fails.
@@ -309,4 +312,101 @@ fn a_task_of_one_pool_uses_another() {
     let deadline = Instant::now() + Duration::from_secs(5);
     assert_eq!(outer.close(deadline).outcomes.finished, 1);
     assert_eq!(inner.close(deadline).outcomes.finished, 1);
+}
+
+#[test]
+fn times_without_end_are_no_limit() {
+    with_pool(&config(1, 64), |tasks| async move {
+        let far = Duration::MAX;
+        let delayed = tasks.job(1).delay(far).dispatch().unwrap();
+        assert_eq!(tasks.job(1).deadline(far).run().await.unwrap(), 1);
+        let outputs = tasks.run_all([1, 2], far).await;
+        assert!(outputs.iter().all(Result::is_ok), "{outputs:?}");
+        let never = tasks.every(far, Overlap::Queue, || 1);
+        sleep(Duration::from_millis(20)).await;
+        assert_eq!(never.snapshot(), PeriodicSnapshot::default());
+        let endless = sleep(far);
+        drop(endless);
+        let _ = delayed.cancel();
+    });
+}
+
+#[test]
+fn a_sleep_counts_from_when_it_begins() {
+    with_pool(&config(1, 64), |_tasks| async move {
+        sleep(Duration::from_millis(5)).await;
+        std::thread::sleep(Duration::from_millis(100));
+        let start = Instant::now();
+        sleep(Duration::from_millis(50)).await;
+        assert!(start.elapsed() >= Duration::from_millis(50), "{:?}", start.elapsed());
+    });
+}
+
+#[test]
+fn a_periodic_task_survives_the_panic_of_what_makes_its_jobs() {
+    with_pool(&config(1, 64), |tasks| async move {
+        let mut made = 0;
+        let periodic = tasks.every(Duration::from_millis(10), Overlap::Queue, move || {
+            made += 1;
+            assert!(made % 2 == 0, "each other time");
+            1
+        });
+        let end = Instant::now() + Duration::from_secs(20);
+        let mut counts = periodic.snapshot();
+        while counts.dispatched < 2 || counts.panicked < 2 {
+            assert!(Instant::now() < end, "{counts:?}");
+            sleep(Duration::from_millis(10)).await;
+            counts = periodic.snapshot();
+        }
+        periodic.stop();
+    });
+}
+
+#[test]
+fn times_that_an_executor_came_to_too_late_are_counted_as_left_out() {
+    with_pool(&config(1, 64), |tasks| async move {
+        let start = Instant::now();
+        let periodic = tasks.every(Duration::from_millis(10), Overlap::Queue, || 1);
+        sleep(Duration::from_millis(5)).await;
+        std::thread::sleep(Duration::from_millis(100));
+        sleep(Duration::from_millis(30)).await;
+        periodic.stop();
+        let counts = periodic.snapshot();
+        let due = (start.elapsed().as_millis() / 10) as u64;
+        assert!(counts.skipped >= 7, "{counts:?}");
+        assert!(counts.dispatched + counts.skipped <= due, "{counts:?} of {due}");
+    });
+}
+
+#[test]
+fn no_periodic_job_begins_once_its_executor_drains() {
+    with_pool(&config(1, 64), |tasks| async move {
+        let periodic = tasks.every(Duration::from_millis(10), Overlap::Queue, || 1);
+        sleep(Duration::from_millis(55)).await;
+        begin_drain();
+        let before = periodic.snapshot();
+        assert!(before.dispatched > 0);
+        sleep(Duration::from_millis(50)).await;
+        assert_eq!(periodic.snapshot(), before);
+    });
+}
+
+#[test]
+fn all_who_wait_for_the_tasks_to_end_are_told() {
+    with_pool(&config(1, 64), |tasks| async move {
+        let told = Rc::new(Cell::new(0));
+        tasks.dispatch(50).unwrap();
+        for _ in 0..3 {
+            let told = told.clone();
+            spawn_local(async move {
+                tasks_quiet().await;
+                told.set(told.get() + 1);
+            });
+        }
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(told.get(), 0);
+        tasks_quiet().await;
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(told.get(), 3);
+    });
 }

@@ -58,10 +58,11 @@ fn a_task_that_is_not_over_by_its_deadline_is_told_then() {
     let running = dispatch(&mut client, r#"{"kind":"sleep","ms":2000,"deadline_ms":200}"#);
     let queued = dispatch(&mut client, r#"{"kind":"noop","deadline_ms":100}"#);
     let delayed = dispatch(&mut client, r#"{"kind":"noop","delay_ms":5000,"deadline_ms":150}"#);
-    for id in [queued, delayed, running] {
+    for id in [queued, delayed] {
         let view = wait_for(&mut client, id, "timed_out");
         assert!(view["task_worker"].is_null(), "{view}");
     }
+    wait_for(&mut client, running, "timed_out");
     assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
     // The sleep saw that it was too late: the worker is free again.
     let next = dispatch(&mut client, r#"{"kind":"noop","deadline_ms":60000}"#);
@@ -221,4 +222,23 @@ fn append_writes_a_line_and_is_refused_without_a_file() {
     assert_eq!(server.stop().count("finished"), 50);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "hello\n".repeat(50));
     std::fs::remove_file(&path).unwrap();
+}
+
+/// Whoever looks at the clock first, the task worker or the executor: it is one deadline.
+#[test]
+fn a_job_that_stops_at_its_deadline_has_timed_out_and_is_not_cancelled() {
+    const TIMES: u64 = 20;
+    let (server, mut client) = one_worker();
+    for pool in ["default", "async"] {
+        let job =
+            format!(r#"{{"kind":"hash","rounds":1000000000,"deadline_ms":20,"pool":"{pool}"}}"#);
+        for _ in 0..TIMES / 2 {
+            let answer = client.request("POST", "/tasks/run", &job);
+            let text = answer.json().to_string();
+            assert!(text.contains("deadline passed"), "{text}");
+            assert!(!text.contains("cancelled"), "{text}");
+        }
+    }
+    let ended = server.stop();
+    assert_eq!((ended.count("timed_out"), ended.count("cancelled")), (TIMES, 0));
 }

@@ -32,8 +32,10 @@ pub(crate) struct Core {
     pub(crate) tasks: RefCell<LocalTasks>,
     pub(crate) timers: RefCell<Wheel>,
     pub(crate) sources: RefCell<Vec<Rc<dyn FinishSource>>>,
-    /// Woken when no task of a pool is in flight any more.
-    pub(crate) quiet_waker: RefCell<Option<Waker>>,
+    /// Woken when no task of a pool is in flight any more; one for each waiting future at most.
+    pub(crate) quiet_wakers: RefCell<Vec<Waker>>,
+    /// What begins by itself, such as a periodic job, begins no more.
+    pub(crate) draining: Cell<bool>,
     pub(crate) remote: Arc<Remote>,
     pub(crate) stats: Arc<ExecutorStats>,
     pub(crate) panics: Cell<u64>,
@@ -60,7 +62,8 @@ impl Core {
             tasks: RefCell::new(LocalTasks::new(remote.clone())),
             timers: RefCell::new(Wheel::new()),
             sources: RefCell::new(Vec::new()),
-            quiet_waker: RefCell::new(None),
+            quiet_wakers: RefCell::default(),
+            draining: Cell::new(false),
             remote: remote.clone(),
             stats,
             panics: Cell::new(0),
@@ -89,9 +92,21 @@ impl Core {
         waker::push_ready(key);
     }
 
-    /// Milliseconds since the executor started, as of this turn.
+    /// Milliseconds since the executor started, as of this turn or later.
     pub(crate) fn now_ms(&self) -> u64 {
-        self.now().saturating_duration_since(self.started).as_millis() as u64
+        self.ms_of(self.now())
+    }
+
+    /// Milliseconds since the executor started, as of now: the turn's clock stands still however
+    /// long a task computes, and a time that is counted from it would be short by so much.
+    pub(crate) fn read_clock_ms(&self) -> u64 {
+        let now = Instant::now();
+        self.now.set(Some(now));
+        self.ms_of(now)
+    }
+
+    fn ms_of(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.started).as_millis() as u64
     }
 
     /// The turn's clock: read when it is first asked for, for what the turn begins with is in a

@@ -226,9 +226,22 @@ pub fn add_finish_source(source: Rc<dyn FinishSource>) {
     current().sources.borrow_mut().push(source);
 }
 
-/// Waits until every task that this executor dispatched has finished and was delivered.
+/// Says that the executor drains: what begins by itself begins no more ([`Tasks::every`]).
 ///
-/// One caller at a time: a second takes the first one's place.
+/// # Panics
+/// On a thread that is not an executor's.
+///
+/// [`Tasks::every`]: crate::pool::Tasks::every
+pub fn begin_drain() {
+    current().draining.set(true);
+}
+
+/// Whether [`begin_drain`] was called on this executor.
+pub(crate) fn is_draining() -> bool {
+    Core::current().is_some_and(|core| core.draining.get())
+}
+
+/// Waits until every task that this executor dispatched has finished and was delivered.
 ///
 /// # Panics
 /// On a thread that is not an executor's.
@@ -238,7 +251,10 @@ pub async fn tasks_quiet() {
         if core.in_flight() == 0 {
             return std::task::Poll::Ready(());
         }
-        *core.quiet_waker.borrow_mut() = Some(context.waker().clone());
+        let mut wakers = core.quiet_wakers.borrow_mut();
+        if !wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+            wakers.push(context.waker().clone());
+        }
         std::task::Poll::Pending
     })
     .await;

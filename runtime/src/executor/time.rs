@@ -28,11 +28,14 @@ impl Deadline {
         Deadline { core: super::current(), at_ms: None, timer: None }
     }
 
-    /// Sets it to `after` from now, as of this turn of the loop.
+    /// Sets it to `after` from now; `Duration::MAX` and its like are no limit.
+    ///
+    /// Reads the clock, some 25 ns: the turn's own may have stood still for as long as the task
+    /// that calls this has computed.
     pub fn set(&mut self, after: Duration) {
-        // Rounded up, and one more tick for the turn's clock, which is a floor: never early.
+        // Rounded up, and one more tick for the clock in milliseconds, which is a floor: never early.
         let after_ms = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-        self.at_ms = Some(self.core.now_ms().saturating_add(after_ms).saturating_add(1));
+        self.at_ms = Some(self.core.read_clock_ms().saturating_add(after_ms).saturating_add(1));
     }
 
     /// Unsets it; `poll` waits for ever.

@@ -27,6 +27,7 @@ use super::core::Core;
 use super::load::Load;
 use super::stats::ExecutorSnapshot;
 use super::waker::{pop_ready, push_ready, ready_len};
+use crate::instant::after;
 use crate::net::ring::{Completion, Kind};
 use crate::panics::{self, drop_quietly};
 
@@ -189,12 +190,8 @@ impl Turns {
             at += 1;
         }
         self.counts.finishes += delivered as u64;
-        if at > 0
-            && self.core.quiet_waker.borrow().is_some()
-            && self.core.in_flight() == 0
-            && let Some(waker) = self.core.quiet_waker.take()
-        {
-            waker.wake();
+        if at > 0 && !self.core.quiet_wakers.borrow().is_empty() && self.core.in_flight() == 0 {
+            self.core.quiet_wakers.take().into_iter().for_each(Waker::wake);
         }
         delivered > 0
     }
@@ -235,7 +232,7 @@ impl Turns {
         let left = self.core.tasks.borrow_mut().remove_all();
         left.into_iter().for_each(drop_quietly);
         while pop_ready().is_some() {}
-        let give_up = Instant::now() + CLOSE_LIMIT;
+        let give_up = after(CLOSE_LIMIT);
         {
             let mut ring = self.core.ring.borrow_mut();
             self.core.listeners.borrow_mut().close_all(&mut ring);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::async_worker::AsyncWorker;
 use super::control::Control;
 use super::ticket::{Ticket, Way};
-use super::worker::panic_message;
+use super::worker::{panic_message, retries, within_time};
 use super::{Failure, Origin, TaskContext, TaskError, TaskId};
 use crate::panics::drop_quietly;
 
@@ -60,7 +60,7 @@ fn early_end(
     if deadline.is_some_and(|deadline| deadline <= now()) {
         return Some(TaskError::TimedOut);
     }
-    control.filter(|control| control.is_asked_to_stop()).map(|_| TaskError::Cancelled)
+    control.filter(|control| control.is_cancelled()).map(|_| TaskError::Cancelled)
 }
 
 impl<J: Send + 'static, O: Send + 'static> Owed<J, O> {
@@ -77,8 +77,11 @@ impl<J: Send + 'static, O: Send + 'static> Owed<J, O> {
             let panicked = matches!(outcome, Some(Err(TaskError::Panicked(_))));
             self.worker.end_one(self.kind, ran, panicked, self.watch.take());
         }
-        self.control.take().inspect(|control| control.end());
+        let is_late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let outcome = outcome.map(|it| within_time(it, is_late, self.control.as_deref()));
         let mut kept = self.kept.take();
+        let may_be_retried = outcome.as_ref().is_some_and(retries) && kept.is_some();
+        self.control.take().inspect(|control| control.end(may_be_retried));
         if !matches!(&outcome, Some(Err(_))) {
             // Whatever its destructor does, the finish is sent.
             drop_quietly(kept.take());

@@ -163,6 +163,7 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
         for listener in listeners {
             listener.stop().await;
         }
+        drop_quietly(run);
     }
 
     /// Drops what runs: each job is lost. Where the time of `close` is over, those that wait too.
@@ -186,7 +187,7 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
 
     /// Has every job that is still in the queue reported as lost.
     pub(super) fn drop_queued(self: &Rc<Self>) {
-        while let Some(envelope) = self.shared.queues.pop(self.index, &self.turns) {
+        while let Some(envelope) = self.pop() {
             let (owed, job, _) = self.owe(envelope, Instant::now());
             drop_quietly(job);
             drop(owed);
@@ -248,13 +249,18 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
         if self.running.get() >= self.concurrency {
             return false;
         }
-        let Some(envelope) = self.shared.queues.pop(self.index, &self.turns) else { return false };
+        let Some(envelope) = self.pop() else { return false };
         if self.called.take() && !self.is_queue_empty() {
             // The chain call: others' jobs may have been left to this worker.
             self.hosted().notify();
         }
         self.begin(run, envelope);
         true
+    }
+
+    /// A job from the queues; of those that it moved to its own domain others are told.
+    fn pop(&self) -> Option<Envelope<J, O>> {
+        self.shared.queues.pop(self.index, &self.turns, || self.hosted().notify())
     }
 
     fn owe(

@@ -2,22 +2,37 @@
 //!
 //! ```text
 //!   Queued ──begin, by the task worker──► Running ──end, by the task worker──► Ended
-//!     │ ▲                                                                       │
-//!     │ └───────────────────requeue, by the lane, for another attempt───────────┘
-//!     └──withdraw, by whoever cancels it or sees its deadline pass──► Withdrawn
+//!     │ ▲                                    └──end, where it may be retried──► Between
+//!     │ └──requeue, by the lane, for another attempt───────────────────────────┤  │  │
+//!     │                                  give_up, by the lane: Ended ◄─────────┘  │
+//!     └──cancel or expire────────────────► Withdrawn ◄──────────────cancel or expire
 //! ```
 //!
-//! `begin` and `withdraw` are compare-exchanges on the same word, so exactly one of them wins: a
-//! withdrawn task never runs, and one that runs cannot be withdrawn, only asked to stop. AcqRel on
-//! both: who withdraws sees all that the dispatch wrote, and a worker that begins sees all that
-//! was written before it was queued.
+//! One word has the state and, above it, why the task is to stop: `CANCELLED` by a handle, `LATE`
+//! by its deadline. Whoever changes it does so by a compare-exchange of the whole word, so that each
+//! change is decided against all others:
+//!
+//! - a withdrawn task never runs, and one that runs is not withdrawn, only asked to stop;
+//! - an attempt that was asked to stop while it ran goes to `Ended`, never to `Between`: no retry
+//!   follows, and whoever asked was told so;
+//! - between two attempts a task is not over. Either it is withdrawn there, or requeued, never both.
+//!
+//! AcqRel on every success: who withdraws sees all that the dispatch wrote, a worker that begins
+//! sees all that was written before the job was queued, and who sees the end sees the run.
 
-use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering};
 
 const QUEUED: u32 = 0;
 const RUNNING: u32 = 1;
-const ENDED: u32 = 2;
-const WITHDRAWN: u32 = 3;
+const BETWEEN: u32 = 2;
+const ENDED: u32 = 3;
+const WITHDRAWN: u32 = 4;
+/// The state's bits of the word.
+const STATE: u32 = 7;
+/// A handle has cancelled it.
+const CANCELLED: u32 = 8;
+/// Its deadline has passed.
+const LATE: u32 = 16;
 
 /// Where a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,61 +47,116 @@ pub enum TaskState {
     Withdrawn,
 }
 
+/// What came of a wish that the task should stop.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// It will not run any more, by this call and no other. `attempted`: it had an attempt, whose
+    /// end is on its way home or has come there.
+    Withdrawn { attempted: bool },
+    /// It runs, and is asked to stop.
+    Asked,
+    /// It was withdrawn before, because it was cancelled.
+    CancelledBefore,
+    /// It is over.
+    Over,
+}
+
 /// The state of one task.
 pub(crate) struct Control {
-    /// One of the four states above.
-    state: AtomicU32,
-    /// Set once, by whoever wants the task to stop; read by the job.
-    stop: AtomicBool,
+    /// One of the five states, with `CANCELLED` and `LATE`.
+    word: AtomicU32,
 }
 
 impl Control {
     pub(crate) fn new() -> Self {
-        Control { state: AtomicU32::new(QUEUED), stop: AtomicBool::new(false) }
+        Control { word: AtomicU32::new(QUEUED) }
     }
 
     /// The task worker takes it up; false: it was withdrawn.
     #[must_use]
     pub(crate) fn begin(&self) -> bool {
-        self.exchange(QUEUED, RUNNING)
+        self.exchange(QUEUED, RUNNING).is_ok()
     }
 
-    /// It has been run.
-    pub(crate) fn end(&self) {
-        self.state.store(ENDED, Ordering::Release);
+    /// It has been run. `may_be_retried`: it failed, and the lane may try it again.
+    pub(crate) fn end(&self, may_be_retried: bool) {
+        self.change(|word| match word & !STATE {
+            0 if may_be_retried => Some(BETWEEN),
+            reasons => Some(ENDED | reasons),
+        });
     }
 
-    /// Takes it back before it runs; false: it runs, or has run.
+    /// Another attempt will be made; false: there is none to be made, it was withdrawn or asked to
+    /// stop.
     #[must_use]
-    pub(crate) fn withdraw(&self) -> bool {
-        self.exchange(QUEUED, WITHDRAWN)
+    pub(crate) fn requeue(&self) -> bool {
+        self.exchange(BETWEEN, QUEUED).is_ok()
     }
 
-    /// Another attempt will be made.
-    pub(crate) fn requeue(&self) {
-        self.state.store(QUEUED, Ordering::Release);
+    /// No other attempt will be made; false: it was withdrawn before.
+    #[must_use]
+    pub(crate) fn give_up(&self) -> bool {
+        self.exchange(BETWEEN, ENDED).is_ok() || self.state() != TaskState::Withdrawn
     }
 
-    /// Asks the job to stop. True the first time.
-    pub(crate) fn ask_to_stop(&self) -> bool {
-        !self.stop.swap(true, Ordering::AcqRel)
+    /// Cancels it.
+    pub(crate) fn cancel(&self) -> Stopped {
+        self.stop(CANCELLED)
     }
 
-    /// Whether the job was asked to stop.
-    pub(crate) fn is_asked_to_stop(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
+    /// Its deadline has passed.
+    pub(crate) fn expire(&self) -> Stopped {
+        self.stop(LATE)
+    }
+
+    fn stop(&self, reason: u32) -> Stopped {
+        let before = self.change(|word| match word & STATE {
+            QUEUED | BETWEEN => Some(WITHDRAWN | word & !STATE | reason),
+            RUNNING => Some(word | reason),
+            _ => None,
+        });
+        match before & STATE {
+            QUEUED => Stopped::Withdrawn { attempted: false },
+            BETWEEN => Stopped::Withdrawn { attempted: true },
+            RUNNING => Stopped::Asked,
+            WITHDRAWN if before & CANCELLED != 0 => Stopped::CancelledBefore,
+            _ => Stopped::Over,
+        }
+    }
+
+    /// Whether a handle has cancelled it.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.word.load(Ordering::Acquire) & CANCELLED != 0
+    }
+
+    /// Whether its lane saw its deadline pass.
+    pub(crate) fn is_late(&self) -> bool {
+        self.word.load(Ordering::Acquire) & LATE != 0
     }
 
     pub(crate) fn state(&self) -> TaskState {
-        match self.state.load(Ordering::Acquire) {
-            QUEUED => TaskState::Queued,
+        match self.word.load(Ordering::Acquire) & STATE {
+            QUEUED | BETWEEN => TaskState::Queued,
             RUNNING => TaskState::Running,
             ENDED => TaskState::Ended,
             _ => TaskState::Withdrawn,
         }
     }
 
-    fn exchange(&self, from: u32, to: u32) -> bool {
-        self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    /// Changes the word by `next`, whose None leaves it; returns what it was.
+    fn change(&self, next: impl Fn(u32) -> Option<u32>) -> u32 {
+        let mut word = self.word.load(Ordering::Acquire);
+        while let Some(next) = next(word) {
+            match self.exchange(word, next) {
+                Ok(_) => break,
+                Err(current) => word = current,
+            }
+        }
+        word
+    }
+
+    fn exchange(&self, from: u32, to: u32) -> Result<u32, u32> {
+        self.word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
     }
 }

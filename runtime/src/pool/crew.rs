@@ -105,10 +105,11 @@ where
             Ok(run) => (Some(run), ready.send(Ok(()))),
             Err(error) => (None, ready.send(Err(error))),
         };
-        if let (Some(mut run), Ok(()), Ok(worker)) = (made, told, worker.recv()) {
+        let Some(mut run) = made else { return };
+        if let (Ok(()), Ok(worker)) = (told, worker.recv()) {
             self.work(worker, &mut run);
-            drop_quietly(run);
         }
+        drop_quietly(run);
     }
 
     fn make(&self, task_worker: usize, seat: Seat) -> Result<R, PoolError> {

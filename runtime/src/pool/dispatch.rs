@@ -12,6 +12,7 @@ use super::send::SendDispatch;
 use super::slots::{Sink, SlotKey};
 use super::tasks::{Tasks, with_lane};
 use super::{DispatchError, Envelope, Finish, Origin, TaskHandle, TaskId};
+use crate::instant::saturating_add;
 
 /// A job that is about to be dispatched: [`Tasks::job`].
 ///
@@ -195,7 +196,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
             id,
             attempt: options.first_attempt(),
             dispatched: now,
-            deadline: options.deadline.map(|after| now + after),
+            deadline: options.deadline.map(|after| saturating_add(now, after)),
             origin: Origin::Foreign(receiver),
             control: Some(control.clone()),
             again: None,

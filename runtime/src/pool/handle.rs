@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::control::{Control, TaskState};
+use super::control::{Control, Stopped, TaskState};
 use super::slots::SlotKey;
 use super::{Command, LaneShared, TaskId};
 
@@ -18,12 +18,13 @@ pub struct TaskHandle {
 /// What a cancellation came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {
-    /// It had not begun and never will; its outcome is [`TaskError::Cancelled`].
+    /// It will not run, or not again where an attempt has failed; its outcome is
+    /// [`TaskError::Cancelled`].
     ///
     /// [`TaskError::Cancelled`]: super::TaskError::Cancelled
     Withdrawn,
-    /// It runs: its job was asked to stop ([`TaskContext::is_cancelled`]). Its outcome is what the
-    /// job makes of that; a future that an async worker runs is dropped where it awaits, and
+    /// It runs: its job was asked to stop ([`TaskContext::is_cancelled`]), and is not tried again.
+    /// Its outcome is what the job makes of that; a future that an async worker runs is dropped where it awaits, and
     /// cancelled.
     ///
     /// [`TaskContext::is_cancelled`]: super::TaskContext::is_cancelled
@@ -56,27 +57,25 @@ impl TaskHandle {
         self.control.state()
     }
 
-    /// Whether it has been run, or never will be.
+    /// Whether it has been run for the last time, or never will be.
     pub fn is_over(&self) -> bool {
         matches!(self.state(), TaskState::Ended | TaskState::Withdrawn)
     }
 
     /// Cancels it. Swoole and OpenSwoole have nothing like it.
     pub fn cancel(&self) -> Cancelled {
-        let first = self.control.ask_to_stop();
-        if self.control.withdraw() {
-            if let Some((lane, slot)) = &self.home {
-                // At most once a task: only one withdrawal succeeds. So the queue is bounded.
-                lane.commands.push(Command::Withdrawn(*slot));
-                lane.bell.ring();
+        match self.control.cancel() {
+            Stopped::Withdrawn { attempted } => {
+                if let Some((lane, slot)) = &self.home {
+                    // At most once a task: only one withdrawal succeeds. So the queue is bounded.
+                    lane.commands.push(Command::Withdrawn { slot: *slot, attempted });
+                    lane.bell.ring();
+                }
+                Cancelled::Withdrawn
             }
-            return Cancelled::Withdrawn;
-        }
-        match self.control.state() {
-            TaskState::Running => Cancelled::Asked,
-            // Withdrawn by somebody else: as good as by this call, unless its deadline did it.
-            TaskState::Withdrawn if !first => Cancelled::Withdrawn,
-            _ => Cancelled::TooLate,
+            Stopped::CancelledBefore => Cancelled::Withdrawn,
+            Stopped::Asked => Cancelled::Asked,
+            Stopped::Over => Cancelled::TooLate,
         }
     }
 }

@@ -9,13 +9,25 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::agenda::Due;
+use super::control::Stopped;
 use super::lane::{DeadLetter, Installed};
 use super::slots::{Sink, SlotKey};
-use super::{Command, Finish, FinishSource, Homecoming, TaskError, TaskState};
+use super::{Command, Finish, FinishSource, Homecoming, TaskError};
+use crate::instant::after;
 use crate::panics::drop_quietly;
 
 /// How long a busy executor may leave a job to a sleeping worker.
 const WAKE_DELAY: Duration = Duration::from_micros(200);
+
+/// What becomes of a job that failed and was kept for another attempt.
+enum Attempt<J> {
+    /// Another one.
+    Planned,
+    /// There is no other.
+    Last(J),
+    /// It was cancelled, or its deadline passed, since the attempt ended.
+    Withdrawn(J),
+}
 
 impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     pub(super) fn poll_slot(
@@ -26,13 +38,19 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         let mut slots = self.slots.borrow_mut();
         let Some(slot) = slots.get(key) else { return Poll::Ready(None) };
         if let Sink::Waiting(kept) = &mut slot.sink {
-            match kept {
-                Some(kept) => kept.clone_from(context.waker()),
-                None => *kept = Some(context.waker().clone()),
-            }
+            let waker = context.waker();
+            let old = match kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+                true => None,
+                false => kept.replace(waker.clone()),
+            };
+            // A waker's destructor may drop the task that it wakes, and that what awaits here.
+            drop(slots);
+            drop(old);
             return Poll::Pending;
         }
-        match slots.remove(key).map(|slot| slot.sink) {
+        let slot = slots.remove(key);
+        drop(slots);
+        match slot.map(|slot| slot.sink) {
             Some(Sink::Done(finish)) => Poll::Ready(Some(finish)),
             _ => Poll::Ready(None),
         }
@@ -42,10 +60,14 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     pub(super) fn detach(&self, key: SlotKey) {
         let mut slots = self.slots.borrow_mut();
         let Some(slot) = slots.get(key) else { return };
-        if let Sink::Done(finish) = std::mem::replace(&mut slot.sink, Sink::OnFinish) {
-            slots.remove(key);
-            self.orphans.borrow_mut().push_back(finish);
+        let sink = std::mem::replace(&mut slot.sink, Sink::OnFinish);
+        let over = if let Sink::Done(_) = &sink { slots.remove(key) } else { None };
+        drop(slots);
+        match sink {
+            Sink::Done(finish) => self.orphans.borrow_mut().push_back(finish),
+            sink => drop_quietly(sink),
         }
+        drop_quietly(over);
     }
 
     fn pop(&self, at: usize) -> Option<Homecoming<J, O>> {
@@ -61,8 +83,14 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             return self.call(|| (self.on_finish)(finish));
         };
         let dead = match job.map(|job| self.try_again(key, *job, &finish)) {
-            Some(Ok(())) => return,
-            Some(Err(job)) => Some(job),
+            Some(Attempt::Planned) => return,
+            Some(Attempt::Withdrawn(job)) => {
+                // Who withdrew it has told that, or is about to (`Command::Withdrawn`, `expire`).
+                drop_quietly(job);
+                drop_quietly(finish);
+                return self.release_credit();
+            }
+            Some(Attempt::Last(job)) => Some(job),
             None => None,
         };
         self.release_credit();
@@ -91,25 +119,26 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 
     /// Plans another attempt, where one is left and wanted; else gives the job back.
-    fn try_again(&self, key: SlotKey, job: J, finish: &Finish<O>) -> Result<(), J> {
-        let error = finish.outcome.as_ref().err();
-        let pause = error.filter(|error| error.may_be_retried()).and_then(|_| {
-            let mut slots = self.slots.borrow_mut();
-            let slot = slots.get(key)?;
-            let retry = slot.options.retry.filter(|retry| slot.attempt <= retry.retries)?;
-            let control = slot.control.as_ref()?;
-            if matches!(slot.sink, Sink::Done(_)) || control.is_asked_to_stop() {
-                return None;
-            }
-            control.requeue();
-            slot.attempt += 1;
-            Some(retry.pause(slot.attempt - 1))
-        });
-        let Some(pause) = pause else { return Err(job) };
+    fn try_again(&self, key: SlotKey, job: J, finish: &Finish<O>) -> Attempt<J> {
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get(key) else { return Attempt::Last(job) };
+        let Some(control) = &slot.control else { return Attempt::Last(job) };
+        let retry = slot.options.retry.filter(|retry| slot.attempt <= retry.retries);
+        let is_wanted = !matches!(slot.sink, Sink::Done(_))
+            && finish.outcome.as_ref().is_err_and(TaskError::may_be_retried);
+        let Some(retry) = retry.filter(|_| is_wanted && control.requeue()) else {
+            return match control.give_up() {
+                true => Attempt::Last(job),
+                false => Attempt::Withdrawn(job),
+            };
+        };
+        slot.attempt += 1;
+        let pause = retry.pause(slot.attempt - 1);
+        drop(slots);
         self.shared().stats.retried.add(1);
         self.keep(key, job);
-        self.add_due(Instant::now() + pause, Due::Start(key));
-        Ok(())
+        self.add_due(after(pause), Due::Start(key));
+        Attempt::Planned
     }
 
     /// To the slot's future or callback, else to `on_finish`; nowhere, if the outcome was delivered
@@ -117,7 +146,8 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     fn deliver(&self, key: SlotKey, finish: Finish<O>) {
         let mut slots = self.slots.borrow_mut();
         let Some(slot) = slots.get(key).filter(|slot| !matches!(slot.sink, Sink::Done(_))) else {
-            return;
+            drop(slots);
+            return drop_quietly(finish);
         };
         self.count(&finish);
         if let Sink::Waiting(waker) = &mut slot.sink {
@@ -129,9 +159,9 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             }
             return;
         }
-        let sink = slots.remove(key).map(|slot| slot.sink);
+        let slot = slots.remove(key);
         drop(slots);
-        match sink {
+        match slot.map(|slot| slot.sink) {
             Some(Sink::Callback(callback)) => self.call(|| callback(finish)),
             _ => self.call(|| (self.on_finish)(finish)),
         }
@@ -150,14 +180,15 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         }
     }
 
-    /// Ends a task here, before its finish comes home or without one. `runs`: on a task worker now.
-    fn end_early(&self, key: SlotKey, error: TaskError, runs: bool) {
+    /// Ends a task here, before its finish comes home or without one. `attempted`: the attempt whose
+    /// number its slot has was begun.
+    fn end_early(&self, key: SlotKey, error: TaskError, attempted: bool) {
         if self.is_decided(key) {
             return;
         }
         let mut slots = self.slots.borrow_mut();
         let Some(slot) = slots.get(key) else { return };
-        let (id, attempts) = (slot.id, slot.attempt - u32::from(!runs));
+        let (id, attempts) = (slot.id, slot.attempt - u32::from(!attempted));
         let (job, away) = (slot.job.take(), slot.away);
         drop(slots);
         drop_quietly(job);
@@ -176,19 +207,21 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             slots.get(key).and_then(|slot| slot.control.clone())
         };
         let Some(control) = control else { return };
-        // One that has ended is on its way home, and counts; one that was withdrawn is cancelled,
-        // which another command says. One that runs is let run, its output thrown away.
-        let withdrawn = control.withdraw();
-        if withdrawn || control.state() == TaskState::Running {
-            control.ask_to_stop();
-            self.end_early(key, TaskError::TimedOut, !withdrawn);
+        match control.expire() {
+            Stopped::Withdrawn { attempted } => self.end_early(key, TaskError::TimedOut, attempted),
+            // It is let run, and what it returns is thrown away.
+            Stopped::Asked => self.end_early(key, TaskError::TimedOut, true),
+            // It is on its way home, and counts; or it is cancelled, which another command says.
+            Stopped::Over | Stopped::CancelledBefore => {}
         }
     }
 
     fn obey(&self, command: Command) {
         match command {
             Command::Detach(key) => self.detach(key),
-            Command::Withdrawn(key) => self.end_early(key, TaskError::Cancelled, false),
+            Command::Withdrawn { slot, attempted } => {
+                self.end_early(slot, TaskError::Cancelled, attempted);
+            }
         }
     }
 

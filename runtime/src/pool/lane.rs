@@ -19,6 +19,8 @@ use super::options::{Options, Priority};
 use super::slots::{Sink, Slot, SlotKey, Slots};
 use super::tasks::{self, Tasks};
 use super::{Envelope, Finish, FinishSource, Homecoming, LaneShared, Origin, TaskError, TaskId};
+use crate::instant::{after, saturating_add};
+use crate::panics::drop_quietly;
 
 /// How many jobs a busy executor may leave to a sleeping worker at most.
 const OWED_MAX: usize = 64;
@@ -166,7 +168,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         let control = controlled.then(|| Arc::new(Control::new()));
         let awaited = matches!(sink, Sink::Waiting(_));
         let now = Instant::now();
-        let deadline = options.deadline.map(|after| now + after);
+        let deadline = options.deadline.map(|after| saturating_add(now, after));
         let attempt = options.first_attempt();
         let slot = Slot {
             id,
@@ -181,7 +183,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         let accepted = match options.delay {
             Some(delay) => self.with_credit(job, |job| {
                 self.keep(key, job);
-                self.add_due(now + delay, Due::Start(key));
+                self.add_due(saturating_add(now, delay), Due::Start(key));
                 Ok(())
             }),
             None => {
@@ -195,7 +197,9 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             }
         };
         if let Err(job) = accepted {
-            self.slots.borrow_mut().remove(key);
+            let refused = self.slots.borrow_mut().remove(key);
+            // With nothing borrowed: a callback's destructor may dispatch.
+            drop_quietly(refused);
             return Err(job);
         }
         if let Some(deadline) = deadline {
@@ -219,16 +223,22 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         drop(slots);
         if let Err(envelope) = self.push(envelope, &options, false) {
             self.keep(key, envelope.job);
-            self.add_due(Instant::now() + FULL_PAUSE, Due::Start(key));
+            self.add_due(after(FULL_PAUSE), Due::Start(key));
         }
     }
 
     /// The slot keeps its job: no task worker has it.
     pub(super) fn keep(&self, key: SlotKey, job: J) {
-        if let Some(slot) = self.slots.borrow_mut().get(key) {
-            slot.job = Some(job);
-            slot.away = false;
-        }
+        let mut slots = self.slots.borrow_mut();
+        let left = match slots.get(key) {
+            Some(slot) => {
+                slot.away = false;
+                slot.job.replace(job)
+            }
+            None => Some(job),
+        };
+        drop(slots);
+        drop_quietly(left);
     }
 
     pub(super) fn add_due(&self, at: Instant, due: Due) {
@@ -362,7 +372,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         };
         if is_first && self.credits_left.get() > 0 {
             // Others have filled the queue: no credit of ours will tell when there is room.
-            self.add_due(Instant::now() + FULL_PAUSE, Due::Senders);
+            self.add_due(after(FULL_PAUSE), Due::Senders);
         }
         let mut senders = self.senders.borrow_mut();
         if let Ok(at) = senders.binary_search_by_key(&ticket, |(waiting, _)| *waiting) {
@@ -384,6 +394,14 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
 impl<J, O> Drop for Installed<J, O> {
     fn drop(&mut self) {
+        // The executor may go on: a panic of one value's destructor costs that value only.
+        self.slots.get_mut().drain().into_iter().for_each(drop_quietly);
+        self.orphans.get_mut().drain(..).for_each(drop_quietly);
+        for ring in self.rings.get_mut() {
+            while let Ok(homecoming) = ring.pop() {
+                drop_quietly(homecoming);
+            }
+        }
         // The tasks that are in the queue are run, whether or not somebody is left to be told.
         self.tasks.shared().park.notify();
     }

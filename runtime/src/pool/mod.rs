@@ -17,6 +17,7 @@
 //! awaits it, its own callback, or `on_finish`. Its ticket (`ticket.rs`) is consumed by its finish,
 //! a panic is caught, and what ends it early (`control.rs`) is decided by one compare-exchange.
 
+mod afar;
 mod agenda;
 mod async_job;
 mod async_pool;
@@ -114,10 +115,17 @@ pub struct TaskContext {
 }
 
 impl TaskContext {
-    /// Whether somebody has cancelled the task or its deadline has passed: a job that takes long
-    /// asks now and then and returns early.
+    /// Whether the task is to stop, since somebody has cancelled it or its deadline has passed: a
+    /// job that takes long asks now and then and returns early. Which of the two it was, its
+    /// outcome says: where the deadline has passed when the job returns it is
+    /// [`TimedOut`](TaskError::TimedOut), whatever the job returned.
     pub fn is_cancelled(&self) -> bool {
-        self.control.as_ref().is_some_and(|control| control.is_asked_to_stop())
+        self.control.as_ref().is_some_and(|control| control.is_cancelled()) || self.is_late()
+    }
+
+    /// Whether the task's deadline has passed.
+    pub fn is_late(&self) -> bool {
+        self.control.as_ref().is_some_and(|control| control.is_late())
             || self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
@@ -252,8 +260,8 @@ pub(crate) struct LaneShared {
 pub(crate) enum Command {
     /// The future of this slot is gone.
     Detach(SlotKey),
-    /// The task of this slot was cancelled before it ran.
-    Withdrawn(SlotKey),
+    /// The task of this slot was cancelled before it ran, or, `attempted`, before it ran again.
+    Withdrawn { slot: SlotKey, attempted: bool },
 }
 
 /// A task worker, as the maker of what it runs jobs with sees it, on its thread.
@@ -400,7 +408,7 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         self.threads.begin_close();
         self.shared.park.close();
         if !self.threads.join(deadline) && self.shared.park.abandon() {
-            self.threads.join(Instant::now() + ABANDON_MAX);
+            self.threads.join(crate::instant::after(ABANDON_MAX));
         }
         self.shared.snapshot()
     }

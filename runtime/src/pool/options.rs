@@ -46,7 +46,7 @@ impl Retry {
     fn pause_of(&self, attempt: u32, random: u32) -> Duration {
         let doubled = self.backoff.saturating_mul(1 << attempt.saturating_sub(1).min(20));
         let full = doubled.min(self.backoff_max);
-        full / 2 + (full / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+        (full / 2).saturating_add((full / 2).mul_f64(f64::from(random) / f64::from(u32::MAX)))
     }
 }
 

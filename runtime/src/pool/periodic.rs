@@ -4,8 +4,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::TaskHandle;
 use super::tasks::Tasks;
-use crate::executor::{sleep, spawn_local};
+use crate::executor::{is_draining, sleep, spawn_local};
+use crate::panics::catch;
 
 /// What happens when a job is due while the one before is not over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +29,11 @@ pub struct Periodic {
 pub struct PeriodicSnapshot {
     /// Jobs dispatched.
     pub dispatched: u64,
-    /// Times that were left out, because the job before was not over or there was no room.
+    /// Times that were left out: the job before was not over, there was no room, or the executor
+    /// came to them too late.
     pub skipped: u64,
+    /// Times at which no job could be made, because what makes it panicked.
+    pub panicked: u64,
 }
 
 #[derive(Debug, Default)]
@@ -50,12 +55,9 @@ impl Periodic {
 }
 
 impl State {
-    fn count(&self, dispatched: bool) {
+    fn count(&self, count: impl FnOnce(&mut PeriodicSnapshot)) {
         let mut counts = self.counts.get();
-        match dispatched {
-            true => counts.dispatched += 1,
-            false => counts.skipped += 1,
-        }
+        count(&mut counts);
         self.counts.set(counts);
     }
 }
@@ -63,7 +65,10 @@ impl State {
 impl<J: Send + Unpin + 'static, O: Send + 'static> Tasks<J, O> {
     /// Dispatches a job each `interval`, the first after one of them. The times are counted from
     /// this call, so they do not drift; those that have passed when the executor gets to them are
-    /// left out. Outcomes go to `on_finish`. Replaces Swoole's `tick` with a task in it.
+    /// left out, and counted. Outcomes go to `on_finish`. Replaces Swoole's `tick` with a task in it.
+    ///
+    /// It ends by [`Periodic::stop`], or when the executor begins to drain: no job begins after
+    /// that. A panic of `make_job` leaves out that time only; it is counted.
     ///
     /// # Panics
     /// On a thread that is not an executor's.
@@ -88,20 +93,52 @@ async fn keep_dispatching<J: Send + Unpin + 'static, O: Send + 'static>(
     state: Rc<State>,
 ) {
     let start = Instant::now();
-    let mut last: Option<super::TaskHandle> = None;
+    let mut last: Option<TaskHandle> = None;
     let mut turn = 1;
     loop {
-        sleep((interval * turn).saturating_sub(start.elapsed())).await;
-        if state.stopped.get() {
+        sleep(at(interval, turn).saturating_sub(start.elapsed())).await;
+        if state.stopped.get() || is_draining() {
             return;
         }
-        let is_over = |handle: &super::TaskHandle| handle.is_over();
-        let free = overlap == Overlap::Queue || last.as_ref().is_none_or(is_over);
-        if free {
-            last = tasks.job(make_job()).dispatch().ok();
+        let free = overlap == Overlap::Queue || last.as_ref().is_none_or(TaskHandle::is_over);
+        match free.then(|| catch(&mut make_job)) {
+            Some(Some(job)) => {
+                last = tasks.job(job).dispatch().ok();
+                match last {
+                    Some(_) => state.count(|counts| counts.dispatched += 1),
+                    None => state.count(|counts| counts.skipped += 1),
+                }
+            }
+            Some(None) => state.count(|counts| counts.panicked += 1),
+            None => state.count(|counts| counts.skipped += 1),
         }
-        state.count(free && last.is_some());
-        let passed = (start.elapsed().as_nanos() / interval.as_nanos()) as u32;
-        turn = passed.max(turn) + 1;
+        let passed = turns(start.elapsed(), interval).max(turn);
+        state.count(|counts| counts.skipped += passed - turn);
+        turn = passed.saturating_add(1);
+    }
+}
+
+/// When the turn is due, from the start on.
+fn at(interval: Duration, turn: u64) -> Duration {
+    let nanos = interval.as_nanos().saturating_mul(u128::from(turn));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// Turns that were due in so long a time.
+fn turns(time: Duration, interval: Duration) -> u64 {
+    u64::try_from(time.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_due_at_their_times_for_centuries() {
+        let ms = Duration::from_millis;
+        assert_eq!(at(ms(1), 1 << 33), ms(1 << 33));
+        assert_eq!(turns(ms((1 << 33) + 1), ms(1)), (1 << 33) + 1);
+        assert_eq!(at(Duration::MAX, u64::MAX), Duration::from_nanos(u64::MAX));
+        assert_eq!(turns(Duration::from_secs(1), Duration::MAX), 0);
     }
 }

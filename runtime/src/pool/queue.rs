@@ -14,7 +14,9 @@ use std::cell::Cell;
 use crossbeam_queue::ArrayQueue;
 
 use super::Envelope;
+use super::afar::{self, Jobs, Taken};
 use super::options::Priority;
+use crate::panics::drop_quietly;
 
 /// In this many jobs that a worker takes, one is looked for among the low ones first.
 const LOW_EVERY: u32 = 16;
@@ -22,11 +24,24 @@ const LOW_EVERY: u32 = 16;
 const NORMAL_EVERY: u32 = 4;
 /// And one in this many among those that are for this worker alone.
 const MAIL_EVERY: u32 = 4;
-/// Jobs that are taken from another cache domain at once.
-const BATCH: usize = 8;
-
 /// A queue for each priority.
 type Levels<J, O> = [ArrayQueue<Envelope<J, O>>; 3];
+
+impl<T> Jobs for ArrayQueue<T> {
+    type Job = T;
+
+    fn pop(&self) -> Option<T> {
+        ArrayQueue::pop(self)
+    }
+
+    fn push(&self, job: T) -> Result<(), T> {
+        ArrayQueue::push(self, job)
+    }
+
+    fn is_full(&self) -> bool {
+        ArrayQueue::is_full(self)
+    }
+}
 
 /// The jobs that wait.
 pub(crate) struct Queues<J, O> {
@@ -131,8 +146,13 @@ impl<J, O> Queues<J, O> {
         self.mailboxes[worker].push(job)
     }
 
-    /// Takes a worker's next job.
-    pub(super) fn pop(&self, worker: usize, turn: &Turn<J, O>) -> Option<Envelope<J, O>> {
+    /// Takes a worker's next job. `wake` is called where others may take jobs that were moved.
+    pub(super) fn pop(
+        &self,
+        worker: usize,
+        turn: &Turn<J, O>,
+        wake: impl FnOnce(),
+    ) -> Option<Envelope<J, O>> {
         if self.domains.len() > 1
             && let Some(job) = turn.left_over.take()
         {
@@ -156,7 +176,7 @@ impl<J, O> Queues<J, O> {
         };
         let job = order.into_iter().find_map(look);
         let job = match job {
-            None if self.domains.len() > 1 => self.take_from_afar(domain, turn),
+            None if self.domains.len() > 1 => self.take_from_afar(domain, turn, wake),
             job => job,
         }?;
         turn.count.set(count.wrapping_add(1));
@@ -164,22 +184,21 @@ impl<J, O> Queues<J, O> {
     }
 
     /// A job of another domain, and some more to this one's queues.
-    fn take_from_afar(&self, domain: usize, turn: &Turn<J, O>) -> Option<Envelope<J, O>> {
+    fn take_from_afar(
+        &self,
+        domain: usize,
+        turn: &Turn<J, O>,
+        wake: impl FnOnce(),
+    ) -> Option<Envelope<J, O>> {
         let own = &self.domains[domain];
         let others = (1..self.domains.len()).map(|step| (domain + step) % self.domains.len());
-        for other in others {
-            for (from, to) in self.domains[other].iter().zip(own) {
-                let Some(job) = from.pop() else { continue };
-                let more = std::iter::from_fn(|| if to.is_full() { None } else { from.pop() });
-                for more in more.take(BATCH - 1) {
-                    if let Err(refused) = to.push(more) {
-                        // Others have filled it since: it is this worker's next one.
-                        turn.left_over.set(Some(refused));
-                        break;
-                    }
-                }
-                return Some(job);
-            }
+        let levels = others.flat_map(|other| self.domains[other].iter().zip(own));
+        let mut wake = Some(wake);
+        for (from, to) in levels {
+            let call = || wake.take().into_iter().for_each(|wake| wake());
+            let Some(Taken { job, left_over }) = afar::take(from, to, call) else { continue };
+            turn.left_over.set(left_over);
+            return Some(job);
         }
         None
     }
@@ -201,6 +220,17 @@ impl<J, O> Queues<J, O> {
     /// Jobs that wait.
     pub(super) fn len(&self) -> usize {
         self.domains.iter().flatten().chain(&self.mailboxes).map(ArrayQueue::len).sum()
+    }
+}
+
+impl<J, O> Drop for Queues<J, O> {
+    /// Jobs that nobody took are the user's values: a panic of one's destructor costs that one only.
+    fn drop(&mut self) {
+        for queue in self.domains.iter().flatten().chain(&self.mailboxes) {
+            while let Some(envelope) = ArrayQueue::pop(queue) {
+                drop_quietly(envelope);
+            }
+        }
     }
 }
 
@@ -238,7 +268,7 @@ mod tests {
             while queues.mailboxes[0].len() < 8 {
                 assert!(queues.push_to(0, job("mail")).is_ok());
             }
-            *taken.entry(queues.pop(0, &turn).unwrap().job).or_insert(0) += 1;
+            *taken.entry(queues.pop(0, &turn, || {}).unwrap().job).or_insert(0) += 1;
         }
         assert_eq!((taken["low"], taken["normal"], taken["mail"], taken["high"]), (4, 12, 16, 32));
 
@@ -247,7 +277,7 @@ mod tests {
             assert!(queues.push(None, Priority::Normal, job("normal")).is_ok());
             assert!(queues.push_to(0, job("mail")).is_ok());
         }
-        let first: Vec<_> = (0..8).map(|_| queues.pop(0, &turn).unwrap().job).collect();
+        let first: Vec<_> = (0..8).map(|_| queues.pop(0, &turn, || {}).unwrap().job).collect();
         assert!(first.contains(&"mail") && first.contains(&"normal"), "{first:?}");
     }
 
@@ -267,13 +297,15 @@ mod tests {
             assert!(queues.push(Some(1), Priority::High, job("far")).is_ok());
         }
         let turn = Turn::default();
-        let near: Vec<_> = (0..20).map(|_| queues.pop(0, &turn).unwrap().job).collect();
+        let near: Vec<_> = (0..20).map(|_| queues.pop(0, &turn, || {}).unwrap().job).collect();
         assert!(near.iter().all(|name| *name == "near"), "{near:?}");
         // The first one from afar brings seven more, which another worker of the domain may take.
-        assert_eq!(queues.pop(0, &turn).unwrap().job, "far");
+        let woken = Cell::new(0);
+        let far = queues.pop(0, &turn, || woken.set(woken.get() + 1));
+        assert_eq!((far.unwrap().job, woken.get()), ("far", 1));
         assert_eq!((queues.domains[0][0].len(), queues.domains[1][0].len()), (7, 12));
-        assert!((0..19).all(|_| queues.pop(0, &turn).is_some()));
-        assert!(queues.pop(0, &turn).is_none() && queues.is_empty_for(0));
+        assert!((0..19).all(|_| queues.pop(0, &turn, || {}).is_some()));
+        assert!(queues.pop(0, &turn, || {}).is_none() && queues.is_empty_for(0));
     }
 
     #[test]
@@ -282,7 +314,7 @@ mod tests {
         let turn = Turn::default();
         turn.left_over.set(Some(job("left over")));
         assert!(queues.push(Some(1), Priority::Normal, job("far")).is_ok());
-        let taken: Vec<_> = (0..2).map(|_| queues.pop(0, &turn).unwrap().job).collect();
+        let taken: Vec<_> = (0..2).map(|_| queues.pop(0, &turn, || {}).unwrap().job).collect();
         assert_eq!(taken, ["left over", "far"]);
     }
 }

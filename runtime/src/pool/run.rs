@@ -11,6 +11,7 @@ use super::lane::Installed;
 use super::slots::SlotKey;
 use super::tasks::{Tasks, with_lane};
 use super::{Command, DispatchError, Finish, RunError, TaskHandle};
+use crate::instant::after;
 
 /// The future of [`Tasks::run`]. It is `Send`, so that a handler that must be may await it.
 ///
@@ -70,7 +71,7 @@ impl<O> Mailbox<O> {
     }
 
     fn wait(&self, limit: Duration) -> Option<Finish<O>> {
-        let end = Instant::now() + limit;
+        let end = after(limit);
         let mut content = self.lock();
         loop {
             if let Some(finish) = content.finish.take() {

@@ -98,6 +98,11 @@ impl<J, O> Slots<J, O> {
         self.contains(key).then(|| self.slots.remove(key.index as usize))
     }
 
+    /// Takes all, to be dropped outside any borrow.
+    pub(super) fn drain(&mut self) -> Vec<Slot<J, O>> {
+        self.slots.drain().collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }

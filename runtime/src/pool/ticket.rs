@@ -87,7 +87,8 @@ impl<J, O> Ticket<'_, J, O> {
                 // them until its finish is popped: there is room (the credits model checks it).
                 // rtrb's push publishes with Release, its pop reads with Acquire.
                 let pushed = home.ring.push(Homecoming { finish, slot, job });
-                debug_assert!(pushed.is_ok(), "credits bound the finish ring");
+                // Lost in silence it would never be missed: the worker's thread ends and says why.
+                assert!(pushed.is_ok(), "credits bound the finish ring");
                 home.bell.ring();
             }
             Way::Foreign { foreign, receiver } => {

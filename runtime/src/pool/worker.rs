@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 pub(super) use crate::panics::message as panic_message;
 
+use super::control::Control;
 use super::park::Source;
 use super::queue::Turn;
 use super::ticket::{self, Finishes, Home, Ticket, Way};
 use super::{Envelope, Failure, Origin, PoolConfig, Seat, Shared, TaskContext, TaskError};
+use crate::panics::drop_quietly;
 use crate::sync::spin_loop;
 
 /// Pause hints between two looks at the queue while spinning. With 32 a round trip took 1.0 µs,
@@ -126,12 +128,17 @@ impl<J, O> TaskWorker<J, O> {
         };
         let task_worker = self.index;
         let ticket = Ticket { way, id, task_worker, waited, attempts: attempt };
-        if control.as_ref().is_some_and(|control| !control.begin()) {
-            return ticket.finish(Err(TaskError::Cancelled), None, None);
-        }
-        if deadline.is_some_and(|deadline| deadline <= start) {
-            control.inspect(|control| control.end());
-            return ticket.finish(Err(TaskError::TimedOut), None, None);
+        let early = match control.as_ref().is_none_or(|control| control.begin()) {
+            false => Some(TaskError::Cancelled),
+            true if deadline.is_some_and(|deadline| deadline <= start) => {
+                control.as_ref().inspect(|control| control.end(false));
+                Some(TaskError::TimedOut)
+            }
+            true => None,
+        };
+        if let Some(error) = early {
+            drop_quietly(job);
+            return ticket.finish(Err(error), None, None);
         }
         let context = TaskContext { id, executor, task_worker, waited, attempt, control, deadline };
         let stats = &self.shared.workers[task_worker];
@@ -140,7 +147,10 @@ impl<J, O> TaskWorker<J, O> {
         let (outcome, kept) = call(run, &context, job, again);
         let ran = start.elapsed();
         stats.end(kind, ran, matches!(outcome, Err(TaskError::Panicked(_))));
-        context.control.inspect(|control| control.end());
+        let is_late = deadline.is_some_and(|deadline| deadline <= start + ran);
+        let outcome = within_time(outcome, is_late, context.control.as_deref());
+        let may_be_retried = retries(&outcome) && kept.is_some();
+        context.control.inspect(|control| control.end(may_be_retried));
         ticket.finish(outcome, Some(ran), kept);
     }
 }
@@ -158,10 +168,36 @@ fn call<J, O>(
         __sidecore_job(run, context, job)
     }));
     match called {
-        Ok(Ok(output)) => (Ok(output), None),
+        Ok(Ok(output)) => {
+            drop_quietly(kept);
+            (Ok(output), None)
+        }
         Ok(Err(failure)) => (Err(failure.into()), kept),
         Err(payload) => (Err(TaskError::Panicked(panic_message(payload))), kept),
     }
+}
+
+/// What counts of a job that ended when its deadline had passed: it is late, whatever it returned,
+/// and so is one that stopped because of that. One that a handle had cancelled is cancelled.
+pub(super) fn within_time<O>(
+    outcome: Result<O, TaskError>,
+    is_late: bool,
+    control: Option<&Control>,
+) -> Result<O, TaskError> {
+    let was_cancelled = || control.is_some_and(Control::is_cancelled);
+    match outcome {
+        Err(TaskError::Cancelled) if was_cancelled() => Err(TaskError::Cancelled),
+        outcome if is_late => {
+            drop_quietly(outcome);
+            Err(TaskError::TimedOut)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Whether the outcome is of those after which another attempt may be made.
+pub(super) fn retries<O>(outcome: &Result<O, TaskError>) -> bool {
+    outcome.as_ref().is_err_and(TaskError::may_be_retried)
 }
 
 /// Calls the job. The report of a stuck job's stack ends here (`stack/unwind.rs`), for which there
@@ -217,7 +253,8 @@ impl<J, O> Source for Queue<'_, J, O> {
     fn pop(&self) -> Option<Step<J, O>> {
         self.asked().or_else(|| {
             let TaskWorker { index, turn, .. } = self.worker;
-            self.shared.queues.pop(*index, turn).map(Step::Job)
+            let wake = || self.shared.park.notify();
+            self.shared.queues.pop(*index, turn, wake).map(Step::Job)
         })
     }
 

@@ -70,6 +70,8 @@ pub use self::shared::JournalStats;
 
 pub(crate) use self::command::say;
 
+use sidecore_runtime::instant;
+
 use self::command::{Append, Command, Done, Settlement, Verdict};
 use self::paths::Paths;
 use self::shared::Shared;
@@ -184,7 +186,7 @@ impl Journal {
     ///
     /// After `deadline` it returns an error while the thread goes on.
     pub fn close(&self, deadline: Duration) -> Result<(), JournalError> {
-        let end = Instant::now() + deadline;
+        let end = instant::after(deadline);
         self.shared.closing.store(true, Ordering::Release);
         let (reply, replied) = sync_channel(1);
         let mut command = Command::Close { reply };

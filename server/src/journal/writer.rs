@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Instant;
 
+use sidecore_runtime::instant;
+
 use super::command::{Append, Command, Done, Settlement};
 use super::error::JournalError;
 use super::limits::JournalLimits;
@@ -104,7 +106,7 @@ impl Writer {
 
     /// Settlements alone wait a while for more of them, or for an append to share its fsync.
     fn nap(&mut self, group: &mut Group) {
-        let end = Instant::now() + self.limits.settle_delay;
+        let end = instant::after(self.limits.settle_delay);
         while !group.is_urgent() {
             match self.commands.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(command) => group.take(command),

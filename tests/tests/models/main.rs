@@ -5,6 +5,7 @@
 //! faults, which that module commits when told to: a fence that is none, a swap that orders
 //! nothing or is torn. The model must find each of them, or it proves nothing.
 
+mod afar;
 mod armed;
 mod capture;
 mod control;
@@ -17,6 +18,9 @@ mod schedule;
 mod sync;
 mod told;
 
+#[allow(dead_code, rustdoc::broken_intra_doc_links)]
+#[path = "../../../runtime/src/pool/afar.rs"]
+mod afar_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/armed.rs"]
 mod armed_protocol;
@@ -57,7 +61,8 @@ fn holds(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     assert!(runs > 1, "only one interleaving was explored");
 }
 
-/// Runs a model with a seeded fault, which must be found: as a deadlock or a failed assertion.
+/// Runs a model with a seeded fault, which must be found: as a deadlock, a data race or a failed
+/// assertion.
 ///
 /// In a process of its own, since loom may abort when it unwinds threads that wait for ever.
 fn finds(fault: Fault, preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
@@ -70,7 +75,9 @@ fn finds(fault: Fault, preemptions: usize, model: impl Fn() + Send + Sync + 'sta
     command.args([&test, "--exact", "--nocapture", "--test-threads=1"]).env(FAULTY, "1");
     let output = command.stdin(Stdio::null()).output().expect("this binary runs");
     let text = String::from_utf8_lossy(&output.stderr);
-    let found = text.contains("deadlock; threads") || text.contains("panicked at tests/tests/");
+    let found = ["deadlock; threads", "Causality violation", "panicked at tests/tests/"]
+        .into_iter()
+        .any(|sign| text.contains(sign));
     assert!(!output.status.success() && found, "the seeded fault {fault:?} was not found: {text}");
 }
 

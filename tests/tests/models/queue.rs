@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::afar_protocol::Jobs;
+
 pub(crate) struct Queue {
     pub(crate) jobs: Mutex<VecDeque<u8>>,
     length: AtomicUsize,
@@ -36,5 +38,22 @@ impl Queue {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.length.load(Relaxed) == 0
+    }
+}
+
+impl Jobs for Queue {
+    type Job = u8;
+
+    fn pop(&self) -> Option<u8> {
+        self.take()
+    }
+
+    fn push(&self, job: u8) -> Result<(), u8> {
+        Queue::push(self, job);
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        false
     }
 }

@@ -24,6 +24,10 @@ pub(crate) enum Fault {
     BlindWait,
     /// A compare-exchange is a load and then a store.
     TornExchange,
+    /// A compare-exchange of a word orders nothing.
+    RelaxedExchange,
+    /// What was moved to another queue is announced to nobody (see `queue.rs`).
+    SilentMove,
     /// A job for one worker alone is announced by a token that any may take (see `park.rs`).
     MailByToken,
     /// The chain wake finds nothing to wake for (see `park.rs`).
@@ -123,6 +127,10 @@ impl AtomicU32 {
             }
             self.0.store(new, Ordering::Release);
             return Ok(found);
+        }
+        if commits(Fault::RelaxedExchange) {
+            let relaxed = Ordering::Relaxed;
+            return self.0.compare_exchange(current, new, relaxed, relaxed);
         }
         self.0.compare_exchange(current, new, success, failure)
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::capture::Copied;
 use super::{ANSWER_MAX, NoStacks, Stack, StackEnd, signal, unwind};
+use crate::instant::after;
 
 /// Between two looks whether the thread has answered.
 const LOOK: Duration = Duration::from_micros(100);
@@ -56,7 +57,7 @@ impl Reader {
             capture.withdraw(ask);
             return Err(StackEnd::NotAsked(format!("the thread could not be asked: {cause}")));
         }
-        let end = Instant::now() + ANSWER_MAX;
+        let end = after(ANSWER_MAX);
         loop {
             if let Some(copied) = capture.take(ask) {
                 return Ok(copied);

@@ -1,0 +1,183 @@
+//! Values of the user whose destructor panics: each costs itself only, wherever it is dropped. The
+//! task worker, the executor and the outcome are as they would be without the panic.
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use sidecore_runtime::bell::Bell;
+use sidecore_runtime::executor::{Executor, ExecutorConfig, sleep, tasks_quiet};
+use sidecore_runtime::net::RingConfig;
+use sidecore_runtime::pool::{
+    self, Cancelled, DispatchError, Failure, Pool, PoolConfig, Retry, RunError, Seat, TaskError,
+    Tasks,
+};
+
+/// Panics when it is dropped, unless that is while another panic goes through.
+#[derive(Clone, Debug)]
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "a destructor of the user's panics");
+    }
+}
+
+/// Runs for so long, and has a bomb with it or returns one.
+#[derive(Clone, Debug)]
+struct Job {
+    ms: u64,
+    carries: Option<Bomb>,
+    returns: bool,
+}
+
+type Output = Option<Bomb>;
+
+fn nap(ms: u64) -> Job {
+    Job { ms, carries: None, returns: false }
+}
+
+fn bomb(ms: u64) -> Job {
+    Job { carries: Some(Bomb), ..nap(ms) }
+}
+
+fn run(job: Job) -> Result<Output, Failure> {
+    std::thread::sleep(Duration::from_millis(job.ms));
+    // The job itself is not dropped in its run, which would be a panic of the job.
+    std::mem::forget(job.carries);
+    Ok(job.returns.then(|| Bomb))
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs a main future on an executor with a pool of one task worker; whatever it did, a job runs
+/// afterwards, and the pool's end adds up.
+fn with_pool<F: Future<Output = ()> + 'static>(
+    asynchronous: bool,
+    main: impl FnOnce(Tasks<Job, Output>) -> F + Send + 'static,
+) {
+    let bell = Arc::new(Bell::new().unwrap());
+    let bells = std::slice::from_ref(&bell);
+    let config = PoolConfig::new(vec![Seat { cpu: 1, shared: true, domain: 0 }], 4);
+    let (pool, mut lanes) = match asynchronous {
+        true => Pool::start_async(&config, 1, bells, |_| |_, job| async move { run(job) }).unwrap(),
+        false => Pool::start(&config, bells, |_, job| run(job)).unwrap(),
+    };
+    let (tasks, lane) = (pool.tasks(), lanes.remove(0));
+    let (told, ended) = channel();
+    let ring = RingConfig::default();
+    let executor = ExecutorConfig { index: 0, cpu: 0, ring, spin: Duration::ZERO };
+    let executor = Executor::start(executor, bell, move || async move {
+        pool::attach(lane.install(|finish| std::mem::forget(finish.outcome)));
+        main(tasks.clone()).await;
+        let after = tasks.job(nap(1)).deadline(PATIENCE).run().await;
+        assert!(after.is_ok(), "the worker has gone: {after:?}");
+        tasks_quiet().await;
+        tasks.uninstall();
+        told.send(()).unwrap();
+    });
+    executor.unwrap().join(0, 0).unwrap();
+    ended.try_recv().expect("the main future came to its end");
+    let end = pool.close(Instant::now() + Duration::from_secs(5));
+    assert_eq!(end.accepted, end.outcomes.total());
+    assert_eq!(end.outcomes.lost, 0, "{end:?}");
+}
+
+/// In a pool of each kind.
+fn check<F: Future<Output = ()> + 'static>(
+    main: impl FnOnce(Tasks<Job, Output>) -> F + Clone + Send + 'static,
+) {
+    with_pool(false, main.clone());
+    with_pool(true, main);
+}
+
+fn ended_by(outcome: Result<Output, RunError<Job>>) -> TaskError {
+    match outcome {
+        Err(RunError::Failed(error)) => error,
+        other => {
+            let text = format!("{other:?}");
+            std::mem::forget(other);
+            panic!("{text}");
+        }
+    }
+}
+
+#[test]
+fn of_a_job_that_is_cancelled_in_the_queue() {
+    check(|tasks| async move {
+        let busy = tasks.run(nap(50));
+        let queued = tasks.job(bomb(0)).dispatch().unwrap();
+        assert_eq!(queued.cancel(), Cancelled::Withdrawn);
+        assert!(busy.await.is_ok());
+    });
+}
+
+#[test]
+fn of_a_job_that_comes_too_late_to_its_worker() {
+    check(|tasks| async move {
+        let busy = tasks.run(nap(60));
+        let late = tasks.job(bomb(0)).deadline(Duration::from_millis(10)).run();
+        assert_eq!(ended_by(late.await), TaskError::TimedOut);
+        assert!(busy.await.is_ok());
+    });
+}
+
+#[test]
+fn of_the_copy_that_was_kept_of_a_job_which_succeeds() {
+    check(|tasks| async move {
+        let outcome = tasks.job(bomb(1)).retry(Retry::times(3)).run().await;
+        assert!(matches!(outcome, Ok(None)), "a success stays one");
+    });
+}
+
+#[test]
+fn of_an_output_that_comes_too_late() {
+    check(|tasks| async move {
+        let job = Job { returns: true, ..nap(60) };
+        let late = tasks.job(job).deadline(Duration::from_millis(10)).run();
+        assert_eq!(ended_by(late.await), TaskError::TimedOut);
+        // It comes home, to nobody.
+        sleep(Duration::from_millis(100)).await;
+    });
+}
+
+#[test]
+fn of_a_delayed_job_that_is_cancelled() {
+    check(|tasks| async move {
+        let delayed = tasks.job(bomb(0)).delay(Duration::from_secs(60)).dispatch().unwrap();
+        assert_eq!(delayed.cancel(), Cancelled::Withdrawn);
+        sleep(Duration::from_millis(5)).await;
+    });
+}
+
+#[test]
+fn of_a_callback_that_is_refused_which_dispatches_in_its_destructor() {
+    /// Dispatches when it is dropped, and panics.
+    struct Dispatches(Tasks<Job, Output>);
+    impl Drop for Dispatches {
+        fn drop(&mut self) {
+            let _ = self.0.dispatch(nap(0));
+            assert!(std::thread::panicking(), "a destructor of the user's panics");
+        }
+    }
+    check(|tasks| async move {
+        let mut full = Vec::new();
+        while let Ok(handle) = tasks.job(nap(20)).dispatch() {
+            full.push(handle);
+        }
+        let value = Dispatches(tasks.clone());
+        let callback = move |_| std::mem::forget(value);
+        let refused = tasks.job(nap(0)).dispatch_then(callback);
+        assert!(matches!(refused, Err(DispatchError::Full(_))));
+        sleep(Duration::from_millis(150)).await;
+    });
+}
+
+#[test]
+fn of_jobs_that_wait_when_their_executor_ends() {
+    check(|tasks| async move {
+        // Its slot is dropped with the lane.
+        let delayed = tasks.job(bomb(0)).delay(Duration::from_millis(20)).dispatch();
+        assert!(delayed.is_ok());
+    });
+}
