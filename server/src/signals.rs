@@ -36,6 +36,8 @@ struct Told {
     /// The thread is there.
     is_caught: bool,
     servers: Vec<Served>,
+    /// A server was served.
+    has_served: bool,
     /// When it was told to end, until the servers that this concerned have ended.
     ended: Option<Instant>,
     next_id: u64,
@@ -119,6 +121,7 @@ impl Drop for Attached {
     fn drop(&mut self) {
         let mut told = told();
         told.servers.retain(|served| served.id != self.id);
+        told.has_served = true;
         if told.servers.is_empty() {
             told.ended = None;
         }
@@ -127,7 +130,7 @@ impl Drop for Attached {
 
 impl Told {
     const fn new() -> Self {
-        Told { is_caught: false, servers: Vec::new(), ended: None, next_id: 0 }
+        Told { is_caught: false, servers: Vec::new(), has_served: false, ended: None, next_id: 0 }
     }
 
     /// What reloads the servers that run.
@@ -162,6 +165,8 @@ fn end() {
     }
     told.servers.iter().for_each(|served| served.shutdown.raise());
     match told.servers.is_empty() {
+        // It ends already.
+        true if told.has_served => {}
         true => {
             stderr::line(format_args!("told to end before it serves; a second signal ends at once"))
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
-use sidecore_tests::{Client, server_command, wait_until};
+use sidecore_tests::{Client, example_command, server_command, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(40);
 
@@ -21,8 +21,11 @@ struct Mute {
 
 impl Mute {
     fn start(variables: &[(&str, &str)], set: impl FnOnce(&mut Command)) -> Self {
+        Mute::spawn(server_command(variables), set)
+    }
+
+    fn spawn(mut command: Command, set: impl FnOnce(&mut Command)) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = server_command(variables);
         command.env("SIDECORE_PORT", port.to_string());
         set(&mut command);
         let child = command.spawn().expect("the server starts");
@@ -141,6 +144,23 @@ fn what_is_said_is_in_a_file_at_the_end() {
     assert_eq!(said.matches("panicked at").count(), 20, "{said}");
     assert!(said.contains("draining"), "{said}");
     assert!(said.lines().last().unwrap().starts_with("sidecore: ended: "), "{said}");
+}
+
+/// The log's own thread waits for the reader, and nobody else for long.
+#[test]
+fn the_server_drains_with_an_access_log_that_nobody_reads() {
+    let (_reader, stdout) = full_pipe();
+    let (_reader, stderr) = full_pipe();
+    let server = Mute::spawn(example_command("access_log", &[]), |command| {
+        command.stdout(stdout).stderr(stderr);
+    });
+    let mut client = Client::connect(server.address);
+    for _ in 0..20 {
+        assert_eq!(client.request("GET", "/hello", "").body, b"hello\n");
+    }
+    let began = Instant::now();
+    assert_eq!(server.stop(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 /// Accepting pauses, which is said, and goes on.

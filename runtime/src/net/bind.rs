@@ -134,7 +134,6 @@ mod tests {
             one += u32::from(both.0 != both.1);
             none += u32::from(both == (false, false));
         }
-        println!("{one} rounds had a winner, {none} had none");
-        assert!(one > none, "{one} {none}");
+        assert!(one > none, "{one} rounds had a winner, {none} had none");
     }
 }
