@@ -1,9 +1,12 @@
 //! One server after another on one address, and two at once.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Pid, Signal, kill_process};
 use sidecore_tests::{Client, ServerProcess, server_command};
 
 /// A port that was free.
@@ -47,6 +50,46 @@ fn a_server_that_lives_keeps_its_port_and_is_named() {
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     server.stop();
+}
+
+/// A socket that is bound and of no process that is seen to listen: as long as nobody knows better,
+/// its owner may be about to end.
+#[test]
+fn a_port_whose_owner_is_not_seen_is_waited_for_and_no_longer_than_that() {
+    let held = held_port();
+    let port = held.1;
+    let began = Instant::now();
+    let output = command(port, &[]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("waited 3 s for it to end"), "{said}");
+    assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
+
+    // It goes meanwhile.
+    let server = std::thread::spawn(move || ServerProcess::spawn(command(port, &[])));
+    std::thread::sleep(Duration::from_millis(700));
+    drop(held);
+    server.join().unwrap().stop();
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_port() {
+    let (_held, port) = held_port();
+    let mut child = command(port, &[]).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let told = Instant::now();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
+}
+
+/// A socket that is bound and does not listen, and its port.
+fn held_port() -> (OwnedFd, u16) {
+    let (family, flags) = (AddressFamily::INET, SocketFlags::CLOEXEC);
+    let socket = net::socket_with(family, SocketType::STREAM, flags, None).unwrap();
+    net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = SocketAddr::try_from(net::getsockname(&socket).unwrap()).unwrap();
+    (socket, address.port())
 }
 
 /// Never both, and mostly one.
