@@ -112,10 +112,8 @@ impl Running {
         let mut report = Report::default();
         self.pools.into_iter().for_each(|pool| report.add(&pool.close(end)));
         // Last: until then futures may have its timers.
-        if let Some(companion) = self.companion {
-            if let Err(error) = companion.end() {
-                failed.get_or_insert(error);
-            }
+        if let Some(Err(error)) = self.companion.map(Companion::end) {
+            failed.get_or_insert(error);
         }
         self.hooks.tell(Life::Ended { report });
         match failed {

@@ -195,3 +195,28 @@ fn the_error_of_a_start_is_said() {
     assert!(said.starts_with("sidecore: error: SIDECORE_PORT=x: "), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
 }
+
+/// A panic of a destructor while another panic unwinds aborts the process, behind the report.
+#[test]
+fn the_report_of_a_panic_that_aborts_is_written_before() {
+    const NAME: &str = "the_report_of_a_panic_that_aborts_is_written_before";
+    const CHILD: &str = "SIDECORE_TEST_ABORTS";
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("the second");
+        }
+    }
+    if std::env::var_os(CHILD).is_some() {
+        sidecore::stderr::report_panics();
+        let _bomb = Bomb;
+        panic!("the first");
+    }
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    let output = again.args([NAME, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    for expected in ["the first", "the second", "panic in a destructor during cleanup"] {
+        assert!(said.contains(expected), "{expected:?} is not in {said}");
+    }
+}
