@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::async_worker::AsyncWorker;
-use super::crew::Threads;
+use super::crew::{ENDED, Threads};
 use super::heart::Heart;
 use super::parking::Parking;
 use super::ticket::{self, Home};
@@ -170,7 +170,7 @@ impl<J: Send + 'static, O: Send + 'static> Start<J, O> {
         R: Fn(TaskContext, J) -> F + 'static,
         F: Future<Output = Result<O, Failure>> + 'static,
     {
-        let (task_worker, cpu) = (self.index, self.seat.cpu);
+        let task_worker = self.index;
         let (tell, told) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name(format!("{}-{task_worker}", self.shared.thread_name))
@@ -179,7 +179,7 @@ impl<J: Send + 'static, O: Send + 'static> Start<J, O> {
         match told.recv() {
             Ok(Ok(())) => Ok(thread),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(PoolError::Pin { task_worker, cpu }),
+            Err(_) => Err(PoolError::Make { task_worker, cause: ENDED.to_owned() }),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::NoStacks;
+use crate::probe::{NO_THREAD, cure_of};
 
 /// A pool could not start.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub enum PoolError {
         task_worker: usize,
         /// The CPU that was refused.
         cpu: usize,
+        /// What the system said.
+        cause: std::io::Error,
     },
     /// An async worker may run no job at all.
     NoConcurrency,
@@ -296,21 +299,20 @@ impl fmt::Display for PoolError {
             PoolError::Make { task_worker, cause } => {
                 write!(f, "task worker {task_worker} has nothing to run jobs with: {cause}")
             }
-            PoolError::Watchdog(cause) => write!(
-                f,
-                "the watchdog could not start: {cause}; raise the limit of processes (`ulimit -u`)"
-            ),
+            PoolError::Watchdog(cause) => {
+                write!(f, "the watchdog could not start: {cause}; {NO_THREAD}")
+            }
             PoolError::Stacks(cause) => cause.fmt(f),
-            PoolError::Thread { task_worker, cause } => write!(
-                f,
-                "task-{task_worker} could not start: {cause}; raise the limit of processes \
-                 (`ulimit -u`) or lower task_worker_num"
-            ),
-            PoolError::Pin { task_worker, cpu } => write!(
-                f,
-                "task-{task_worker} could not be pinned to CPU {cpu}: choose task_worker_cpus \
-                 within the affinity mask (`taskset -p $$`)"
-            ),
+            PoolError::Thread { task_worker, cause } => {
+                write!(f, "task-{task_worker} could not start: {cause}; {NO_THREAD}")
+            }
+            PoolError::Pin { task_worker, cpu, cause } => {
+                let cure = match cure_of(cause) {
+                    "" => "choose task_worker_cpus within the affinity mask (`taskset -p $$`)",
+                    cure => cure,
+                };
+                write!(f, "task-{task_worker} could not be pinned to CPU {cpu}: {cause}; {cure}")
+            }
             PoolError::NoConcurrency => {
                 f.write_str("an async task worker needs a concurrency of at least 1")
             }

@@ -84,7 +84,7 @@ static KEYS: [Key; 42] = [
     top(
         "listen",
         Field::Listen,
-        "where to listen too: addresses with ports, unix:/path mode=660, systemd; then tls, proxy",
+        "where to listen too: addresses with ports, unix:/path mode=660, systemd, systemd:NAME; then tls, proxy",
     ),
     top(
         "tls_certificate",
