@@ -12,6 +12,7 @@ const LIMITS: HeadLimits = HeadLimits {
     header_count_max: 100,
     target_length_max_bytes: 8192,
     is_secured: false,
+    takes_raw_utf8: false,
 };
 
 /// What a load client sends.

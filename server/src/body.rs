@@ -144,6 +144,16 @@ impl BodySender {
     }
 }
 
+impl Drop for BodySender {
+    /// The exchange is over, in whatever way, and its body is not: a reader that was moved into
+    /// another task would wait for ever.
+    fn drop(&mut self) {
+        if lock(&self.0).end.is_none() {
+            self.fail("the request ended before its body was read");
+        }
+    }
+}
+
 /// How a handler stands to its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Demand {

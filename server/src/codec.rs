@@ -11,7 +11,7 @@
 //! use sidecore::codec::{HeadLimits, Parsed, next_head};
 //!
 //! let limits =
-//!     HeadLimits { size_max_bytes: 32768, header_count_max: 100, target_length_max_bytes: 8192, is_secured: false };
+//!     HeadLimits { size_max_bytes: 32768, header_count_max: 100, target_length_max_bytes: 8192, is_secured: false, takes_raw_utf8: false };
 //! let mut slots = [MaybeUninit::uninit(); 100];
 //! let parsed = next_head(b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n", &mut 0, &mut slots, &limits)?;
 //! let Parsed::Complete(head) = parsed else { panic!("it is all there") };

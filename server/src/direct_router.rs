@@ -214,6 +214,7 @@ mod tests {
             header_count_max: 8,
             target_length_max_bytes: 4096,
             is_secured: false,
+            takes_raw_utf8: false,
         };
         let mut slots = [MaybeUninit::uninit(); 8];
         let parsed = next_head(bytes.as_bytes(), &mut 0, &mut slots, &limits);

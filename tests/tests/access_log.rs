@@ -197,8 +197,8 @@ fn what_the_connection_refuses_is_one_line_each() {
         drop(client);
         format!("127.0.0.1 - - \"{line}\" {status} {size}")
     };
-    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(9000));
-    let fields = format!("GET /f HTTP/1.1\r\nHost: h\r\n{}\r\n", "a: b\r\n".repeat(101));
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(17_000));
+    let fields = format!("GET /f HTTP/1.1\r\nHost: h\r\n{}\r\n", "a: b\r\n".repeat(201));
     let chunk = "a".repeat(0x800);
     let chunks = format!(
         "POST /upload HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n800\r\n{chunk}"

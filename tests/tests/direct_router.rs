@@ -16,6 +16,7 @@ const LIMITS: HeadLimits = HeadLimits {
     header_count_max: 8,
     target_length_max_bytes: 4096,
     is_secured: false,
+    takes_raw_utf8: false,
 };
 
 /// Counts what each thread allocates.

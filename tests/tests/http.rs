@@ -124,8 +124,8 @@ fn refusals_arrive_whole_whatever_else_was_sent() {
     check("GET / HTTP/1.1\r\n\r\n", 400);
     check("GET /\u{7f} HTTP/1.1\r\nHost: h\r\n\r\n", 400);
     check("GET / HTTP/3.0\r\nHost: h\r\n\r\n", 505);
-    check(&format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(9000)), 414);
-    check(&format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", "a".repeat(40_000)), 431);
+    check(&format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(17_000)), 414);
+    check(&format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", "a".repeat(80_000)), 431);
     check("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nZ\r\n", 400);
     check("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", 400);
     server.stop();

@@ -69,7 +69,7 @@ pub fn keys() -> &'static [Key] {
     &KEYS
 }
 
-static KEYS: [Key; 42] = [
+static KEYS: [Key; 43] = [
     top(
         "host",
         Field::Host,
@@ -215,8 +215,14 @@ static KEYS: [Key; 42] = [
     option("header_count_max", count!(header_count_max, 1, 256), "fields of a head, else 431"),
     option(
         "target_length_max_bytes",
-        count!(target_length_max_bytes, 16, 1 << 20),
+        // What `http::Uri` holds.
+        count!(target_length_max_bytes, 16, 65_534),
         "of a target, else 414",
+    ),
+    option(
+        "raw_utf8",
+        Field::MaybeSwitch { get: |o| &mut o.raw_utf8 },
+        "characters outside ASCII in targets and Host, unencoded: on, off (400); auto: off",
     ),
     option(
         "body_size_max_bytes",

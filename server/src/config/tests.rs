@@ -70,7 +70,7 @@ fn nonsense_in_the_file_names_key_and_line() {
     refused("[options]\nworker_cpus = \"3-1\"", &[], "worker_cpus = 3-1: ");
     refused("[options]\nworker_num = 0", &[], "worker_num = 0: give a number from 1");
     refused(
-        "[options]\ntarget_length_max_bytes = 40000",
+        "[options]\nhead_size_max_bytes = 4096",
         &[],
         "target_length_max_bytes is above head_size_max_bytes",
     );

@@ -148,8 +148,9 @@ impl ChunkedDecoder {
             };
         };
         self.digits += 1;
-        // 15 digits: sums of sizes cannot overflow, and no body is near 2^60 bytes.
-        if self.digits > 15 {
+        // No body is near 2^60 bytes, and so sums of sizes cannot overflow. Some clients write
+        // leading zeros, up to the sixteen digits of a 64-bit number.
+        if self.digits > 16 || self.remaining >> 56 != 0 {
             return Err(Reject::bad("a chunk size is too large"));
         }
         self.remaining = self.remaining << 4 | u64::from(digit);

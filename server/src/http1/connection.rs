@@ -25,6 +25,8 @@ use super::direct::{direct, whole_size};
 use super::encode::{self, BodyLength, Content, HeadContext};
 use super::exchange::{Exchange, Progress, Stage};
 use super::head::{HEADER_COUNT_CAP, Parsed, Version, check_end, next_head};
+use super::head_lines::take_minor_version;
+use super::head_scan::{blank_lines, is_blank};
 use super::patience::{Patience, Waiting};
 use super::reject::Reject;
 use super::serving::Place;
@@ -161,7 +163,7 @@ impl<A: App> Connection<A> {
             Poll::Ready(Err(_)) => return Step::Close,
             Poll::Pending => {}
         }
-        let idle = self.io.rest().is_empty();
+        let idle = self.io.is_idle();
         if self.place.serving().is_draining() {
             if !idle {
                 // A request has begun: it is read to its end and answered.
@@ -193,6 +195,13 @@ impl<A: App> Connection<A> {
 
     /// Parses a head and answers it or starts its exchange; false if it is not all there.
     fn parse(&mut self) -> Result<bool, Reject> {
+        match self.try_parse() {
+            Err(reject) if reject.is_version() && self.io.take_minor_version() => self.try_parse(),
+            parsed => parsed,
+        }
+    }
+
+    fn try_parse(&mut self) -> Result<bool, Reject> {
         let mut slots = [MaybeUninit::uninit(); HEADER_COUNT_CAP];
         let serving = self.place.serving();
         let input = &self.io.input[self.io.consumed..];
@@ -348,7 +357,7 @@ impl<A: App> Connection<A> {
         }
         match waiting {
             // A connection that never sent a byte gets no answer it did not ask for.
-            Waiting::Head if self.io.rest().is_empty() => Step::Close,
+            Waiting::Head if self.io.is_idle() => Step::Close,
             Waiting::Head => self.refuse(Reject::timeout("the head took too long")),
             Waiting::Body => self.refuse(Reject::timeout("the body took too long")),
             Waiting::Handler => self.refuse(Reject::unavailable("the request took too long")),
@@ -420,6 +429,18 @@ impl<A: App> Unpin for Connection<A> {}
 impl Io {
     pub(crate) fn new(stream: Transport) -> Self {
         Io { stream, input: Vec::new(), consumed: 0, scanned: 0, ended: false, received: 0 }
+    }
+
+    /// Whether nothing of a request has begun (RFC 9112 §2.2: blank lines before one do not count).
+    pub(crate) fn is_idle(&self) -> bool {
+        is_blank(self.rest())
+    }
+
+    /// Has the head that begins here be one of HTTP/1.1, where it is of a higher minor version.
+    fn take_minor_version(&mut self) -> bool {
+        self.scanned = 0;
+        let start = self.consumed + blank_lines(self.rest()).unwrap_or(0);
+        take_minor_version(&mut self.input[start..])
     }
 
     /// Bytes that arrived and are not done with.

@@ -293,7 +293,7 @@ impl<A: App> Exchange<A> {
         let closes = encode::asks_to_close(&parts.headers);
         self.ask_for_body(parts.status, io);
         // In the drain the last request that has arrived is the connection's last one.
-        let is_last = serving.is_draining() && io.rest().is_empty();
+        let is_last = serving.is_draining() && io.is_idle();
         self.keep_alive &= !closes && !is_last && self.body_can_be_skipped();
         let length = self.length_of(parts.status, &parts.headers, &body);
         if length == BodyLength::UntilClose {

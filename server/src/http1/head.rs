@@ -9,7 +9,7 @@ use super::head_scan::{
     blank_lines, first_fault, has_bare_lf, is_blank, is_complete, is_long_method,
 };
 use super::reject::Reject;
-use super::target::{Target, is_host};
+use super::target::{Rules, Target, is_host};
 
 /// Field slots on the stack; `header_count_max` cannot be set above it.
 pub const HEADER_COUNT_CAP: usize = 256;
@@ -25,6 +25,15 @@ pub struct HeadLimits {
     pub target_length_max_bytes: usize,
     /// The connection is secured: absolute targets may be https ones, else refused with 421.
     pub is_secured: bool,
+    /// Characters outside ASCII are taken in targets and in Host, else refused with 400.
+    pub takes_raw_utf8: bool,
+}
+
+impl HeadLimits {
+    pub(crate) fn rules(&self) -> Rules {
+        let HeadLimits { is_secured, takes_raw_utf8, .. } = *self;
+        Rules { is_secured, takes_raw_utf8 }
+    }
 }
 
 /// How the end of a request's body is found (§6.3).
@@ -148,8 +157,9 @@ fn parse<'a>(
     if size > limits.size_max_bytes {
         return Err(Reject::head_too_large("the head is larger than this server takes"));
     }
-    let target = Target::parse(method, target, limits.is_secured)?;
-    check(method, target, version, request.headers, start + size).map(Parsed::Complete)
+    let target = Target::parse(method, target, limits.rules())?;
+    let rules = limits.rules();
+    check(method, target, version, request.headers, start + size, rules).map(Parsed::Complete)
 }
 
 /// The rules that httparse leaves to its user.
@@ -159,11 +169,12 @@ fn check<'a>(
     version: u8,
     fields: &'a [httparse::Header<'a>],
     size_bytes: usize,
+    rules: Rules,
 ) -> Result<RequestHead<'a>, Reject> {
     let version = if version == 0 { Version::Http10 } else { Version::Http11 };
     let mut seen = Seen::default();
     for field in fields {
-        seen.take(field)?;
+        seen.take(field, rules)?;
     }
     seen.check_conflicts(version)?;
     seen.check_host(version)?;
@@ -198,11 +209,15 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn take(&mut self, field: &httparse::Header<'_>) -> Result<(), Reject> {
+    pub(super) fn take(
+        &mut self,
+        field: &httparse::Header<'_>,
+        rules: Rules,
+    ) -> Result<(), Reject> {
         let (name, value) = (field.name, field.value);
         // By length first: few of a head's fields are of interest here.
         match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => self.take_host(value),
+            4 if name.eq_ignore_ascii_case("host") => self.take_host(value, rules),
             6 if name.eq_ignore_ascii_case("expect") => self.take_expect(value),
             10 if name.eq_ignore_ascii_case("connection") => {
                 for token in tokens(value) {
@@ -222,11 +237,11 @@ impl Seen {
     }
 
     /// §3.2: a request with more than one Host, or an invalid one, gets 400.
-    fn take_host(&mut self, value: &[u8]) -> Result<(), Reject> {
+    fn take_host(&mut self, value: &[u8], rules: Rules) -> Result<(), Reject> {
         if std::mem::replace(&mut self.host, true) {
             return Err(Reject::bad("there is more than one Host"));
         }
-        match is_host(value) {
+        match is_host(value, rules) {
             true => Ok(()),
             false => Err(Reject::bad("Host is no host")),
         }
@@ -257,18 +272,16 @@ impl Seen {
         }
     }
 
-    /// §6.1, §7: `chunked` last and once; another coding is not implemented.
+    /// §6.1, §7: `chunked` last and once; another coding is not implemented. Empty members do not
+    /// count (RFC 9110 §5.6.1.2), but a list of these alone says nothing, and is refused.
     fn take_coding(&mut self, value: &[u8]) -> Result<(), Reject> {
         self.transfer_encoding = true;
-        for token in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+        for token in tokens(value).filter(|token| !token.is_empty()) {
             if self.chunked_last {
                 return Err(Reject::bad("chunked is not the last transfer coding"));
             }
             match token.eq_ignore_ascii_case(b"chunked") {
                 true => self.chunked_last = true,
-                false if token.is_empty() => {
-                    return Err(Reject::bad("Transfer-Encoding has an empty member"));
-                }
                 false => {
                     return Err(Reject::not_implemented("the only transfer coding is chunked"));
                 }

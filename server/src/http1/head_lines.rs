@@ -21,7 +21,8 @@ pub(super) fn find_bad_version(head: &[u8]) -> Option<Fault> {
         _ => true,
     };
     let wrong = version.iter().enumerate().position(is_wrong).unwrap_or(version.len());
-    let spoken = matches!(version, [_, _, _, _, _, b'1', _, b'0' | b'1', ..]);
+    // RFC 9110 §2.5: another minor version is processed as the highest that is spoken.
+    let spoken = matches!(version, [_, _, _, _, _, b'1', ..]);
     match wrong {
         8.. if !spoken => Some(Fault { at: start + 7, reject: Reject::version() }),
         wrong if wrong < version.len() => {
@@ -29,6 +30,19 @@ pub(super) fn find_bad_version(head: &[u8]) -> Option<Fault> {
             Some(Fault { at: start + wrong, reject })
         }
         _ => None,
+    }
+}
+
+/// RFC 9110 §2.5: a request of a higher minor version is processed as one of 1.1. httparse knows 1.0
+/// and 1.1 only, so the digit is changed where the line stands. True: it was another one.
+pub(super) fn take_minor_version(head: &mut [u8]) -> bool {
+    let Some(end) = head.iter().position(|&byte| byte == b'\r') else { return false };
+    match head[..end].last_chunk_mut() {
+        Some([b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9']) => {
+            *minor = b'1';
+            true
+        }
+        _ => false,
     }
 }
 
@@ -81,10 +95,11 @@ impl Lines {
     }
 
     fn take_request_line(&mut self, limits: &HeadLimits) -> Result<(), Reject> {
+        take_minor_version(&mut self.whole);
         let mut request = httparse::Request::new(&mut []);
         request.parse(&self.whole).map_err(|error| map_error(error, &self.whole))?;
         let (method, target) = (request.method, request.path);
-        Target::parse(method.unwrap_or_default(), target.unwrap_or_default(), limits.is_secured)?;
+        Target::parse(method.unwrap_or_default(), target.unwrap_or_default(), limits.rules())?;
         self.version = match request.version {
             Some(0) => Some(Version::Http10),
             _ => Some(Version::Http11),
@@ -100,7 +115,7 @@ impl Lines {
         let mut slots = [httparse::EMPTY_HEADER];
         httparse::parse_headers(&self.whole, &mut slots)
             .map_err(|error| map_error(error, &self.whole))?;
-        self.seen.take(&slots[0])?;
+        self.seen.take(&slots[0], limits.rules())?;
         self.seen.check_conflicts(version)
     }
 }

@@ -75,6 +75,10 @@ impl Reject {
     }
 
     /// 505: another version than 1.0 and 1.1.
+    pub(super) fn is_version(&self) -> bool {
+        self.status == StatusCode::HTTP_VERSION_NOT_SUPPORTED
+    }
+
     pub(crate) const fn version() -> Self {
         Reject::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.0 and 1.1")
     }

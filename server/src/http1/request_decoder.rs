@@ -17,6 +17,8 @@ use super::body_decoder::{BodyDecoder, BodyPart, cut_off};
 use super::head::{
     Framing, HEADER_COUNT_CAP, HeadLimits, Parsed, RequestHead, Version, check_end, next_head,
 };
+use super::head_lines::take_minor_version;
+use super::head_scan::blank_lines;
 use super::reject::Reject;
 
 /// Decodes the bytes of one connection.
@@ -112,6 +114,20 @@ impl RequestDecoder {
     }
 
     fn head(&mut self) -> Result<Event, Reject> {
+        match self.try_head() {
+            Err(reject) if reject.is_version() => {
+                self.state = State::Head { scanned: 0 };
+                let start = blank_lines(&self.input)?;
+                match take_minor_version(&mut self.input[start..]) {
+                    true => self.try_head(),
+                    false => Err(reject),
+                }
+            }
+            parsed => parsed,
+        }
+    }
+
+    fn try_head(&mut self) -> Result<Event, Reject> {
         let State::Head { scanned } = &mut self.state else { return Ok(Event::Closed) };
         let mut slots = [MaybeUninit::uninit(); HEADER_COUNT_CAP];
         let parsed = next_head(&self.input, scanned, &mut slots, &self.limits)?;
@@ -180,6 +196,7 @@ mod tests {
         header_count_max: 16,
         target_length_max_bytes: 256,
         is_secured: false,
+        takes_raw_utf8: false,
     };
 
     /// The events in short, adjacent data joined: `GET /`, `"data"`, `.`, a status, `closed`.

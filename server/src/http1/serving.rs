@@ -43,6 +43,7 @@ impl<A> Serving<A> {
             size_max_bytes: options.head_size_max_bytes,
             header_count_max: options.header_count_max,
             target_length_max_bytes: options.target_length_max_bytes,
+            takes_raw_utf8: options.raw_utf8.unwrap_or(false),
             is_secured: false,
         };
         Rc::new(Serving {

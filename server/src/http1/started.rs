@@ -7,8 +7,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use super::body_decoder::BodyDecoder;
 use super::head::{Framing, RequestHead, Version};
 use super::reject::Reject;
-use super::target::Target;
+use super::target::{Target, encode_path_and_query};
 use crate::service::PeerAddress;
+
+/// What `http::Uri` holds at most.
+const URI_MAX_BYTES: usize = 65_534;
 
 /// What of a head is needed to serve its request.
 pub(super) struct Started {
@@ -59,11 +62,26 @@ fn build_uri(target: &Target<'_>) -> Result<Uri, Reject> {
         Target::Absolute { authority, is_https, .. } => Uri::builder()
             .scheme(if *is_https { "https" } else { "http" })
             .authority(*authority)
-            .path_and_query(target.path_and_query())
+            .path_and_query(path_and_query(target)?)
             .build()
             .map_err(|_| invalid),
-        _ => PathAndQuery::try_from(target.path_and_query()).map(Uri::from).map_err(|_| invalid),
+        _ => path_and_query(target).map(Uri::from),
     }
+}
+
+fn path_and_query(target: &Target<'_>) -> Result<PathAndQuery, Reject> {
+    let sent = target.path_and_query();
+    // `PathAndQuery` would take characters outside ASCII as they are, and applications hardly do.
+    let plain = if sent.is_ascii() { PathAndQuery::try_from(sent).ok() } else { None };
+    plain.map_or_else(
+        || match encode_path_and_query(sent) {
+            long if long.len() > URI_MAX_BYTES => Err(Reject::target_too_long()),
+            encoded => {
+                PathAndQuery::try_from(encoded).map_err(|_| Reject::bad("the target is no URI"))
+            }
+        },
+        Ok,
+    )
 }
 
 /// Copies the fields once: their values share one allocation.

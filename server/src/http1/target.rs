@@ -2,6 +2,15 @@
 
 use super::reject::Reject;
 
+/// What a target and a Host may be, beyond their grammar.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// The connection is secured: absolute targets may be https ones.
+    pub(crate) is_secured: bool,
+    /// Characters outside ASCII are taken as they are.
+    pub(crate) takes_raw_utf8: bool,
+}
+
 /// A target in one of its four forms, its characters checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
@@ -22,7 +31,11 @@ pub enum Target<'a> {
 
 impl<'a> Target<'a> {
     /// Sorts and checks a target. The authority form is CONNECT's alone, which is not served.
-    pub(crate) fn parse(method: &str, target: &'a str, is_secured: bool) -> Result<Self, Reject> {
+    ///
+    /// A fragment is cut off, as a proxy would do: it is no part of a target (§3.2), and http.client,
+    /// node's `http` and Ruby send it all the same.
+    pub(crate) fn parse(method: &str, target: &'a str, rules: Rules) -> Result<Self, Reject> {
+        let target = target.split_once('#').map_or(target, |(target, _)| target);
         let bytes = target.as_bytes();
         if bytes == b"*" {
             return match method {
@@ -35,14 +48,14 @@ impl<'a> Target<'a> {
             };
         }
         if method == "CONNECT" {
-            let has_port = is_host(bytes) && target.contains(':');
+            let has_port = is_host(bytes, rules) && target.contains(':');
             return Err(match has_port {
                 true => Reject::not_implemented("this server is no proxy: CONNECT is not served"),
                 false => Reject::bad("the target of CONNECT is a host and a port"),
             });
         }
         if bytes.first() == Some(&b'/') {
-            check_path_and_query(bytes)?;
+            check_path_and_query(bytes, rules)?;
             return Ok(Target::Origin(target));
         }
         let Some((scheme, after_scheme)) = split_scheme(target) else {
@@ -50,17 +63,17 @@ impl<'a> Target<'a> {
         };
         // RFC 9110 §7.4: an https resource is not served on a connection that is not secured.
         let is_https = scheme.eq_ignore_ascii_case("https");
-        if is_https && !is_secured {
+        if is_https && !rules.is_secured {
             return Err(Reject::misdirected());
         }
         let end = after_scheme.find(['/', '?']).unwrap_or(after_scheme.len());
         let (authority, path_and_query) = after_scheme.split_at(end);
-        if authority.is_empty() || !is_host(authority.as_bytes()) {
+        if authority.is_empty() || !is_host(authority.as_bytes(), rules) {
             // §3.2: an http URI with an empty host is invalid; userinfo is
             // refused (RFC 9110 §4.2.4).
             return Err(Reject::bad("the target's authority is no host"));
         }
-        check_path_and_query(path_and_query.as_bytes())?;
+        check_path_and_query(path_and_query.as_bytes(), rules)?;
         Ok(Target::Absolute { authority, path_and_query, is_https })
     }
 
@@ -102,44 +115,52 @@ fn split_scheme(target: &str) -> Option<(&str, &str)> {
     known.then_some((scheme, rest))
 }
 
-/// `pchar`, `/`, `?` (RFC 3986 §3.3, §3.4), and `%` only before two hexadecimal digits.
+/// What may stand in a path and a query.
 ///
-/// Outside are `#` (a fragment is never sent, §3.2), controls, space, `"<>\^`{|}` and bytes above
-/// 127, on which servers and caches disagree. In a query what the URL Standard of browsers leaves
-/// unencoded is let through. `%00` in a path is refused: it ends a file's name for some.
-fn check_path_and_query(bytes: &[u8]) -> Result<(), Reject> {
+/// RFC 3986 (§3.3, §3.4) has `pchar`, `/`, `?`, and `%` before two hexadecimal digits. Taken as well,
+/// since honest clients send them raw and other servers take them: a `%` before anything else, and
+/// `"<>[\]^`{|}`. (Browsers, Go, node, curl, Python, PHP, Java; nginx's `proxy_pass` with a URI turns
+/// `%5B` into `[`.) None of them ends a target, a line or a field, so no one can read another message
+/// into them. Refused are controls, and bytes above 127 unless `takes_raw_utf8`; and `%00` in a
+/// path, which ends a file's name for some.
+fn check_path_and_query(bytes: &[u8], rules: Rules) -> Result<(), Reject> {
     let mut in_query = false;
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
+    for (at, &byte) in bytes.iter().enumerate() {
         match byte {
             b'?' => in_query = true,
-            b'%' => {
-                let digits = bytes.get(at + 1..at + 3).unwrap_or(&[]);
-                if digits.len() != 2 || !digits.iter().all(u8::is_ascii_hexdigit) {
-                    return Err(Reject::bad("a `%` in the target is not followed by two digits"));
-                }
-                if digits == b"00" && !in_query {
-                    return Err(Reject::bad("the path has an encoded NUL"));
-                }
-                at += 2;
+            b'%' if !in_query && bytes[at + 1..].starts_with(b"00") => {
+                return Err(Reject::bad("the path has an encoded NUL"));
             }
-            b'[' | b']' | b'{' | b'}' | b'|' | b'\\' | b'^' | b'`' if in_query => {}
-            _ if is_pchar_or_slash(byte) => {}
+            b'!'..=b'~' => {}
+            0x80.. if rules.takes_raw_utf8 => {}
+            0x80.. => {
+                return Err(Reject::bad(
+                    "the target has a character outside ASCII, which must be percent-encoded \
+                     (RFC 3986 section 2.1)",
+                ));
+            }
             _ => return Err(Reject::bad("the target has a character that must be encoded")),
         }
-        at += 1;
     }
     Ok(())
 }
 
-fn is_pchar_or_slash(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte)
+/// A path and its query as `http` types take them: what these do not is percent-encoded.
+pub(crate) fn encode_path_and_query(target: &str) -> String {
+    let mut encoded = String::with_capacity(target.len() + 16);
+    for &byte in target.as_bytes() {
+        match byte {
+            b'"' | b'<' | b'>' | b'`' | 0x80.. => encoded.push_str(&format!("%{byte:02X}")),
+            byte => encoded.push(char::from(byte)),
+        }
+    }
+    encoded
 }
 
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2): a name, an IPv4 address or `[IPv6]`.
 ///
 /// An empty value is legal in a Host field: the target has no authority then (RFC 9112 §3.2).
-pub(crate) fn is_host(value: &[u8]) -> bool {
+pub(crate) fn is_host(value: &[u8], rules: Rules) -> bool {
     let (host_is_valid, port) = match value {
         [b'[', rest @ ..] => {
             let Some(end) = rest.iter().position(|&byte| byte == b']') else { return false };
@@ -148,21 +169,31 @@ pub(crate) fn is_host(value: &[u8]) -> bool {
         _ => {
             let colon = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
             let (name, port) = value.split_at(colon);
-            (is_name(name) && (!name.is_empty() || port.is_empty()), port)
+            (is_name(name, rules) && (!name.is_empty() || port.is_empty()), port)
         }
     };
     host_is_valid && is_port(port)
 }
 
+/// An address, with a zone (RFC 6874: `fe80::1%25eth0`) where it has one.
 fn is_ipv6(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let (address, zone) = text.split_once("%25").unwrap_or((text, "0"));
+    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    address.parse::<std::net::Ipv6Addr>().is_ok()
+        && !zone.is_empty()
+        && zone.bytes().all(is_unreserved)
 }
 
 /// `reg-name` (RFC 3986 §3.2.2) without the comma, which would be two hosts in one field. A `%` is
 /// refused too: servers and caches do not agree on what it decodes to.
-fn is_name(bytes: &[u8]) -> bool {
-    let valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte);
-    bytes.iter().all(valid)
+fn is_name(bytes: &[u8], rules: Rules) -> bool {
+    let valid = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || b"-._~!$&'()*+;=".contains(byte)
+            || rules.takes_raw_utf8 && *byte >= 0x80
+    };
+    bytes.iter().all(valid) && std::str::from_utf8(bytes).is_ok()
 }
 
 /// Nothing, or a colon and digits, which may be none (RFC 3986 §3.2.3), of a TCP port.
@@ -181,10 +212,37 @@ fn is_port(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    const STRICT: Rules = Rules { is_secured: false, takes_raw_utf8: false };
+    const LENIENT: Rules = Rules { takes_raw_utf8: true, ..STRICT };
+
+    #[test]
+    fn what_is_outside_ascii_is_taken_where_that_is_wanted() {
+        for target in ["/\u{e9}", "/a?\u{e9}", "http://h\u{e9}/"] {
+            assert!(Target::parse("GET", target, STRICT).is_err(), "{target}");
+            assert!(Target::parse("GET", target, LENIENT).is_ok(), "{target}");
+        }
+        assert!(is_host("b\u{fc}cher.example".as_bytes(), LENIENT));
+        assert!(!is_host(b"b\xfccher.example", LENIENT));
+    }
+
+    #[test]
+    fn what_http_types_do_not_take_is_encoded_for_them() {
+        for (target, encoded) in [
+            ("/a<b>`c?d=\"<>`", "/a%3Cb%3E%60c?d=%22%3C%3E%60"),
+            ("/100%?q=%u00e9", "/100%?q=%u00e9"),
+            ("/[a]|^{}\\", "/[a]|^{}\\"),
+            ("/\u{e9}", "/%C3%A9"),
+        ] {
+            let built = encode_path_and_query(target);
+            assert_eq!(built, encoded);
+            assert!(http::uri::PathAndQuery::try_from(&*built).is_ok(), "{built}");
+        }
+    }
+
     #[test]
     fn targets_are_sorted_by_form() {
         let check = |method, target, path: Option<&str>| {
-            let parsed = Target::parse(method, target, false);
+            let parsed = Target::parse(method, target, STRICT);
             assert_eq!(parsed.ok().map(|t| t.path()), path, "{method} {target}");
         };
         for (target, path) in [
@@ -197,17 +255,17 @@ mod tests {
             ("http://h", Some("/")),
             ("HTTP://h:80/p?q", Some("/p")),
             ("http://[::1]:8080/p", Some("/p")),
-            ("/a[b", None),
-            ("/a#b", None),
-            ("/%4", None),
+            ("/a[b", Some("/a[b")),
+            ("/a#b", Some("/a")),
+            ("/%4", Some("/%4")),
             ("/a%00", None),
-            ("/a?b=\"c\"", None),
-            ("/a?b#c", None),
-            ("/%zz", None),
+            ("/a?b=\"c\"", Some("/a")),
+            ("/a?b#c", Some("/a")),
+            ("/%zz", Some("/%zz")),
             ("/\u{e9}", None),
-            ("/<", None),
-            ("/`", None),
-            ("/a|b", None),
+            ("/<", Some("/<")),
+            ("/`", Some("/`")),
+            ("/a|b", Some("/a|b")),
             ("foo", None),
             ("", None),
             ("*", None),
@@ -217,6 +275,9 @@ mod tests {
             ("ftp://h/", None),
             ("https://h/", None),
             ("http://h?q", Some("/")),
+            ("http://h#f", Some("/")),
+            ("#f", None),
+            ("/a\u{7f}", None),
         ] {
             check("GET", target, path);
         }
@@ -225,7 +286,8 @@ mod tests {
             ("https://h/p", false, None),
             ("https:///p", true, None),
         ] {
-            let parsed = Target::parse("GET", target, secured);
+            let rules = Rules { is_secured: secured, ..STRICT };
+            let parsed = Target::parse("GET", target, rules);
             assert_eq!(parsed.ok().map(|t| t.path()), path, "{target} {secured}");
         }
         check("OPTIONS", "*", Some("*"));
@@ -235,8 +297,17 @@ mod tests {
 
     #[test]
     fn hosts_are_names_or_addresses_with_a_port() {
-        for good in ["", "a", "a.b-c_d", "127.0.0.1:8080", "[::1]", "[::ffff:1.2.3.4]:1", "h:"] {
-            assert!(is_host(good.as_bytes()), "{good}");
+        for good in [
+            "",
+            "a",
+            "a.b-c_d",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::ffff:1.2.3.4]:1",
+            "h:",
+            "[fe80::1%25eth0]:80",
+        ] {
+            assert!(is_host(good.as_bytes(), STRICT), "{good}");
         }
         for bad in [
             ":80",
@@ -250,13 +321,15 @@ mod tests {
             "[::1",
             "[]",
             "[x]:1",
+            "[fe80::1%25]",
+            "[fe80::1%eth0]",
             "[::1]x",
             "[1::2::3]",
             "h:1:2",
             "h%41",
             "\u{e9}",
         ] {
-            assert!(!is_host(bad.as_bytes()), "{bad}");
+            assert!(!is_host(bad.as_bytes(), STRICT), "{bad}");
         }
     }
 }

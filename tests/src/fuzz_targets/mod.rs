@@ -19,6 +19,7 @@ const LIMITS: HeadLimits = HeadLimits {
     header_count_max: 8,
     target_length_max_bytes: 64,
     is_secured: false,
+    takes_raw_utf8: false,
 };
 
 /// A body larger than this is refused.

@@ -59,8 +59,9 @@ fn read_head(bytes: &[u8]) -> Option<(Head, &[u8])> {
     let words: Vec<&[u8]> = lines[0].split(|&byte| byte == b' ').collect();
     let [method, target, version] = words[..] else { return None };
     let old = match version {
-        b"HTTP/1.1" => false,
         b"HTTP/1.0" => true,
+        // RFC 9110 §2.5: a higher minor version is processed as 1.1.
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => false,
         _ => return None,
     };
     if method.is_empty() || method.len() > 32 || !method.iter().all(|&byte| is_tchar(byte)) {
@@ -84,7 +85,13 @@ fn read_head(bytes: &[u8]) -> Option<(Head, &[u8])> {
     if members("expect").iter().any(|member| !member.is_empty() && member != b"100-continue") {
         return None;
     }
-    let codings = members("transfer-encoding");
+    // RFC 9110 §5.6.1.2: empty members do not count, but a list of these alone says nothing.
+    let mut codings = members("transfer-encoding");
+    let says_nothing = !codings.is_empty();
+    codings.retain(|coding| !coding.is_empty());
+    if says_nothing && codings.is_empty() {
+        return None;
+    }
     let chunked = match codings[..] {
         [] => false,
         [ref coding] if coding == b"chunked" && !old => true,
@@ -107,6 +114,8 @@ fn target_path<'a>(method: &[u8], target: &'a [u8]) -> Option<&'a [u8]> {
     if method == b"CONNECT" {
         return None;
     }
+    // A fragment is no part of a target (§3.2): it is cut off.
+    let target = target.split(|&byte| byte == b'#').next()?;
     if target == b"*" {
         return (method == b"OPTIONS").then_some(target);
     }
@@ -122,25 +131,13 @@ fn target_path<'a>(method: &[u8], target: &'a [u8]) -> Option<&'a [u8]> {
             &rest[end..]
         }
     };
-    let (path, query) = match path_and_query.iter().position(|&byte| byte == b'?') {
-        Some(at) => path_and_query.split_at(at),
-        None => (path_and_query, &b""[..]),
-    };
-    let valid = |bytes: &[u8], more: &[u8]| {
-        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || more.contains(byte);
-        bytes.iter().all(allowed) && has_whole_escapes(bytes)
-    };
-    let both = b"-._~!$&'()*+,;=:@/%";
-    let valid = valid(path, both) && valid(query, b"-._~!$&'()*+,;=:@/%?[]{}|\\^`");
+    let at = path_and_query.iter().position(|&byte| byte == b'?');
+    let path = &path_and_query[..at.unwrap_or(path_and_query.len())];
+    // What RFC 3986 has encoded and honest clients send raw is taken, as long as it ends neither a
+    // target nor a line; so is a `%` before anything.
+    let valid = path_and_query.iter().all(|byte| (b'!'..=b'~').contains(byte));
     let valid = valid && find(path, b"%00").is_none();
     valid.then_some(if path.is_empty() { b"/" } else { path })
-}
-
-fn has_whole_escapes(bytes: &[u8]) -> bool {
-    bytes
-        .split(|&byte| byte == b'%')
-        .skip(1)
-        .all(|rest| rest.len() >= 2 && rest[0].is_ascii_hexdigit() && rest[1].is_ascii_hexdigit())
 }
 
 /// `host [ ":" port ]`, as the hosts of this test are: names and one IPv6 address.
