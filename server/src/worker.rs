@@ -119,10 +119,10 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
         let _ = ready.send(());
         drop(ready);
         doors.accept(&serving, &shutdown).await;
-        begin_drain();
         hooks.tell(Life::Draining);
 
         let end = instant::after(Duration::from_millis(options.drain_timeout_ms));
+        begin_drain(end);
         doors.finish(&serving).await;
         serving.drain();
         let _ = before(end, serving.closed()).await;

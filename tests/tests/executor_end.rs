@@ -42,6 +42,8 @@ impl FinishSource for Bomb {
     fn in_flight(&self) -> usize {
         0
     }
+    fn begin_drain(&self, _: Instant) {}
+
     fn wake_workers(&self, _: bool) {}
 }
 

@@ -22,7 +22,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 
@@ -226,14 +226,20 @@ pub fn add_finish_source(source: Rc<dyn FinishSource>) {
     current().sources.borrow_mut().push(source);
 }
 
-/// Says that the executor drains: what begins by itself begins no more ([`Tasks::every`]).
+/// Says that the executor drains until `end`: what begins by itself begins no more
+/// ([`Tasks::every`]), and tasks that are due later are not waited for: they end as
+/// [`TaskError::Lost`](crate::pool::TaskError::Lost) now.
 ///
 /// # Panics
 /// On a thread that is not an executor's.
 ///
 /// [`Tasks::every`]: crate::pool::Tasks::every
-pub fn begin_drain() {
-    current().draining.set(true);
+pub fn begin_drain(end: Instant) {
+    let core = current();
+    core.draining.set(true);
+    // With nothing borrowed: what is told of a task's end may add a source.
+    let sources = core.sources.borrow().clone();
+    sources.iter().for_each(|source| source.begin_drain(end));
 }
 
 /// Whether [`begin_drain`] was called on this executor.

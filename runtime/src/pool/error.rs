@@ -68,6 +68,8 @@ pub enum DispatchError<J> {
     NotOnExecutor(J),
     /// The pool has been closed.
     Closed(J),
+    /// Its deadline passed while it waited for room.
+    TimedOut(J),
 }
 
 /// Why a job that ran did not bring an output, as the job itself says it.
@@ -167,7 +169,8 @@ impl<J> DispatchError<J> {
             | DispatchError::NoTaskWorkers(job)
             | DispatchError::NoSuchTaskWorker(job)
             | DispatchError::NotOnExecutor(job)
-            | DispatchError::Closed(job) => job,
+            | DispatchError::Closed(job)
+            | DispatchError::TimedOut(job) => job,
         }
     }
 
@@ -179,6 +182,7 @@ impl<J> DispatchError<J> {
             DispatchError::NoSuchTaskWorker(job) => DispatchError::NoSuchTaskWorker(change(job)),
             DispatchError::NotOnExecutor(job) => DispatchError::NotOnExecutor(change(job)),
             DispatchError::Closed(job) => DispatchError::Closed(change(job)),
+            DispatchError::TimedOut(job) => DispatchError::TimedOut(change(job)),
         }
     }
 
@@ -194,6 +198,7 @@ impl<J> DispatchError<J> {
             DispatchError::NoSuchTaskWorker(_) => "NoSuchTaskWorker",
             DispatchError::NotOnExecutor(_) => "NotOnExecutor",
             DispatchError::Closed(_) => "Closed",
+            DispatchError::TimedOut(_) => "TimedOut",
         }
     }
 
@@ -214,6 +219,7 @@ impl<J> DispatchError<J> {
                  a handler"
             }
             DispatchError::Closed(_) => "the pool has been closed: the server shuts down",
+            DispatchError::TimedOut(_) => "the task's deadline passed while it waited for room",
         }
     }
 }

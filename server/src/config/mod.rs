@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sidecore_runtime::cpu_list::CpuList;
+use sidecore_runtime::pool::DELAYED_MAX_DEFAULT;
 
 pub use self::error::ConfigError;
 pub use self::keys::{Key, keys};
@@ -97,6 +98,7 @@ pub struct Options {
     pub task_worker_cpus: Option<CpuList>,
     pub task_queue_depth: usize,
     pub task_credits: Option<usize>,
+    pub task_delayed_max: usize,
     pub task_spin_us: Option<u64>,
     pub task_recycle_after: Option<u64>,
     pub task_stuck_after_ms: Option<u64>,
@@ -174,6 +176,7 @@ impl Default for Options {
             task_worker_cpus: None,
             task_queue_depth: 1024,
             task_credits: None,
+            task_delayed_max: DELAYED_MAX_DEFAULT,
             task_spin_us: None,
             task_recycle_after: None,
             task_stuck_after_ms: None,
