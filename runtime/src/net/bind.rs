@@ -93,13 +93,16 @@ mod tests {
 
     #[test]
     fn connections_are_spread_over_all_sockets() {
-        let (address, sockets) = bind_all(ANY, 3, 64).unwrap();
-        let kept: Vec<_> = (0..60).map(|_| TcpStream::connect(address).unwrap()).collect();
-        let taken =
-            sockets.iter().map(|socket| std::iter::from_fn(|| sys::accept(socket).ok()).count());
-        let taken: Vec<_> = taken.collect();
-        assert_eq!(taken.iter().sum::<usize>(), kept.len());
-        assert!(taken.iter().all(|taken| *taken > 3), "{taken:?}");
+        for place in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
+            let (address, sockets) = bind_all(place.parse().unwrap(), 3, 64).unwrap();
+            let to = |_| TcpStream::connect(address).unwrap();
+            let kept: Vec<_> = (0..60).map(to).collect();
+            let accepted =
+                |socket| std::iter::from_fn(|| sys::accept(socket).ok()).collect::<Vec<_>>().len();
+            let taken: Vec<usize> = sockets.iter().map(accepted).collect();
+            assert_eq!(taken.iter().sum::<usize>(), kept.len(), "{place}");
+            assert!(taken.iter().all(|taken| *taken > 3), "{place}: {taken:?}");
+        }
     }
 
     #[test]
