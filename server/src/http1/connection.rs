@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use http::{HeaderMap, StatusCode};
 use sidecore_runtime::executor;
 
 use super::direct::{direct, whole_size};
@@ -26,6 +27,7 @@ use super::encode::{self, BodyLength, Content, HeadContext};
 use super::exchange::{Exchange, Progress, Stage};
 use super::head::{HEADER_COUNT_CAP, Parsed, Version, check_end, next_head};
 use super::patience::{Patience, Waiting};
+use super::preface::{self, Begins};
 use super::reject::Reject;
 use super::serving::Place;
 use super::started::Started;
@@ -75,6 +77,9 @@ enum State<A: App> {
     Head,
     /// It was taken over; what is to be done with it is left to its task.
     Upgraded(Run),
+    /// The client speaks HTTP/2, from the first byte on.
+    #[cfg(feature = "http2")]
+    Http2,
     Exchange(Box<Exchange<A>>),
     Flush,
     Linger {
@@ -125,10 +130,21 @@ impl<A: App> Connection<A> {
         }
     }
 
+    /// When its future has ended: itself again, unless its client speaks HTTP/2.
+    #[cfg(feature = "http2")]
+    pub(super) fn into_http2(self) -> Result<(Io, Place<A>), Self> {
+        match self.state {
+            State::Http2 => Ok((self.io, self.place)),
+            _ => Err(self),
+        }
+    }
+
     fn step(&mut self, context: &mut Context<'_>) -> Step {
         match &mut self.state {
             State::Head => self.head(context),
             State::Upgraded(_) => Step::Close,
+            #[cfg(feature = "http2")]
+            State::Http2 => Step::Close,
             State::Exchange(_) => self.exchange(context),
             State::Flush => self.flush(context),
             State::Linger { .. } => self.linger(context),
@@ -152,7 +168,11 @@ impl<A: App> Connection<A> {
             match self.parse() {
                 Ok(true) => return Step::Again,
                 Ok(false) => {}
-                Err(reject) => return self.refuse(reject),
+                Err(reject) => match self.begins() {
+                    Begins::Otherwise => return self.refuse(reject),
+                    Begins::Http2 => return self.http2(reject),
+                    Begins::Part => {}
+                },
             }
         }
         match self.io.fill(context) {
@@ -175,6 +195,26 @@ impl<A: App> Connection<A> {
             true => Step::Wait(Waiting::NextRequest),
             false => Step::Wait(Waiting::Head),
         }
+    }
+
+    /// How a connection begins whose first bytes are no request.
+    fn begins(&self) -> Begins {
+        let is_first = self.io.received == self.io.rest().len() as u64;
+        if is_first { preface::begins(self.io.rest()) } else { Begins::Otherwise }
+    }
+
+    /// A client that speaks HTTP/2 is served so where a listener is plain: over TLS it is to say it
+    /// in the handshake (RFC 9113 §3.2), and there it has had its answer.
+    fn http2(&mut self, reject: Reject) -> Step {
+        #[cfg(feature = "http2")]
+        if !self.io.stream.is_secured() && self.place.serving().http2.is_on() {
+            self.state = State::Http2;
+            return Step::Close;
+        }
+        self.io.stream.write(|out| out.extend_from_slice(preface::GO_AWAY));
+        self.state = State::Flush;
+        self.tell_refused(reject.status(), 0, &HeaderMap::new());
+        Step::Again
     }
 
     /// In the drain, before closing an idle connection: what is on its way is still answered.
@@ -316,14 +356,17 @@ impl<A: App> Connection<A> {
         let (status, body_bytes) = (reject.status(), reason.len() as u64);
         match std::mem::replace(&mut self.state, State::Flush) {
             State::Exchange(exchange) => drop_answered(exchange, status, body_bytes),
-            _ => {
-                let peer = if serving.app.wants_peers() { self.peer_address() } else { None };
-                let (received, fields) = (self.io.rest(), &fields);
-                let app = &self.place.serving().app;
-                app.refused(&Refused { status, body_bytes, fields, received, peer });
-            }
+            _ => self.tell_refused(status, body_bytes, &fields),
         }
         Step::Again
+    }
+
+    fn tell_refused(&mut self, status: StatusCode, body_bytes: u64, fields: &HeaderMap) {
+        let wants_peers = self.place.serving().app.wants_peers();
+        let peer = if wants_peers { self.peer_address() } else { None };
+        let received = self.io.rest();
+        let app = &self.place.serving().app;
+        app.refused(&Refused { status, body_bytes, fields, received, peer });
     }
 
     /// One system call a connection. One that was reset has no address any more.
@@ -420,6 +463,12 @@ impl<A: App> Unpin for Connection<A> {}
 impl Io {
     pub(crate) fn new(stream: Transport) -> Self {
         Io { stream, input: Vec::new(), consumed: 0, scanned: 0, ended: false, received: 0 }
+    }
+
+    /// The stream, what has arrived on it, and how many bytes of that are done with.
+    #[cfg(feature = "http2")]
+    pub(crate) fn into_parts(self) -> (Transport, Vec<u8>, usize) {
+        (self.stream, self.input, self.consumed)
     }
 
     /// Bytes that arrived and are not done with.

@@ -21,17 +21,16 @@ use super::service::Calls;
 use super::session::Session;
 use super::stream::Spawner;
 use super::wire::{Wire, WireEnd};
-use crate::http1::connection::{Connection, FAREWELLS_MAX};
+use crate::http1::connection::{Connection, FAREWELLS_MAX, Io};
 use crate::http1::patience::{Patience, Waiting};
 use crate::http1::serving::Place;
 use crate::service::App;
-use crate::transport::Transport;
 
 type Hyper<A> = hyper::server::conn::http2::Connection<WireEnd, Calls<A>, Spawner<A>>;
 
 /// Serves a connection; what is left of it is to be closed, unless it was cut off.
-pub(crate) async fn serve<A: App>(transport: Transport, place: Place<A>) -> Option<Connection<A>> {
-    let wire = Wire::new(transport);
+pub(crate) async fn serve<A: App>(io: Io, place: Place<A>) -> Option<Connection<A>> {
+    let wire = Wire::new(io);
     let end = Serve::begin(wire.clone(), &place).await;
     let Ok(wire) = Rc::try_unwrap(wire) else { return None };
     match end {

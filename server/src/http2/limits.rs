@@ -46,6 +46,7 @@ const _: () = assert!(PIECE_MAX_BYTES <= UNSENT_MAX_BYTES);
 /// What of the options is HTTP/2's own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
+    is_on: bool,
     streams_max: u32,
     head_size_max_bytes: u32,
 }
@@ -54,9 +55,15 @@ impl Limits {
     pub(crate) fn new(options: &Options) -> Self {
         let bounded = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Limits {
+            is_on: options.http2 != Some(false),
             streams_max: bounded(options.http2_streams_max),
             head_size_max_bytes: bounded(options.head_size_max_bytes),
         }
+    }
+
+    /// Whether it is spoken at all.
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on
     }
 
     /// hyper with these limits. A peer that is gone without a word is found by a PING: sent where

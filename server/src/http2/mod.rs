@@ -1,7 +1,8 @@
-//! HTTP/2 (RFC 9113) for TLS listeners whose client asks for it, by hyper's server.
+//! HTTP/2 (RFC 9113), by hyper's server: over TLS for clients that ask for it in the handshake, on
+//! plain listeners for those that begin with it (prior knowledge, §3.3).
 //!
 //! ```text
-//!   socket ── TLS ── `wire` ── hyper ──► `service`: one call a request ──► the application
+//!   socket ─ (TLS) ─ `wire` ── hyper ──► `service`: one call a request ──► the application
 //!                       ▲        │                        │
 //!                  `connection` ─┘ polls it         `stream` polls what becomes of the call,
 //!                  its times, its end               a task of its own: `answer` is its body

@@ -27,7 +27,6 @@ pub(super) struct Wire {
     blocked: Cell<bool>,
 }
 
-#[derive(Default)]
 struct Input {
     bytes: Vec<u8>,
     consumed: usize,
@@ -37,8 +36,10 @@ struct Input {
 pub(super) struct WireEnd(pub(super) Rc<Wire>);
 
 impl Wire {
-    pub(super) fn new(transport: Transport) -> Rc<Self> {
-        let (input, ended, blocked) = (RefCell::default(), Cell::new(false), Cell::new(false));
+    pub(super) fn new(io: Io) -> Rc<Self> {
+        let (ended, blocked) = (Cell::new(io.ended), Cell::new(false));
+        let (transport, bytes, consumed) = io.into_parts();
+        let input = RefCell::new(Input { bytes, consumed });
         Rc::new(Wire { transport, input, ended, blocked })
     }
 
