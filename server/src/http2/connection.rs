@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::limits::ABANDONED_MAX;
-use super::service::Calls;
+use super::service::{Calls, tell_unheard};
 use super::session::Session;
 use super::stream::Spawner;
 use super::wire::{Wire, WireEnd};
@@ -154,7 +154,9 @@ impl<A: App> Future for Serve<'_, A> {
                 this.leave();
             }
             // Whatever ended it, hyper has written what there was to be said.
-            if this.hyper.as_mut().poll(context).is_ready() {
+            let polled = this.hyper.as_mut().poll(context);
+            (0..this.wire.take_untold()).for_each(|_| tell_unheard(&this.session));
+            if polled.is_ready() {
                 return Poll::Ready(End::Over);
             }
             if this.is_unbearable() || this.poll_blocked(context).is_ready() {

@@ -28,6 +28,7 @@ mod clock;
 mod connection;
 mod limits;
 mod request;
+mod sent;
 mod service;
 mod session;
 mod stream;

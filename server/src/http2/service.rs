@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
@@ -85,6 +85,17 @@ fn tell_refused<A: App>(parts: &Parts, reject: Reject, session: &Session<A>) {
         body_bytes: body_bytes(reject, parts.method == Method::HEAD),
         fields: &reject.fields(),
         received: format!("{} {target} HTTP/2.0\r\n", parts.method).as_bytes(),
+        peer: session.peer,
+    });
+}
+
+/// The same for one that h2 has answered, of which no more is known than that.
+pub(super) fn tell_unheard<A: App>(session: &Session<A>) {
+    session.serving.app.refused(&Refused {
+        status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        body_bytes: 0,
+        fields: &HeaderMap::new(),
+        received: b"",
         peer: session.peer,
     });
 }

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
+use super::sent::Sent;
 use crate::http1::connection::{Io, UNSENT_MAX_BYTES};
 use crate::transport::Transport;
 
@@ -25,6 +26,9 @@ pub(super) struct Wire {
     ended: Cell<bool>,
     /// There is no room for what hyper writes.
     blocked: Cell<bool>,
+    sent: RefCell<Sent>,
+    /// Answers of h2's own of which nobody was told.
+    untold: Cell<u64>,
 }
 
 struct Input {
@@ -40,7 +44,8 @@ impl Wire {
         let (ended, blocked) = (Cell::new(io.ended), Cell::new(false));
         let (transport, bytes, consumed) = io.into_parts();
         let input = RefCell::new(Input { bytes, consumed });
-        Rc::new(Wire { transport, input, ended, blocked })
+        let (sent, untold) = (RefCell::default(), Cell::new(0));
+        Rc::new(Wire { transport, input, ended, blocked, sent, untold })
     }
 
     pub(super) fn transport(&self) -> &Transport {
@@ -50,6 +55,16 @@ impl Wire {
     /// Whether hyper waits for the peer to take what was written.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked.get() && self.transport.unsent() > 0
+    }
+
+    /// How many requests h2 has refused by itself since the last call.
+    pub(super) fn take_untold(&self) -> u64 {
+        self.untold.take()
+    }
+
+    fn write(&self, out: &mut Vec<u8>, bytes: &[u8]) {
+        self.untold.set(self.untold.get() + self.sent.borrow_mut().pass(bytes));
+        out.extend_from_slice(bytes);
     }
 
     /// What there is to be closed.
@@ -116,7 +131,7 @@ impl Write for WireEnd {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.0.poll_room(context))?;
-        self.0.transport.write(|out| out.extend_from_slice(bytes));
+        self.0.transport.write(|out| self.0.write(out, bytes));
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -130,7 +145,7 @@ impl Write for WireEnd {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.0.poll_room(context))?;
-        self.0.transport.write(|out| parts.iter().for_each(|part| out.extend_from_slice(part)));
+        self.0.transport.write(|out| parts.iter().for_each(|part| self.0.write(out, part)));
         Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()))
     }
 
