@@ -66,7 +66,7 @@ impl<'a, A: App> Serve<'a, A> {
     fn begin(wire: Rc<Wire>, place: &'a Place<A>) -> Self {
         let serving = place.shared().clone();
         let peer = serving.app.wants_peers().then(|| wire.transport().peer_addr().ok()).flatten();
-        let session = Session::new(serving, peer, place.is_refused());
+        let session = Session::new(serving, &wire, peer, place.is_refused());
         let serving = &session.serving;
         let builder = serving.http2.builder(Spawner(session.clone()), &serving.timeouts);
         let hyper = builder.serve_connection(WireEnd(wire.clone()), Calls(session.clone()));

@@ -14,7 +14,9 @@
 //! Times, refusals and the drain are those of HTTP/1.1, of which this has no other code path than
 //! [`App::call`]: an [`App::direct`] is not asked, as what it answers `call` answers too.
 //!
-//! No `100 Continue` is sent, for which hyper has no way: who waits for one goes on after a while.
+//! A client that waits for `100 Continue` gets it when its handler begins to read the body. hyper has
+//! no way for that: `received` has each request know its stream, and `wire` sends it between two
+//! frames of hyper's. What h2 answers by itself is seen in `sent`.
 //!
 //! A stream that its client resets, and all of a connection that is lost, are dropped where they
 //! wait, as the handlers of HTTP/1.1 are with their connection. A panic costs its stream.
@@ -27,6 +29,7 @@ mod body;
 mod clock;
 mod connection;
 mod limits;
+mod received;
 mod request;
 mod sent;
 mod service;

@@ -54,11 +54,23 @@ fn check_fields(fields: &HeaderMap, limits: &HeadLimits) -> Result<(), Reject> {
         return Err(Reject::bad("a field's value begins or ends with white space"));
     }
     // RFC 9110 §10.1.1: a member that is not met gets 417. Empty ones do not count (§5.6.1.2).
-    let mut expected = fields.get_all(EXPECT).iter().flat_map(|value| tokens(value.as_bytes()));
-    match expected.all(|member| member.is_empty() || member.eq_ignore_ascii_case(b"100-continue")) {
+    match expected(fields).all(|member| member.is_empty() || is_continue(member)) {
         true => Ok(()),
         false => Err(Reject::expectation()),
     }
+}
+
+/// Whether the client waits for `100 Continue` before it sends the body.
+pub(super) fn expects_continue(fields: &HeaderMap) -> bool {
+    expected(fields).any(is_continue)
+}
+
+fn expected(fields: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    fields.get_all(EXPECT).iter().flat_map(|value| tokens(value.as_bytes()))
+}
+
+fn is_continue(member: &[u8]) -> bool {
+    member.eq_ignore_ascii_case(b"100-continue")
 }
 
 /// RFC 9113 §8.2.1: such a field is malformed; in HTTP/1.1 they are no part of the value.

@@ -24,6 +24,11 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// Whether all that was begun is there.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.left == 0 && self.head_bytes == 0
+    }
+
     /// Looks at what is sent next; how many answers of h2's own begin in it.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) -> u64 {
         let mut own = 0;

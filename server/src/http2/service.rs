@@ -15,7 +15,8 @@ use pin_project_lite::pin_project;
 
 use super::answer::{Outgoing, answer, refusal};
 use super::body::{RequestBody, Watch};
-use super::request::admit;
+use super::received::take_stream;
+use super::request::{admit, expects_continue};
 use super::session::Session;
 use super::stream::Stream;
 use crate::body::Incoming;
@@ -36,8 +37,12 @@ impl<A: App> hyper::service::Service<Request<hyper::body::Incoming>> for Calls<A
     fn call(&self, request: Request<hyper::body::Incoming>) -> Answering<A> {
         let session = &self.0;
         let is_head = request.method() == Method::HEAD;
+        let mut request = request;
+        let number = take_stream(request.headers_mut());
+        let number = number.filter(|_| expects_continue(request.headers()));
         let (admitted, watch) = admitted(request, session);
         let stream = Stream::new(watch, session.serving.timeouts.request);
+        stream.expect(number);
         session.begin(stream.clone());
         let call = match admitted {
             Ok(request) => called(&session.serving.app, request),
@@ -163,6 +168,7 @@ impl<A: App> Future for Answering<A> {
             (Some(reject), _) => Err(reject),
             (None, Poll::Ready(answered)) => answered,
             (None, Poll::Pending) => {
+                stream.go_on(context.waker(), |number| session.send_continue(number));
                 match stream.poll_overdue(&session.serving.timeouts, context) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Waiting::Body) => Err(Reject::timeout("the body took too long")),

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
+use super::received::Received;
 use super::sent::Sent;
 use crate::http1::connection::{Io, UNSENT_MAX_BYTES};
 use crate::transport::Transport;
@@ -32,6 +33,7 @@ pub(super) struct Wire {
 }
 
 struct Input {
+    received: Received,
     bytes: Vec<u8>,
     consumed: usize,
 }
@@ -43,7 +45,7 @@ impl Wire {
     pub(super) fn new(io: Io) -> Rc<Self> {
         let (ended, blocked) = (Cell::new(io.ended), Cell::new(false));
         let (transport, bytes, consumed) = io.into_parts();
-        let input = RefCell::new(Input { bytes, consumed });
+        let input = RefCell::new(Input::new(bytes, consumed));
         let (sent, untold) = (RefCell::default(), Cell::new(0));
         Rc::new(Wire { transport, input, ended, blocked, sent, untold })
     }
@@ -60,6 +62,21 @@ impl Wire {
     /// How many requests h2 has refused by itself since the last call.
     pub(super) fn take_untold(&self) -> u64 {
         self.untold.take()
+    }
+
+    /// Sends `100 Continue` by a stream that has no answer yet; false where another frame is under
+    /// way, or the client expects h2's next head before any other.
+    pub(super) fn send_continue(&self, stream: u32) -> bool {
+        let is_possible = self.input.borrow().received.may_continue();
+        if !is_possible || !self.sent.borrow().is_between_frames() {
+            return false;
+        }
+        // HEADERS with END_HEADERS; `:status` of the static table, a literal that is not indexed.
+        let [a, b, c, d] = stream.to_be_bytes();
+        let frame = [0, 0, 5, 1, 4, a, b, c, d, 0x08, 3, b'1', b'0', b'0'];
+        self.transport.write(|out| out.extend_from_slice(&frame));
+        self.transport.flush();
+        true
     }
 
     fn write(&self, out: &mut Vec<u8>, bytes: &[u8]) {
@@ -86,25 +103,43 @@ impl Wire {
 
     fn poll_input(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let input = &mut *self.input.borrow_mut();
-        if input.consumed < input.bytes.len() || self.ended.get() {
-            return Poll::Ready(Ok(()));
-        }
-        input.bytes.clear();
-        input.consumed = 0;
-        match self.transport.poll_recv(context, &mut input.bytes) {
-            Poll::Ready(Ok(count)) => {
-                self.ended.set(count == 0);
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                // An idle connection holds no buffer.
-                if input.bytes.capacity() > 0 {
-                    self.transport.recycle(&mut input.bytes);
+        while input.consumed == input.bytes.len() && !self.ended.get() {
+            input.bytes.clear();
+            input.consumed = 0;
+            match self.transport.poll_recv(context, &mut input.bytes) {
+                Poll::Ready(Ok(count)) => {
+                    self.ended.set(count == 0);
+                    input.take_arrived();
                 }
-                Poll::Pending
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    // An idle connection holds no buffer.
+                    if input.bytes.capacity() > 0 {
+                        self.transport.recycle(&mut input.bytes);
+                    }
+                    return Poll::Pending;
+                }
             }
         }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Input {
+    fn new(bytes: Vec<u8>, consumed: usize) -> Self {
+        let mut input = Input { received: Received::new(), bytes, consumed: 0 };
+        input.bytes.drain(..consumed);
+        input.take_arrived();
+        input
+    }
+
+    fn take_arrived(&mut self) {
+        let held = self.received.held();
+        if !held.is_empty() {
+            held.append(&mut self.bytes);
+            std::mem::swap(held, &mut self.bytes);
+        }
+        self.received.pass(&mut self.bytes);
     }
 }
 

@@ -1,5 +1,6 @@
 //! HTTP/2: served to h2's client and to curl, and to clients that speak its frames byte by byte.
 
+mod continues;
 mod ends;
 mod hostile;
 mod limits;
