@@ -13,13 +13,14 @@
 //! end of the poll, so pipelined requests are answered together and in their order. Closing is
 //! always half-close, drain, close, lest a reset destroy the answer (RFC 9112 §9.6).
 
+mod prior;
+
 use std::future::Future;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, StatusCode};
 use sidecore_runtime::executor;
 
 use super::direct::{direct, whole_size};
@@ -27,7 +28,7 @@ use super::encode::{self, BodyLength, Content, HeadContext};
 use super::exchange::{Exchange, Progress, Stage};
 use super::head::{HEADER_COUNT_CAP, Parsed, Version, check_end, next_head};
 use super::patience::{Patience, Waiting};
-use super::preface::{self, Begins};
+use super::preface::Begins;
 use super::reject::Reject;
 use super::serving::Place;
 use super::started::Started;
@@ -130,15 +131,6 @@ impl<A: App> Connection<A> {
         }
     }
 
-    /// When its future has ended: itself again, unless its client speaks HTTP/2.
-    #[cfg(feature = "http2")]
-    pub(super) fn into_http2(self) -> Result<(Io, Place<A>), Self> {
-        match self.state {
-            State::Http2 => Ok((self.io, self.place)),
-            _ => Err(self),
-        }
-    }
-
     fn step(&mut self, context: &mut Context<'_>) -> Step {
         match &mut self.state {
             State::Head => self.head(context),
@@ -195,26 +187,6 @@ impl<A: App> Connection<A> {
             true => Step::Wait(Waiting::NextRequest),
             false => Step::Wait(Waiting::Head),
         }
-    }
-
-    /// How a connection begins whose first bytes are no request.
-    fn begins(&self) -> Begins {
-        let is_first = self.io.received == self.io.rest().len() as u64;
-        if is_first { preface::begins(self.io.rest()) } else { Begins::Otherwise }
-    }
-
-    /// A client that speaks HTTP/2 is served so where a listener is plain: over TLS it is to say it
-    /// in the handshake (RFC 9113 §3.2), and there it has had its answer.
-    fn http2(&mut self, reject: Reject) -> Step {
-        #[cfg(feature = "http2")]
-        if !self.io.stream.is_secured() && self.place.serving().http2.is_on() {
-            self.state = State::Http2;
-            return Step::Close;
-        }
-        self.io.stream.write(|out| out.extend_from_slice(preface::GO_AWAY));
-        self.state = State::Flush;
-        self.tell_refused(reject.status(), 0, &HeaderMap::new());
-        Step::Again
     }
 
     /// In the drain, before closing an idle connection: what is on its way is still answered.
@@ -359,14 +331,6 @@ impl<A: App> Connection<A> {
             _ => self.tell_refused(status, body_bytes, &fields),
         }
         Step::Again
-    }
-
-    fn tell_refused(&mut self, status: StatusCode, body_bytes: u64, fields: &HeaderMap) {
-        let wants_peers = self.place.serving().app.wants_peers();
-        let peer = if wants_peers { self.peer_address() } else { None };
-        let received = self.io.rest();
-        let app = &self.place.serving().app;
-        app.refused(&Refused { status, body_bytes, fields, received, peer });
     }
 
     /// One system call a connection. One that was reset has no address any more.
