@@ -23,7 +23,8 @@
 //! - [`config`]: defaults, `sidecore.toml`, `SIDECORE_*` variables;
 //! - [`server`](Server): placement, probes, start and end;
 //! - the HTTP/1.1 [`codec`] and the connection over it, on each executor's own ring;
-//! - HTTP/2 on listeners that speak TLS, for clients that ask for it (feature `http2`);
+//! - HTTP/2 over TLS for clients that ask for it, and without TLS for those that begin with it, who
+//!   are sent away in its own words where it is off (feature `http2`);
 //! - [`App`]: any `tower::Service` over `http` types, and [`Direct`] answers before it, by path in a
 //!   [`DirectRouter`];
 //! - [`Tasks`]: dispatch a job, or run one and await its output;
@@ -41,7 +42,7 @@
 //! - [`test_server`]: a server for tests.
 //!
 //! Cargo features, off by default but for the last: `tls` has the module `tls`, for listeners that
-//! speak it; `http2` has these speak HTTP/2 too, with the same application and unless `http2 = "off"`;
+//! speak it; `http2` has all listeners speak HTTP/2 too, with the same application and unless `http2 = "off"`;
 //! `tokio` has `Server::with_tokio`, for handlers that need tokio's timers, sockets or
 //! `tokio::spawn`; `hyper-upgrade` has `hyper::upgrade::on` work in them, and with it axum's own
 //! WebSocket; `websocket` has the module `websocket`; `axum` makes its upgrade an extractor of

@@ -237,7 +237,8 @@ static KEYS: [Key; 43] = [
     option(
         "http2",
         Field::MaybeSwitch { get: |o| &mut o.http2 },
-        "HTTP/2 where TLS is spoken and the client asks for it: on, off; auto: where it is built in",
+        "HTTP/2 over TLS where the client asks for it, and without TLS where it begins with it: on, off; \
+         auto: where it is built in",
     ),
     option(
         "http2_streams_max",

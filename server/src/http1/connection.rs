@@ -13,6 +13,8 @@
 //! end of the poll, so pipelined requests are answered together and in their order. Closing is
 //! always half-close, drain, close, lest a reset destroy the answer (RFC 9112 §9.6).
 
+mod prior;
+
 use std::future::Future;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -28,6 +30,7 @@ use super::head::{HEADER_COUNT_CAP, Parsed, Version, check_end, next_head};
 use super::head_lines::take_minor_version;
 use super::head_scan::{blank_lines, is_blank};
 use super::patience::{Patience, Waiting};
+use super::preface::Begins;
 use super::reject::Reject;
 use super::serving::Place;
 use super::started::Started;
@@ -77,6 +80,9 @@ enum State<A: App> {
     Head,
     /// It was taken over; what is to be done with it is left to its task.
     Upgraded(Run),
+    /// The client speaks HTTP/2, from the first byte on.
+    #[cfg(feature = "http2")]
+    Http2,
     Exchange(Box<Exchange<A>>),
     Flush,
     Linger {
@@ -131,6 +137,8 @@ impl<A: App> Connection<A> {
         match &mut self.state {
             State::Head => self.head(context),
             State::Upgraded(_) => Step::Close,
+            #[cfg(feature = "http2")]
+            State::Http2 => Step::Close,
             State::Exchange(_) => self.exchange(context),
             State::Flush => self.flush(context),
             State::Linger { .. } => self.linger(context),
@@ -154,7 +162,11 @@ impl<A: App> Connection<A> {
             match self.parse() {
                 Ok(true) => return Step::Again,
                 Ok(false) => {}
-                Err(reject) => return self.refuse(reject),
+                Err(reject) => match self.begins() {
+                    Begins::Otherwise => return self.refuse(reject),
+                    Begins::Http2 => return self.http2(reject),
+                    Begins::Part => {}
+                },
             }
         }
         match self.io.fill(context) {
@@ -325,12 +337,7 @@ impl<A: App> Connection<A> {
         let (status, body_bytes) = (reject.status(), reason.len() as u64);
         match std::mem::replace(&mut self.state, State::Flush) {
             State::Exchange(exchange) => drop_answered(exchange, status, body_bytes),
-            _ => {
-                let peer = if serving.app.wants_peers() { self.peer_address() } else { None };
-                let (received, fields) = (self.io.rest(), &fields);
-                let app = &self.place.serving().app;
-                app.refused(&Refused { status, body_bytes, fields, received, peer });
-            }
+            _ => self.tell_refused(status, body_bytes, &fields),
         }
         Step::Again
     }
@@ -441,6 +448,12 @@ impl Io {
         self.scanned = 0;
         let start = self.consumed + blank_lines(self.rest()).unwrap_or(0);
         take_minor_version(&mut self.input[start..])
+    }
+
+    /// The stream, what has arrived on it, and how many bytes of that are done with.
+    #[cfg(feature = "http2")]
+    pub(crate) fn into_parts(self) -> (Transport, Vec<u8>, usize) {
+        (self.stream, self.input, self.consumed)
     }
 
     /// Bytes that arrived and are not done with.

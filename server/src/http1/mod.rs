@@ -5,6 +5,7 @@
 //! I/O. `connection` is the state machine over a socket, `patience` its time limits, `exchange` one
 //! request of it (`direct` one that is answered at once, `started` its head as `http` types,
 //! `sending` the body of its response), `upgrade` what a request may turn the connection into,
+//! `preface` how a client of HTTP/2 is known,
 //! `serving` what the connections of an executor share, `admission` how many of them there may be.
 
 pub(crate) mod admission;
@@ -20,6 +21,7 @@ mod head_lines;
 pub(crate) mod head_scan;
 pub(crate) mod panicked;
 pub(crate) mod patience;
+mod preface;
 pub(crate) mod reject;
 pub(crate) mod request_decoder;
 pub(crate) mod sending;

@@ -227,6 +227,9 @@ impl Drop for Upgraded {
 pub(crate) enum ConnectionTask<A: App> {
     Http(Connection<A>),
     Upgraded(Host<A>),
+    /// From its first byte on; what is left of it then is closed as any other.
+    #[cfg(feature = "http2")]
+    Http2(Pin<Box<dyn Future<Output = Option<Connection<A>>>>>),
     Over,
 }
 
@@ -287,6 +290,15 @@ impl<A: App> Future for ConnectionTask<A> {
                     else {
                         return Poll::Ready(());
                     };
+                    #[cfg(feature = "http2")]
+                    let connection = match connection.into_http2() {
+                        Ok((io, place)) => {
+                            let serving = Box::pin(crate::http2::serve(io, place));
+                            *self = ConnectionTask::Http2(serving);
+                            continue;
+                        }
+                        Err(connection) => connection,
+                    };
                     let Some((run, io, place)) = connection.into_upgraded() else {
                         return Poll::Ready(());
                     };
@@ -303,6 +315,13 @@ impl<A: App> Future for ConnectionTask<A> {
                         return Poll::Ready(());
                     }
                     *self = ConnectionTask::Http(Connection::closing(io, host.place));
+                }
+                #[cfg(feature = "http2")]
+                ConnectionTask::Http2(serving) => {
+                    *self = match std::task::ready!(serving.as_mut().poll(context)) {
+                        Some(connection) => ConnectionTask::Http(connection),
+                        None => ConnectionTask::Over,
+                    };
                 }
                 ConnectionTask::Over => return Poll::Ready(()),
             }

@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
+use super::request::has_outer_blanks;
 use crate::body::BodyError;
 use crate::http1::reject::Reject;
 use crate::http1::trailers::sift_trailers;
@@ -80,7 +82,7 @@ impl RequestBody {
                 }
                 None => Err(Reject::body_too_large()),
             },
-            Err(frame) => sift_trailers(frame.into_trailers().unwrap_or_default())
+            Err(frame) => checked_trailers(frame.into_trailers().unwrap_or_default())
                 .map(|trailers| trailers.map(Frame::trailers)),
         };
         taken.map_err(|reject| {
@@ -99,6 +101,13 @@ impl RequestBody {
 
     pub(crate) fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+fn checked_trailers(trailers: HeaderMap) -> Result<Option<HeaderMap>, Reject> {
+    match trailers.values().any(has_outer_blanks) {
+        true => Err(Reject::bad("a trailer's value begins or ends with white space")),
+        false => sift_trailers(trailers),
     }
 }
 

@@ -17,21 +17,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::limits::ABANDONED_MAX;
-use super::service::Calls;
+use super::service::{Calls, tell_unheard};
 use super::session::Session;
 use super::stream::Spawner;
 use super::wire::{Wire, WireEnd};
-use crate::http1::connection::{Connection, FAREWELLS_MAX};
+use crate::http1::connection::{Connection, FAREWELLS_MAX, Io};
 use crate::http1::patience::{Patience, Waiting};
 use crate::http1::serving::Place;
 use crate::service::App;
-use crate::transport::Transport;
 
 type Hyper<A> = hyper::server::conn::http2::Connection<WireEnd, Calls<A>, Spawner<A>>;
 
 /// Serves a connection; what is left of it is to be closed, unless it was cut off.
-pub(crate) async fn serve<A: App>(transport: Transport, place: Place<A>) -> Option<Connection<A>> {
-    let wire = Wire::new(transport);
+pub(crate) async fn serve<A: App>(io: Io, place: Place<A>) -> Option<Connection<A>> {
+    let wire = Wire::new(io);
     let end = Serve::begin(wire.clone(), &place).await;
     let Ok(wire) = Rc::try_unwrap(wire) else { return None };
     match end {
@@ -67,7 +66,7 @@ impl<'a, A: App> Serve<'a, A> {
     fn begin(wire: Rc<Wire>, place: &'a Place<A>) -> Self {
         let serving = place.shared().clone();
         let peer = serving.app.wants_peers().then(|| wire.transport().peer_addr().ok()).flatten();
-        let session = Session::new(serving, peer, place.is_refused());
+        let session = Session::new(serving, &wire, peer, place.is_refused());
         let serving = &session.serving;
         let builder = serving.http2.builder(Spawner(session.clone()), &serving.timeouts);
         let hyper = builder.serve_connection(WireEnd(wire.clone()), Calls(session.clone()));
@@ -155,7 +154,9 @@ impl<A: App> Future for Serve<'_, A> {
                 this.leave();
             }
             // Whatever ended it, hyper has written what there was to be said.
-            if this.hyper.as_mut().poll(context).is_ready() {
+            let polled = this.hyper.as_mut().poll(context);
+            (0..this.wire.take_untold()).for_each(|_| tell_unheard(&this.session));
+            if polled.is_ready() {
                 return Poll::Ready(End::Over);
             }
             if this.is_unbearable() || this.poll_blocked(context).is_ready() {

@@ -24,6 +24,7 @@
 use hyper::server::conn::http2::Builder;
 
 use super::clock::Clock;
+use super::received::FIELD_SIZE_BYTES;
 use super::stream::Spawner;
 use crate::config::Options;
 use crate::http1::connection::UNSENT_MAX_BYTES;
@@ -35,7 +36,7 @@ const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// The same for all streams of a connection.
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// The least that a frame's limit can be (RFC 9113 §6.5.2).
-const FRAME_MAX_BYTES: u32 = 16 * 1024;
+pub(super) const FRAME_MAX_BYTES: u32 = 16 * 1024;
 /// Requests that a client may have given up, beyond those that were answered, before it is told to
 /// make another connection: one that only begins and resets (CVE-2023-44487) gets no further.
 pub(super) const ABANDONED_MAX: u64 = 256;
@@ -46,6 +47,7 @@ const _: () = assert!(PIECE_MAX_BYTES <= UNSENT_MAX_BYTES);
 /// What of the options is HTTP/2's own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
+    is_on: bool,
     streams_max: u32,
     head_size_max_bytes: u32,
 }
@@ -54,9 +56,15 @@ impl Limits {
     pub(crate) fn new(options: &Options) -> Self {
         let bounded = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Limits {
+            is_on: options.http2 != Some(false),
             streams_max: bounded(options.http2_streams_max),
             head_size_max_bytes: bounded(options.head_size_max_bytes),
         }
+    }
+
+    /// Whether it is spoken at all.
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on
     }
 
     /// hyper with these limits. A peer that is gone without a word is found by a PING: sent where
@@ -71,7 +79,7 @@ impl Limits {
         builder
             .timer(Clock)
             .max_concurrent_streams(self.streams_max)
-            .max_header_list_size(self.head_size_max_bytes)
+            .max_header_list_size(self.head_size_max_bytes.saturating_add(FIELD_SIZE_BYTES))
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_frame_size(FRAME_MAX_BYTES)

@@ -1,7 +1,8 @@
-//! HTTP/2 (RFC 9113) for TLS listeners whose client asks for it, by hyper's server.
+//! HTTP/2 (RFC 9113), by hyper's server: over TLS for clients that ask for it in the handshake, on
+//! plain listeners for those that begin with it (prior knowledge, §3.3).
 //!
 //! ```text
-//!   socket ── TLS ── `wire` ── hyper ──► `service`: one call a request ──► the application
+//!   socket ─ (TLS) ─ `wire` ── hyper ──► `service`: one call a request ──► the application
 //!                       ▲        │                        │
 //!                  `connection` ─┘ polls it         `stream` polls what becomes of the call,
 //!                  its times, its end               a task of its own: `answer` is its body
@@ -13,7 +14,9 @@
 //! Times, refusals and the drain are those of HTTP/1.1, of which this has no other code path than
 //! [`App::call`]: an [`App::direct`] is not asked, as what it answers `call` answers too.
 //!
-//! No `100 Continue` is sent, for which hyper has no way: who waits for one goes on after a while.
+//! A client that waits for `100 Continue` gets it when its handler begins to read the body. hyper has
+//! no way for that: `received` has each request know its stream, and `wire` sends it between two
+//! frames of hyper's. What h2 answers by itself is seen in `sent`.
 //!
 //! A stream that its client resets, and all of a connection that is lost, are dropped where they
 //! wait, as the handlers of HTTP/1.1 are with their connection. A panic costs its stream.
@@ -26,7 +29,9 @@ mod body;
 mod clock;
 mod connection;
 mod limits;
+mod received;
 mod request;
+mod sent;
 mod service;
 mod session;
 mod stream;

@@ -50,12 +50,33 @@ fn check_fields(fields: &HeaderMap, limits: &HeadLimits) -> Result<(), Reject> {
     if fields.keys().any(|name| is_framing_in_disguise(name.as_str())) {
         return Err(Reject::bad("a field's name is that of a framing field but for its hyphen"));
     }
+    if fields.values().any(has_outer_blanks) {
+        return Err(Reject::bad("a field's value begins or ends with white space"));
+    }
     // RFC 9110 §10.1.1: a member that is not met gets 417. Empty ones do not count (§5.6.1.2).
-    let mut expected = fields.get_all(EXPECT).iter().flat_map(|value| tokens(value.as_bytes()));
-    match expected.all(|member| member.is_empty() || member.eq_ignore_ascii_case(b"100-continue")) {
+    match expected(fields).all(|member| member.is_empty() || is_continue(member)) {
         true => Ok(()),
         false => Err(Reject::expectation()),
     }
+}
+
+/// Whether the client waits for `100 Continue` before it sends the body.
+pub(super) fn expects_continue(fields: &HeaderMap) -> bool {
+    expected(fields).any(is_continue)
+}
+
+fn expected(fields: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    fields.get_all(EXPECT).iter().flat_map(|value| tokens(value.as_bytes()))
+}
+
+fn is_continue(member: &[u8]) -> bool {
+    member.eq_ignore_ascii_case(b"100-continue")
+}
+
+/// RFC 9113 §8.2.1: such a field is malformed; in HTTP/1.1 they are no part of the value.
+pub(super) fn has_outer_blanks(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    matches!(bytes.first(), Some(b' ' | b'\t')) || matches!(bytes.last(), Some(b' ' | b'\t'))
 }
 
 /// RFC 9113 §8.3.1: `:authority` and Host say the same where both are; a request has one of them, as
@@ -163,6 +184,9 @@ mod tests {
             ("GET", "https://h/", &many, Some(431)),
             ("GET", "https://h/", &length, Some(400)),
             ("GET", "https://h/", &[("content_length", "1")], Some(400)),
+            ("GET", "https://h/", &[("a", " b")], Some(400)),
+            ("GET", "https://h/", &[("a", "b\t")], Some(400)),
+            ("GET", "https://h/", &[("a", "b c"), ("d", "")], None),
             ("GET", "https://h/", &[("expect", "100-continue")], None),
             ("GET", "https://h/", &[("expect", "miracles")], Some(417)),
         ] {

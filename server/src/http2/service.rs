@@ -9,14 +9,15 @@ use std::task::{Context, Poll};
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use sidecore_runtime::stderr;
 
 use super::answer::{Outgoing, answer, refusal};
 use super::body::{RequestBody, Watch};
-use super::request::admit;
+use super::received::take_stream;
+use super::request::{admit, expects_continue};
 use super::session::Session;
 use super::stream::Stream;
 use crate::body::Incoming;
@@ -37,8 +38,12 @@ impl<A: App> hyper::service::Service<Request<hyper::body::Incoming>> for Calls<A
     fn call(&self, request: Request<hyper::body::Incoming>) -> Answering<A> {
         let session = &self.0;
         let is_head = request.method() == Method::HEAD;
+        let mut request = request;
+        let number = take_stream(request.headers_mut());
+        let number = number.filter(|_| expects_continue(request.headers()));
         let (admitted, watch) = admitted(request, session);
         let stream = Stream::new(watch, session.serving.timeouts.request);
+        stream.expect(number);
         session.begin(stream.clone());
         let call = match admitted {
             Ok(request) => called(&session.serving.app, request),
@@ -86,6 +91,17 @@ fn tell_refused<A: App>(parts: &Parts, reject: Reject, session: &Session<A>) {
         body_bytes: body_bytes(reject, parts.method == Method::HEAD),
         fields: &reject.fields(),
         received: format!("{} {target} HTTP/2.0\r\n", parts.method).as_bytes(),
+        peer: session.peer,
+    });
+}
+
+/// The same for one that h2 has answered, of which no more is known than that.
+pub(super) fn tell_unheard<A: App>(session: &Session<A>) {
+    session.serving.app.refused(&Refused {
+        status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        body_bytes: 0,
+        fields: &HeaderMap::new(),
+        received: b"",
         peer: session.peer,
     });
 }
@@ -153,6 +169,7 @@ impl<A: App> Future for Answering<A> {
             (Some(reject), _) => Err(reject),
             (None, Poll::Ready(answered)) => answered,
             (None, Poll::Pending) => {
+                stream.go_on(context.waker(), |number| session.send_continue(number));
                 match stream.poll_overdue(&session.serving.timeouts, context) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Waiting::Body) => Err(Reject::timeout("the body took too long")),

@@ -2,18 +2,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
 use sidecore_runtime::executor::Deadline;
 
 use super::stream::Stream;
+use super::wire::Wire;
 use crate::http1::serving::Serving;
 
 /// Shared by a connection and its streams, on their executor.
 pub(super) struct Session<A> {
     pub(super) serving: Rc<Serving<A>>,
+    wire: Weak<Wire>,
     /// The server has no room: every request is told so.
     pub(super) is_refused: bool,
     /// The peer's address, if the application wants it told.
@@ -39,11 +41,13 @@ pub(super) struct Session<A> {
 impl<A> Session<A> {
     pub(super) fn new(
         serving: Rc<Serving<A>>,
+        wire: &Rc<Wire>,
         peer: Option<SocketAddr>,
         is_refused: bool,
     ) -> Rc<Self> {
         Rc::new(Session {
             serving,
+            wire: Rc::downgrade(wire),
             is_refused,
             peer,
             called: RefCell::default(),
@@ -56,6 +60,11 @@ impl<A> Session<A> {
             is_stuck: Cell::new(false),
             waker: RefCell::default(),
         })
+    }
+
+    /// Tells a client to go on with a body that it holds back; false if that cannot be now.
+    pub(super) fn send_continue(&self, stream: u32) -> bool {
+        self.wire.upgrade().is_some_and(|wire| wire.send_continue(stream))
     }
 
     /// A request was read.

@@ -39,6 +39,8 @@ pub(super) struct Stream {
     is_overdue: Cell<bool>,
     /// Of the request's body, if there is one.
     watch: Option<Watch>,
+    /// Its number, while its client waits for `100 Continue`.
+    expects: Cell<Option<u32>>,
     patience: RefCell<Patience>,
     /// When the request has taken too long, where that is limited.
     deadline: RefCell<Option<Deadline>>,
@@ -77,6 +79,7 @@ impl Stream {
             taken: Cell::new(0),
             is_overdue: Cell::new(false),
             watch,
+            expects: Cell::new(None),
             patience: RefCell::new(Patience::new()),
             deadline: RefCell::new(deadline),
             waker: RefCell::new(None),
@@ -85,6 +88,21 @@ impl Stream {
 
     pub(super) fn watch(&self) -> Option<&Watch> {
         self.watch.as_ref()
+    }
+
+    /// Its client holds the body back until it is told to go on.
+    pub(super) fn expect(&self, number: Option<u32>) {
+        self.expects.set(number);
+    }
+
+    /// Has the client told so, by `tell`, if the handler reads and nothing has come.
+    pub(super) fn go_on(&self, waker: &Waker, tell: impl FnOnce(u32) -> bool) {
+        if let Some(number) = self.expects.get()
+            && let Some(received) = self.watch.as_ref().and_then(|watch| watch.awaited(waker))
+            && (received > 0 || tell(number))
+        {
+            self.expects.set(None);
+        }
     }
 
     pub(super) fn advance(&self, stage: Stage) {

@@ -14,6 +14,8 @@ use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
+use super::received::Received;
+use super::sent::Sent;
 use crate::http1::connection::{Io, UNSENT_MAX_BYTES};
 use crate::transport::Transport;
 
@@ -25,10 +27,13 @@ pub(super) struct Wire {
     ended: Cell<bool>,
     /// There is no room for what hyper writes.
     blocked: Cell<bool>,
+    sent: RefCell<Sent>,
+    /// Answers of h2's own of which nobody was told.
+    untold: Cell<u64>,
 }
 
-#[derive(Default)]
 struct Input {
+    received: Received,
     bytes: Vec<u8>,
     consumed: usize,
 }
@@ -37,9 +42,12 @@ struct Input {
 pub(super) struct WireEnd(pub(super) Rc<Wire>);
 
 impl Wire {
-    pub(super) fn new(transport: Transport) -> Rc<Self> {
-        let (input, ended, blocked) = (RefCell::default(), Cell::new(false), Cell::new(false));
-        Rc::new(Wire { transport, input, ended, blocked })
+    pub(super) fn new(io: Io) -> Rc<Self> {
+        let (ended, blocked) = (Cell::new(io.ended), Cell::new(false));
+        let (transport, bytes, consumed) = io.into_parts();
+        let input = RefCell::new(Input::new(bytes, consumed));
+        let (sent, untold) = (RefCell::default(), Cell::new(0));
+        Rc::new(Wire { transport, input, ended, blocked, sent, untold })
     }
 
     pub(super) fn transport(&self) -> &Transport {
@@ -49,6 +57,31 @@ impl Wire {
     /// Whether hyper waits for the peer to take what was written.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked.get() && self.transport.unsent() > 0
+    }
+
+    /// How many requests h2 has refused by itself since the last call.
+    pub(super) fn take_untold(&self) -> u64 {
+        self.untold.take()
+    }
+
+    /// Sends `100 Continue` by a stream that has no answer yet; false where another frame is under
+    /// way, or the client expects h2's next head before any other.
+    pub(super) fn send_continue(&self, stream: u32) -> bool {
+        let is_possible = self.input.borrow().received.may_continue();
+        if !is_possible || !self.sent.borrow().is_between_frames() {
+            return false;
+        }
+        // HEADERS with END_HEADERS; `:status` of the static table, a literal that is not indexed.
+        let [a, b, c, d] = stream.to_be_bytes();
+        let frame = [0, 0, 5, 1, 4, a, b, c, d, 0x08, 3, b'1', b'0', b'0'];
+        self.transport.write(|out| out.extend_from_slice(&frame));
+        self.transport.flush();
+        true
+    }
+
+    fn write(&self, out: &mut Vec<u8>, bytes: &[u8]) {
+        self.untold.set(self.untold.get() + self.sent.borrow_mut().pass(bytes));
+        out.extend_from_slice(bytes);
     }
 
     /// What there is to be closed.
@@ -70,25 +103,43 @@ impl Wire {
 
     fn poll_input(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let input = &mut *self.input.borrow_mut();
-        if input.consumed < input.bytes.len() || self.ended.get() {
-            return Poll::Ready(Ok(()));
-        }
-        input.bytes.clear();
-        input.consumed = 0;
-        match self.transport.poll_recv(context, &mut input.bytes) {
-            Poll::Ready(Ok(count)) => {
-                self.ended.set(count == 0);
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                // An idle connection holds no buffer.
-                if input.bytes.capacity() > 0 {
-                    self.transport.recycle(&mut input.bytes);
+        while input.consumed == input.bytes.len() && !self.ended.get() {
+            input.bytes.clear();
+            input.consumed = 0;
+            match self.transport.poll_recv(context, &mut input.bytes) {
+                Poll::Ready(Ok(count)) => {
+                    self.ended.set(count == 0);
+                    input.take_arrived();
                 }
-                Poll::Pending
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    // An idle connection holds no buffer.
+                    if input.bytes.capacity() > 0 {
+                        self.transport.recycle(&mut input.bytes);
+                    }
+                    return Poll::Pending;
+                }
             }
         }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Input {
+    fn new(bytes: Vec<u8>, consumed: usize) -> Self {
+        let mut input = Input { received: Received::new(), bytes, consumed: 0 };
+        input.bytes.drain(..consumed);
+        input.take_arrived();
+        input
+    }
+
+    fn take_arrived(&mut self) {
+        let held = self.received.held();
+        if !held.is_empty() {
+            held.append(&mut self.bytes);
+            std::mem::swap(held, &mut self.bytes);
+        }
+        self.received.pass(&mut self.bytes);
     }
 }
 
@@ -115,7 +166,7 @@ impl Write for WireEnd {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.0.poll_room(context))?;
-        self.0.transport.write(|out| out.extend_from_slice(bytes));
+        self.0.transport.write(|out| self.0.write(out, bytes));
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -129,7 +180,7 @@ impl Write for WireEnd {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.0.poll_room(context))?;
-        self.0.transport.write(|out| parts.iter().for_each(|part| out.extend_from_slice(part)));
+        self.0.transport.write(|out| parts.iter().for_each(|part| self.0.write(out, part)));
         Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()))
     }
 

@@ -57,7 +57,7 @@ impl Opening {
         let connection = match self.begin(stream, &mut wait).await {
             #[cfg(feature = "http2")]
             Opened::Http(stream) if stream.is_http2() => {
-                match crate::http2::serve(stream, place).await {
+                match crate::http2::serve(Io::new(stream), place).await {
                     Some(connection) => connection,
                     None => return,
                 }

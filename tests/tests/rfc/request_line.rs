@@ -34,7 +34,8 @@ fn rfc_9112_2_2_lines_end_with_crlf() {
     table.check("GET / HTTP/1.1\r\n \r\nHost: h\r\n\r\n", "400 close");
     // A TLS hello and the preface of HTTP/2.
     table.check(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "400 close");
-    table.check("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 close");
+    // The preface of HTTP/2 with a letter wrong.
+    table.check("PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n", "505 close");
     table.run();
 }
 

@@ -161,6 +161,7 @@ fn heads_have_limits_and_a_refusal_says_which() {
         assert_eq!(status(Method::GET, &format!("/{}", "a".repeat(100)), &[]).await, 414);
         assert_eq!(status(Method::GET, "/", &[("host", "other")]).await, 400);
         assert_eq!(status(Method::GET, "/", &[("expect", "miracles")]).await, 417);
+        assert_eq!(status(Method::GET, "/", &[("x-blank", " 1")]).await, 400);
         assert_eq!(status(Method::GET, "/%00", &[]).await, 400);
         assert_eq!(status(Method::GET, "/", &[]).await, 200);
     });

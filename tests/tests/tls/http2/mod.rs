@@ -1,8 +1,10 @@
 //! HTTP/2: served to h2's client and to curl, and to clients that speak its frames byte by byte.
 
+mod continues;
 mod ends;
 mod hostile;
 mod limits;
+mod plain;
 mod raw;
 mod serves;
 
@@ -246,6 +248,14 @@ impl H2 {
         let stream = TlsConnector::from(config).connect(name, socket).await.expect("a handshake");
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         let (send, connection) = h2::client::handshake(stream).await.expect("a preface");
+        let ended = tokio::spawn(connection);
+        H2 { send, ended: Arc::new(tokio::sync::Mutex::new(Some(ended))) }
+    }
+
+    /// With prior knowledge, without TLS.
+    async fn plain(address: SocketAddr) -> Self {
+        let socket = tokio::net::TcpStream::connect(address).await.expect("it accepts");
+        let (send, connection) = h2::client::handshake(socket).await.expect("a preface");
         let ended = tokio::spawn(connection);
         H2 { send, ended: Arc::new(tokio::sync::Mutex::new(Some(ended))) }
     }

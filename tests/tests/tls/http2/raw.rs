@@ -22,10 +22,11 @@ pub(super) const NO_ERROR: u32 = 0;
 pub(super) const PROTOCOL_ERROR: u32 = 1;
 pub(super) const REFUSED_STREAM: u32 = 7;
 pub(super) const ENHANCE_YOUR_CALM: u32 = 11;
+pub(super) const HTTP_1_1_REQUIRED: u32 = 13;
 
-/// A connection after the handshake of TLS.
-pub(super) struct Raw {
-    pub(super) client: Client,
+/// A connection, after the handshake of TLS where there is one.
+pub(super) struct Raw<S = Client> {
+    pub(super) client: S,
 }
 
 /// A frame that came.
@@ -54,7 +55,15 @@ impl Raw {
     pub(super) fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
         Raw { client: connect(address, config) }
     }
+}
 
+impl Raw<TcpStream> {
+    pub(super) fn plain(address: SocketAddr) -> Self {
+        Raw { client: socket(address) }
+    }
+}
+
+impl<S: Read + Write> Raw<S> {
     /// Preface and settings.
     pub(super) fn begin(&mut self, settings: &[(u16, u32)]) {
         let payload = settings

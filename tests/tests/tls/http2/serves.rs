@@ -3,9 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use sidecore_tests::Client as PlainClient;
-
-use super::raw::{DATA, PREFACE, request};
+use super::raw::{DATA, GOAWAY, HTTP_1_1_REQUIRED, request};
 use super::*;
 
 #[test]
@@ -217,25 +215,14 @@ fn a_proxy_says_who_the_peer_is() {
     end(running);
 }
 
-/// Where it was not agreed upon it is not spoken, and the client is told so in HTTP/1.1.
+/// Over TLS, where it was not agreed upon it is not spoken (RFC 9113 §3.2).
 #[test]
 fn a_preface_out_of_place_is_refused() {
     let served = Served::start();
-    let mut client = connect(served.address(), &served.client_config(&[]));
-    client.write_all(PREFACE).unwrap();
-    let (head, body) = read_answer(&mut client);
-    assert!(head.starts_with("HTTP/1.1 505 "), "{head}");
-    assert_eq!(body, b"this server speaks HTTP/1.0 and 1.1");
+    let mut raw = Raw::connect(served.address(), &served.client_config(&[]));
+    raw.begin(&[]);
+    assert_eq!(raw.until(GOAWAY).code(), HTTP_1_1_REQUIRED);
     served.end();
-
-    let mut config = Config::default();
-    config.port = 0;
-    config.options.task_worker_num = Some(0);
-    let running = Server::new(config).start(|_| tower::service_fn(answer)).unwrap();
-    let mut client = PlainClient::connect(running.address());
-    client.send(PREFACE);
-    assert_eq!(client.answer().status, 505);
-    end(running);
 }
 
 /// Where it is installed: nghttp2 is another's reading of the protocol.
@@ -315,6 +302,13 @@ fn logs_ids_files_and_triggers_know_such_a_request() {
         // What reaches no service, and what one had begun to serve.
         let other = client.ask(Method::GET, "/other", &[("host", "other")], Vec::new());
         assert_eq!(other.await.unwrap().status, 400);
+        // What h2 refuses, once with all of the status and once with a number for it.
+        let long = "x".repeat(40_000);
+        let long = [("x-long", &*long)];
+        for _ in 0..2 {
+            let large = client.ask(Method::GET, "/large", &long, Vec::new());
+            assert_eq!(large.await.unwrap().status, 431);
+        }
         let late = client.ask(Method::POST, "/late", &id, b"too large".into());
         assert_eq!(late.await.unwrap().status, 413);
     });
@@ -326,6 +320,8 @@ fn logs_ids_files_and_triggers_know_such_a_request() {
         "127.0.0.1 \"GET /directory?q HTTP/2.0\" localhost 443 301 - mine",
         "127.0.0.1 \"GET /made?q HTTP/2.0\" localhost 443 200 5 mine",
         "127.0.0.1 \"GET /other HTTP/2.0\" - 80 400 34 -",
+        "127.0.0.1 \"-\" - 80 431 - -",
+        "127.0.0.1 \"-\" - 80 431 - -",
         "127.0.0.1 \"POST /late HTTP/2.0\" localhost 443 413 41 -",
     ];
     assert_eq!(log.lines().collect::<Vec<_>>(), expected);

@@ -1,0 +1,46 @@
+//! A client that speaks HTTP/2 from the first byte on, where HTTP/1.1 was awaited.
+
+use http::{HeaderMap, StatusCode};
+
+use super::*;
+use crate::http1::preface;
+
+impl<A: App> Connection<A> {
+    /// How a connection begins whose first bytes are no request.
+    pub(super) fn begins(&self) -> Begins {
+        let is_first = self.io.received == self.io.rest().len() as u64;
+        if is_first { preface::begins(self.io.rest()) } else { Begins::Otherwise }
+    }
+
+    /// A client that speaks HTTP/2 is served so where a listener is plain: over TLS it is to say it
+    /// in the handshake (RFC 9113 §3.2), and there it has had its answer.
+    pub(super) fn http2(&mut self, reject: Reject) -> Step {
+        #[cfg(feature = "http2")]
+        if !self.io.stream.is_secured() && self.place.serving().http2.is_on() {
+            self.state = State::Http2;
+            return Step::Close;
+        }
+        self.io.stream.write(|out| out.extend_from_slice(preface::GO_AWAY));
+        self.state = State::Flush;
+        self.tell_refused(reject.status(), 0, &HeaderMap::new());
+        Step::Again
+    }
+
+    /// An application that has no call for a request, such as a log, is told of its answer.
+    pub(super) fn tell_refused(&mut self, status: StatusCode, body_bytes: u64, fields: &HeaderMap) {
+        let wants_peers = self.place.serving().app.wants_peers();
+        let peer = if wants_peers { self.peer_address() } else { None };
+        let received = self.io.rest();
+        let app = &self.place.serving().app;
+        app.refused(&Refused { status, body_bytes, fields, received, peer });
+    }
+
+    /// When its future has ended: itself again, unless its client speaks HTTP/2.
+    #[cfg(feature = "http2")]
+    pub(in crate::http1) fn into_http2(self) -> Result<(Io, Place<A>), Self> {
+        match self.state {
+            State::Http2 => Ok((self.io, self.place)),
+            _ => Err(self),
+        }
+    }
+}
