@@ -174,7 +174,7 @@ mod tests {
             ("a.m3u8", "application/vnd.apple.mpegurl"),
             ("a.vtt", "text/vtt; charset=utf-8"),
             ("a.mov", "video/quicktime"),
-            ("a.dmg", "application/x-apple-diskimage"),
+            ("a.dmg", "application/octet-stream"),
             ("a.bin", "application/octet-stream"),
             ("a.log", "text/plain; charset=utf-8"),
             ("LICENSE", "application/octet-stream"),
