@@ -10,7 +10,8 @@
 //! - [`bell`]: how another thread wakes an executor, at no cost while it is awake.
 //!
 //! What all of them use: [`stderr`] for lines to whoever runs the process, [`panics`] around the
-//! user's code and values, [`instant`] for times that may be without end.
+//! user's code and values, [`instant`] for times that may be without end, [`signals`] for a thread's
+//! mask.
 
 #![cfg(target_os = "linux")]
 
@@ -23,6 +24,7 @@ pub mod panics;
 pub mod placement;
 pub mod pool;
 pub mod probe;
+pub mod signals;
 pub mod stderr;
 pub mod topology;
 

@@ -4,6 +4,7 @@
 //! dropped by [`drop_quietly`] wherever a panic of its destructor would otherwise take more with it
 //! than that value: an executor, a task worker, a connection, a lock.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Drops a value whose destructor may panic; the panic ends there.
@@ -24,6 +25,19 @@ pub fn catch<T>(call: impl FnOnce() -> T) -> Option<T> {
             None
         }
     }
+}
+
+/// The text of a panic; its payload is dropped where a panic of its destructor ends.
+pub fn message(payload: Box<dyn Any + Send>) -> String {
+    let message = match payload.downcast_ref::<&str>() {
+        Some(text) => (*text).to_owned(),
+        None => payload
+            .downcast_ref::<String>()
+            .cloned()
+            .unwrap_or_else(|| "a payload that is no text".to_owned()),
+    };
+    drop_quietly(payload);
+    message
 }
 
 #[cfg(test)]

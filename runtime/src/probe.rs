@@ -21,11 +21,14 @@ use std::fmt;
 mod error;
 mod kernel;
 mod limits;
+mod threads;
 mod uring;
 
 pub use error::ProbeError;
 pub(crate) use kernel::RECEIVES_ARE_LIMITED;
 pub use kernel::Release;
+pub(crate) use threads::cure_of;
+pub use threads::{NO_PINNING, NO_THREAD};
 
 /// Descriptors an executor holds beside sockets: three rings and an eventfd of its host, its own
 /// ring and its bell (measured: 6 in all), with room to spare for what handlers open.
@@ -52,6 +55,7 @@ pub struct Needs {
 /// Raises the soft limits on locked memory and descriptors where the hard limits allow it, so
 /// the limits come before the ring, which needs both.
 pub fn check(needs: &Needs) -> Result<(), ProbeError> {
+    threads::pinning()?;
     limits::descriptors(needs)?;
     limits::locked_memory(needs)?;
     uring::check()

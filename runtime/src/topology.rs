@@ -1,8 +1,10 @@
 //! The machine as this process may use it: CPUs, what they share, and what limits them.
 //!
-//! Read once at start from `/sys`, `/proc`, the affinity mask and the control groups. Files that
-//! describe what CPUs share may be absent (containers, small virtual machines): then each CPU is
-//! a core of its own, in one package, one cache domain and one NUMA node.
+//! Read once at start from the affinity mask, `/sys`, `/proc` and the control groups. What a thread
+//! may run on is the mask's to say: the kernel keeps it within the online CPUs and the cpuset
+//! (sched_getaffinity(2)). The files only describe, for a container may show those of another
+//! machine. Where they are absent or odd each CPU is a core of its own, in one package, one cache
+//! domain and one NUMA node.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use std::{fmt, fs, io};
 use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::cpu_list::{CpuId, CpuList, CpuListError};
+use crate::cpu_list::{CpuId, CpuList};
 
 mod cgroup;
 
@@ -36,7 +38,7 @@ pub struct Cpu {
 /// The machine's CPUs, and which of them this process may use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Topology {
-    /// The online CPUs in order of their numbers.
+    /// The online CPUs in order of their numbers, those of the affinity mask in any case.
     pub cpus: Vec<Cpu>,
     /// CPUs that exist, online or not.
     pub present: CpuList,
@@ -57,13 +59,13 @@ impl Topology {
     /// Reads it from the `/sys` and `/proc` below `root`.
     fn read_from(root: &Path, affinity: CpuList) -> Result<Topology, TopologyError> {
         let sys = below(root, "/sys/devices/system/cpu");
-        let list = |name: &str| Ok(read_list(&sys.join(name))?.filter(|list| !list.is_empty()));
-        // Without /sys the affinity mask is all there is to know: it holds online CPUs only.
-        let online = list("online")?.unwrap_or_else(|| affinity.clone());
-        let present = list("present")?.unwrap_or_else(|| online.clone());
-        let limits = cgroup::read(root)?;
+        let list = |name: &str| read_list(&sys.join(name)).unwrap_or_default();
+        let with = |list: CpuList, more: &CpuList| list.iter().chain(more.iter()).collect();
+        let online: CpuList = with(list("online"), &affinity);
+        let present = with(list("present"), &online);
+        let limits = cgroup::read(root);
         let topology = Topology {
-            cpus: read_cpus(root, &online)?,
+            cpus: read_cpus(root, &online),
             present,
             affinity,
             cpuset: limits.cpuset,
@@ -75,13 +77,9 @@ impl Topology {
         Ok(topology)
     }
 
-    /// The CPUs this process may use: online, in the affinity mask and in the cpuset.
+    /// The CPUs this process may use: those of the affinity mask to which threads can be pinned.
     pub fn usable(&self) -> impl Iterator<Item = &Cpu> {
-        self.cpus.iter().filter(|cpu| {
-            self.affinity.contains(cpu.id)
-                && self.cpuset.as_ref().is_none_or(|set| set.contains(cpu.id))
-                && cpu.id.0 < PINNABLE_CPUS
-        })
+        self.cpus.iter().filter(|cpu| self.affinity.contains(cpu.id) && cpu.id.0 < PINNABLE_CPUS)
     }
 
     /// The online CPU of that number.
@@ -95,11 +93,7 @@ impl Topology {
 pub enum TopologyError {
     /// The affinity mask could not be read.
     Affinity(io::Error),
-    /// A file that exists could not be read.
-    Unreadable(PathBuf, io::Error),
-    /// A file holds something else than a CPU list.
-    Malformed(PathBuf, CpuListError),
-    /// The online CPUs, the affinity mask and the cpuset have no CPU in common.
+    /// The affinity mask has no CPU to which threads can be pinned.
     NoUsableCpu(Box<Topology>),
 }
 
@@ -110,14 +104,6 @@ impl fmt::Display for TopologyError {
                 f,
                 "cannot read the CPU affinity mask: {error}; allow sched_getaffinity and mount /proc"
             ),
-            TopologyError::Unreadable(path, error) => write!(
-                f,
-                "cannot read {}: {error}; make the file readable to this process",
-                path.display()
-            ),
-            TopologyError::Malformed(path, error) => {
-                write!(f, "{} is not what the kernel writes there: {error}", path.display())
-            }
             TopologyError::NoUsableCpu(topology) => {
                 let online: CpuList = topology.cpus.iter().map(|cpu| cpu.id).collect();
                 write!(f, "no CPU is left to run on: online {online}, affinity ")?;
@@ -161,52 +147,47 @@ fn affinity_of_status(status: &str) -> Result<CpuList, TopologyError> {
     list.map_err(|error| TopologyError::Affinity(io::Error::other(error)))
 }
 
-fn read_cpus(root: &Path, online: &CpuList) -> Result<Vec<Cpu>, TopologyError> {
-    let numa_nodes = read_numa_nodes(root)?;
+fn read_cpus(root: &Path, online: &CpuList) -> Vec<Cpu> {
+    let numa_nodes = read_numa_nodes(root);
     let mut domains = BTreeMap::new();
-    online
-        .iter()
-        .map(|id| {
-            let folder = below(root, &format!("/sys/devices/system/cpu/cpu{id}"));
-            let topology = folder.join("topology");
-            let core_siblings = read_list(&topology.join("thread_siblings_list"))?
-                .filter(|siblings| siblings.contains(id))
-                .unwrap_or_else(|| CpuList::from_iter([id]));
-            let package = read_number(&topology.join("physical_package_id")).unwrap_or(0);
-            // A cache that one core has to itself joins it with nobody: the package does.
-            let domain = match last_level_cache(&folder.join("cache"))? {
-                Some(shared) if shared.iter().any(|cpu| !core_siblings.contains(cpu)) => {
-                    (None, shared.first())
-                }
-                _ => (Some(package), None),
-            };
-            let next = domains.len();
-            let cache_domain = *domains.entry(domain).or_insert(next);
-            let numa_node = numa_nodes.get(&id).copied().unwrap_or(0);
-            Ok(Cpu { id, core_siblings, cache_domain, package, numa_node })
-        })
-        .collect()
+    let describe = |id| {
+        let folder = below(root, &format!("/sys/devices/system/cpu/cpu{id}"));
+        let topology = folder.join("topology");
+        let core_siblings = read_list(&topology.join("thread_siblings_list"))
+            .filter(|siblings| siblings.contains(id))
+            .unwrap_or_else(|| CpuList::from_iter([id]));
+        let package = read_number(&topology.join("physical_package_id")).unwrap_or(0);
+        // A cache that one core has to itself joins it with nobody: the package does.
+        let domain = match last_level_cache(&folder.join("cache")) {
+            Some(shared) if shared.iter().any(|cpu| !core_siblings.contains(cpu)) => {
+                (None, shared.first())
+            }
+            _ => (Some(package), None),
+        };
+        let next = domains.len();
+        let cache_domain = *domains.entry(domain).or_insert(next);
+        let numa_node = numa_nodes.get(&id).copied().unwrap_or(0);
+        Cpu { id, core_siblings, cache_domain, package, numa_node }
+    };
+    online.iter().map(describe).collect()
 }
 
 /// The CPUs that share the highest level of cache described below `cache`.
-fn last_level_cache(cache: &Path) -> Result<Option<CpuList>, TopologyError> {
+fn last_level_cache(cache: &Path) -> Option<CpuList> {
     let levels = subfolders(cache, "index");
     let last = levels.into_iter().filter_map(|(_, index)| {
         Some((read_number(&index.join("level"))?, index.join("shared_cpu_list")))
     });
-    match last.max() {
-        Some((_, path)) => read_list(&path),
-        None => Ok(None),
-    }
+    read_list(&last.max()?.1)
 }
 
-fn read_numa_nodes(root: &Path) -> Result<BTreeMap<CpuId, usize>, TopologyError> {
+fn read_numa_nodes(root: &Path) -> BTreeMap<CpuId, usize> {
     let mut node_of = BTreeMap::new();
     for (node, folder) in subfolders(&below(root, "/sys/devices/system/node"), "node") {
-        let cpus = read_list(&folder.join("cpulist"))?.unwrap_or_default();
+        let cpus = read_list(&folder.join("cpulist")).unwrap_or_default();
         node_of.extend(cpus.iter().map(|cpu| (cpu, node)));
     }
-    Ok(node_of)
+    node_of
 }
 
 /// The folders named `prefix` and a number, with the number; none where there is no such place.
@@ -219,18 +200,10 @@ fn subfolders(place: &Path, prefix: &str) -> Vec<(usize, PathBuf)> {
     numbered.collect()
 }
 
-/// The list in a file: `None` without the file, an empty list if the file is blank, as the
-/// kernel leaves it for a node without CPUs.
-fn read_list(path: &Path) -> Result<Option<CpuList>, TopologyError> {
-    match fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => Ok(Some(CpuList::default())),
-        Ok(text) => match text.parse() {
-            Ok(list) => Ok(Some(list)),
-            Err(error) => Err(TopologyError::Malformed(path.into(), error)),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(TopologyError::Unreadable(path.into(), error)),
-    }
+/// The list in a file, if it can be read and holds one. A blank file has none, as the kernel leaves
+/// it for a node without CPUs.
+fn read_list(path: &Path) -> Option<CpuList> {
+    fs::read_to_string(path).ok()?.parse().ok()
 }
 
 /// The number in a file. Unknown packages read -1, which is none.

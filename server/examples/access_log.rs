@@ -8,11 +8,13 @@
 //! cargo run --release --example access_log -- - '%h %m %U %>s %D us %{X-Request-Id}o'
 //! ```
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::routing::get;
 use sidecore::access_log::{AccessLog, Format};
 use sidecore::request_id::RequestIds;
-use sidecore::{Config, Direct, Plain, Server};
+use sidecore::{Config, Direct, Plain, Server, stderr};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -40,6 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }))
     })?;
     drop(log);
-    eprintln!("sidecore: {report}");
+    stderr::line(format_args!("{report}"));
+    stderr::flush(Duration::from_secs(1));
     Ok(())
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use sidecore_runtime::executor::sleep;
 use sidecore_runtime::net::{TcpListener, TcpStream};
+use sidecore_runtime::stderr;
 
 use crate::http1::serving::Serving;
 use crate::listen::Socket;
@@ -64,10 +65,10 @@ impl Doors {
                 Either::Right(Err(error)) => {
                     if reported.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
                         reported = Some(Instant::now());
-                        eprintln!(
-                            "sidecore: accepting pauses: {error}; raise `ulimit -n` or lower \
+                        stderr::line(format_args!(
+                            "accepting pauses: {error}; raise `ulimit -n` or lower \
                              connections_max"
-                        );
+                        ));
                     }
                     let pause = either(raised.as_mut(), sleep(ACCEPT_PAUSE)).await;
                     let Either::Right(()) = pause else { return };

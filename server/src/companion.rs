@@ -16,10 +16,12 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use sidecore_runtime::panics;
 use sidecore_runtime::placement::Placement;
 use sidecore_runtime::topology::Topology;
 
 use crate::error::Result;
+use crate::shutdown::Shutdown;
 
 #[cfg(feature = "tokio")]
 mod tokio;
@@ -28,7 +30,7 @@ mod tokio;
 pub(crate) use self::tokio::start;
 
 /// Starts a companion, where a server has one.
-pub(crate) type StartCompanion = fn(&Topology, &Placement) -> Result<Companion>;
+pub(crate) type StartCompanion = fn(&Topology, &Placement, &Shutdown) -> Result<Companion>;
 
 /// Runs what it is given with the companion entered on the thread.
 pub(crate) type Within = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
@@ -47,11 +49,13 @@ impl Companion {
         self.within.clone()
     }
 
-    /// Ends it, once all others that hold it have let go, and waits for that.
-    pub(crate) fn end(self) {
+    /// Ends it, once all others that hold it have let go, and waits for that. The error: it has
+    /// panicked, and the shutdown was raised then.
+    pub(crate) fn end(self) -> std::result::Result<(), String> {
         drop(self.within);
-        // A panic of the thread was reported by its hook.
-        let _ = self.thread.join();
+        self.thread
+            .join()
+            .map_err(|payload| format!("the companion panicked: {}", panics::message(payload)))
     }
 }
 

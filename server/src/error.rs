@@ -7,11 +7,12 @@ use sidecore_runtime::executor::ExecutorError;
 use sidecore_runtime::net::BindError;
 use sidecore_runtime::placement::PlacementError;
 use sidecore_runtime::pool::PoolError;
-use sidecore_runtime::probe::ProbeError;
+use sidecore_runtime::probe::{NO_THREAD, ProbeError};
 use sidecore_runtime::topology::TopologyError;
 
 use crate::config::ConfigError;
 use crate::listen::Listen;
+use crate::running::Report;
 
 /// The result of what can fail with an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -34,6 +35,8 @@ enum Kind {
     Probe(ProbeError),
     Bind(BindError),
     Nowhere,
+    /// The shutdown was raised before it served.
+    ToldToEnd,
     Listen {
         listen: String,
         problem: &'static str,
@@ -53,7 +56,17 @@ enum Kind {
         error: PlacementError,
     },
     Executor(ExecutorError),
+    /// A thread of the server's own has ended, and with it the server.
+    Failed {
+        cause: String,
+        report: Report,
+    },
     Io {
+        what: &'static str,
+        cause: io::Error,
+    },
+    /// A thread could not be started.
+    Thread {
         what: &'static str,
         cause: io::Error,
     },
@@ -84,8 +97,33 @@ impl Error {
         Error { kind: Kind::Nowhere }
     }
 
+    pub(crate) fn failed(cause: String, report: Report) -> Self {
+        Error { kind: Kind::Failed { cause, report } }
+    }
+
+    /// What became of the tasks, where the server has served and an executor ended before it was
+    /// told to.
+    pub fn report(&self) -> Option<Report> {
+        match &self.kind {
+            Kind::Failed { report, .. } => Some(*report),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn told_to_end() -> Self {
+        Error { kind: Kind::ToldToEnd }
+    }
+
+    pub(crate) fn is_told_to_end(&self) -> bool {
+        matches!(self.kind, Kind::ToldToEnd)
+    }
+
     pub(crate) fn io(what: &'static str, cause: io::Error) -> Self {
         Error { kind: Kind::Io { what, cause } }
+    }
+
+    pub(crate) fn thread(what: &'static str, cause: io::Error) -> Self {
+        Error { kind: Kind::Thread { what, cause } }
     }
 
     /// Whether the configuration is at fault.
@@ -111,7 +149,10 @@ impl Error {
 
     /// Whether the system does not give what is needed: io_uring, memory, descriptors.
     pub fn is_system(&self) -> bool {
-        matches!(self.kind, Kind::Probe(_) | Kind::Topology(_) | Kind::Io { .. })
+        matches!(
+            self.kind,
+            Kind::Probe(_) | Kind::Topology(_) | Kind::Io { .. } | Kind::Thread { .. }
+        )
     }
 
     /// Whether the address cannot be listened on.
@@ -137,6 +178,7 @@ impl fmt::Display for Error {
                 "the server would listen nowhere: host is none and no other listener is there; \
                  name one in listen, such as unix:/run/app.sock, or give host an address",
             ),
+            Kind::ToldToEnd => f.write_str("it was told to end before it served"),
             Kind::Listen { listen, problem } => write!(f, "{listen}: {problem}"),
             #[cfg(feature = "tls")]
             Kind::Certificate(error) => error.fmt(f),
@@ -144,7 +186,9 @@ impl fmt::Display for Error {
             Kind::PoolName { name, problem } => write!(f, "pool {name}: {problem}"),
             Kind::PoolPlace { name, error } => write!(f, "pool {name}: {error}"),
             Kind::Executor(error) => error.fmt(f),
+            Kind::Failed { cause, report } => write!(f, "{cause}; the server has ended: {report}"),
             Kind::Io { what, cause } => write!(f, "{what}: {cause}"),
+            Kind::Thread { what, cause } => write!(f, "{what}: {cause}; {NO_THREAD}"),
         }
     }
 }

@@ -135,6 +135,7 @@ pub use crate::service::{
     App, Direct, Oneshot, PeerAddress, Plain, Refused, ServiceFailed, WithPeers,
 };
 pub use crate::shutdown::Shutdown;
+pub use crate::signals::catch_signals;
 pub use crate::task_pool::{PoolBuilder, TaskPool};
 pub use crate::tasks::{
     Callbacks, Cancelled, DeadLetter, Dispatch, DispatchError, Failure, FinishContext,
@@ -147,6 +148,7 @@ pub use crate::test_server::TestServer;
 pub use crate::trigger::{TriggerAfter, TriggerTask};
 pub use crate::worker::{ServerStats, Worker};
 pub use sidecore_runtime::executor::ExecutorSnapshot;
+pub use sidecore_runtime::stderr;
 
 /// The guides' code, compiled with the tests.
 #[cfg(doctest)]

@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 
+use sidecore_runtime::stderr;
+
 use crate::running::Report;
 use crate::server::Server;
 
@@ -161,7 +163,7 @@ impl Hooks {
 
 fn call(hook: &Hook, life: &Life) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| hook(life))) {
-        eprintln!("sidecore: a hook panicked when it was told {life:?}");
+        stderr::line(format_args!("a hook panicked when it was told {life:?}"));
         // A payload may panic when it is dropped.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
     }

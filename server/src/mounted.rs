@@ -194,6 +194,7 @@ pub(crate) fn pool_config(
     PoolConfig {
         executor_domains: executor_domains.to_vec(),
         credits: options.task_credits,
+        delayed_max: options.task_delayed_max,
         spin: options.task_spin_us.map(Duration::from_micros),
         recycle_after: options.task_recycle_after,
         stuck_after,

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sidecore_runtime::stderr;
+
 use crate::error::Result;
 use crate::life::{Hooks, Life};
 use crate::mounted::{Counters, RunningPool};
@@ -54,7 +56,7 @@ impl Reload {
             let watching = shared.clone();
             let thread = std::thread::Builder::new().name("reload".into());
             if thread.spawn(move || watching.watch()).is_err() {
-                eprintln!("sidecore: no thread to tell the end of the reload");
+                stderr::line(format_args!("no thread to tell the end of the reload"));
                 *shared.before() = None;
             }
         }

@@ -94,12 +94,17 @@ impl Running {
     }
 
     /// Waits for the end of the shutdown.
+    ///
+    /// Where an executor ends by a panic outside of requests and tasks, or by an error of its ring,
+    /// it closes its sockets, the shutdown begins, and the others drain. Then this gives that error,
+    /// with the report of the tasks ([`Error::report`]): those that the executor had accepted and
+    /// not delivered are among the lost ones.
     pub fn wait(self) -> Result<Report> {
-        let mut failed = None;
+        let mut failed: Option<String> = None;
         for (index, (cpu, executor)) in self.executors.into_iter().enumerate() {
             if let Err(error) = executor.join(index, cpu) {
                 self.shutdown.raise();
-                failed.get_or_insert(error);
+                failed.get_or_insert_with(|| error.to_string());
             }
         }
         // The executors have waited for their tasks; a worker that still runs one has overrun.
@@ -107,12 +112,12 @@ impl Running {
         let mut report = Report::default();
         self.pools.into_iter().for_each(|pool| report.add(&pool.close(end)));
         // Last: until then futures may have its timers.
-        if let Some(companion) = self.companion {
-            companion.end();
+        if let Some(Err(error)) = self.companion.map(Companion::end) {
+            failed.get_or_insert(error);
         }
         self.hooks.tell(Life::Ended { report });
         match failed {
-            Some(error) => Err(error.into()),
+            Some(cause) => Err(Error::failed(cause, report)),
             None => Ok(report),
         }
     }

@@ -9,6 +9,7 @@ use sidecore_runtime::net::RingConfig;
 use sidecore_runtime::placement::{Placement, PlacementRequest, place};
 use sidecore_runtime::pool::OnNotice;
 use sidecore_runtime::probe;
+use sidecore_runtime::stderr;
 use sidecore_runtime::topology::Topology;
 
 use crate::companion::{self, Companion, StartCompanion};
@@ -27,12 +28,14 @@ use crate::tasks::{
     Callbacks, DeadLetter, Failure, FinishContext, Kinds, Notice, OnFinish, OnTask, TaskContext,
     TaskResult, TaskWorkerInfo, Tasks,
 };
-use crate::worker::{Assignment, ServerStats, Worker};
+use crate::worker::{Assignment, RaiseOnDrop, ServerStats, Worker};
 
 /// The longest name of a pool: its threads' names have 15 bytes (prctl(2), PR_SET_NAME).
 const NAME_MAX: usize = 10;
 /// The most further pools: a task's id has one byte for the number of its pool.
 const POOLS_MAX: usize = u8::MAX as usize;
+/// How long the end waits for who reads standard error.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Descriptors that are no connections and no executor's: standard streams, signals, files.
 const DESCRIPTORS_KEPT: u64 = 64;
 
@@ -218,22 +221,35 @@ impl<T, F> Server<T, F>
 where
     (T, F): Callbacks,
 {
-    /// Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once.
+    /// Serves until SIGTERM or SIGINT, then drains; a second signal, half a second later or more,
+    /// ends the process at once with the exit code 143. One that comes during the start ends that,
+    /// with an empty report; for what comes before this call there is
+    /// [`catch_signals`](crate::catch_signals).
     ///
     /// `make_app` is called once on each executor, so what it makes needs no lock. Start-up lines
-    /// on standard error say which CPU serves what.
+    /// on standard error say which CPU serves what. Such lines never hold the server up, whoever
+    /// reads them or does not ([`stderr`](crate::stderr)); reports of panics do, unless the
+    /// application has called [`stderr::report_panics`](crate::stderr::report_panics).
+    ///
+    /// The error: it could not start, or an executor has ended by a panic or an error of its ring
+    /// ([`Running::wait`]).
     pub fn serve<A: App>(
         self,
         make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
     ) -> Result<Report> {
         let shutdown = Shutdown::new();
-        let reload = signals::listen(shutdown.clone(), security::is_wanted(&self.config))?;
-        let running = self.start_with(shutdown, make_app)?;
-        reload.set(running.reload());
+        let signals = signals::attach(&shutdown, security::is_wanted(&self.config))?;
+        let running = match self.start_with(shutdown, make_app) {
+            Err(error) if error.is_told_to_end() => return Ok(Report::default()),
+            started => started?,
+        };
+        signals.reloads_by(running.reload());
         for line in running.describe() {
-            eprintln!("sidecore: {line}");
+            stderr::line(format_args!("{line}"));
         }
-        running.wait()
+        let ended = running.wait();
+        stderr::flush(LAST_WORDS);
+        ended
     }
 
     /// Starts the server and returns when it accepts connections.
@@ -249,6 +265,9 @@ where
         shutdown: Shutdown,
         make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
     ) -> Result<Running> {
+        if shutdown.is_raised() {
+            return Err(Error::told_to_end());
+        }
         let Server { config, on_task, on_finish, on_notice, hooks, mut pools, companion } = self;
         let (on_task, on_finish) = (on_task, on_finish).split();
         let options = config.options.clone();
@@ -271,9 +290,10 @@ where
         probe::check(&needs(&config, executors, hall.async_workers()))?;
         let security = Security::of(&config)?;
         let backlog = i32::try_from(options.listen_backlog).unwrap_or(i32::MAX);
-        let bound = listen::bind(&listens, executors, backlog)?;
+        let bound = listen::bind(&listens, executors, backlog, &shutdown)?;
         let bells = bells(executors)?;
-        let companion = companion.map(|start| start(&topology, &placement)).transpose()?;
+        let companion =
+            companion.map(|start| start(&topology, &placement, &shutdown)).transpose()?;
         let (pools, lanes) = hall.start(&topology, &placement, &bells)?;
 
         let stats = ServerStats::default();
@@ -294,6 +314,7 @@ where
             hooks: hooks.clone(),
             companion,
         };
+        running.places.extend(config.notes.into_iter().chain(bound.notes));
         running.places.extend(running.companion.as_ref().map(|companion| companion.place.clone()));
         for (index, (sockets, lanes)) in bound.sockets.into_iter().zip(lanes).enumerate() {
             let cpu = placement.executors[index].0;
@@ -312,6 +333,7 @@ where
                 shutdown: shutdown.clone(),
                 ready: ready.clone(),
                 hooks: hooks.clone(),
+                ended: RaiseOnDrop(shutdown.clone()),
             };
             let make_app = make_app.clone();
             let within =

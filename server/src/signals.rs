@@ -1,10 +1,17 @@
-//! SIGTERM and SIGINT: the first begins the drain, the second ends the process. SIGUSR1 and SIGUSR2
-//! have the task workers made anew, SIGHUP the certificates read again where the server has any.
+//! Signals of the process: SIGTERM and SIGINT begin the drain, and end the process when they come
+//! again; SIGUSR1 and SIGUSR2 have the task workers made anew, SIGHUP the certificates read again.
+//!
+//! One thread waits for them, from [`catch_signals`] on to the end of the process. It knows the
+//! servers that are served; what comes before the first of them is remembered. All are taken
+//! whatever the process inherited: a parent that ignores or blocks SIGTERM (`trap '' TERM`) would
+//! otherwise have a server that nothing but SIGKILL ends, and a SIGHUP that only reloads harms
+//! nobody who was started by `nohup`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use sidecore_runtime::{panics, signals, stderr};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::error::{Error, Result};
@@ -13,76 +20,190 @@ use crate::shutdown::Shutdown;
 
 /// Exit code of a process that was told twice: 128 + SIGTERM.
 const EXIT_FORCED: i32 = 143;
+/// What comes sooner after the first is the same wish: `timeout`, for one, signals its child and
+/// then the child's process group.
+const SECOND_AFTER: Duration = Duration::from_millis(500);
+/// How long the forced end waits for who reads standard error.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+/// SIGXFSZ is taken to be ignored: a write past the limit of a file's size (`ulimit -f`) is then an
+/// error of that write, instead of the end of the process.
+const CAUGHT: [i32; 6] = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP, SIGXFSZ];
 
-/// What a signal reloads, once the server runs.
-#[derive(Clone, Default)]
-pub(crate) struct Reloaded(Arc<Told>);
+static TOLD: Mutex<Told> = Mutex::new(Told::new());
 
-#[derive(Default)]
+/// What the process was told, and whom that concerns.
 struct Told {
-    reload: OnceLock<Reload>,
-    /// Certificates are to be read again. Set before the look for `reload`, taken after it was set:
-    /// so one side sees the other.
-    renews: AtomicBool,
+    /// The thread is there.
+    is_caught: bool,
+    servers: Vec<Served>,
+    /// A server was served.
+    has_served: bool,
+    /// When it was told to end, until the servers that this concerned have ended.
+    ended: Option<Instant>,
+    next_id: u64,
 }
 
-impl Reloaded {
-    pub(crate) fn set(&self, reload: Reload) {
-        let _ = self.0.reload.set(reload);
-        self.0.renew();
+struct Served {
+    id: u64,
+    shutdown: Shutdown,
+    has_certificates: bool,
+    /// Certificates are to be read again as soon as that can be.
+    renews: bool,
+    /// Once it runs.
+    reload: Option<Reload>,
+}
+
+/// A server that hears of signals, until this is dropped.
+pub(crate) struct Attached {
+    id: u64,
+}
+
+/// Takes the process's signals from now on, as [`Server::serve`](crate::Server::serve) does when it
+/// is called: SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2 and SIGXFSZ, which is ignored. Call it first
+/// thing where something that takes time comes before, such as the opening of a journal: a SIGTERM
+/// that comes meanwhile then ends [`serve`](crate::Server::serve) when it is called, before it
+/// listens. Without it such a signal kills the process, and as process 1 of a container it is lost.
+///
+/// Again does nothing. The error: no descriptor or thread is to be had.
+pub fn catch_signals() -> Result<()> {
+    let mut told = told();
+    if told.is_caught {
+        return Ok(());
     }
+    let mut signals =
+        Signals::new(CAUGHT).map_err(|cause| Error::io("signals cannot be handled", cause))?;
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            signals::unblock(&CAUGHT);
+            for signal in signals.forever() {
+                // What is called may be the application's.
+                if panics::catch(|| handle(signal)).is_none() {
+                    stderr::line(format_args!("what signal {signal} asks for panicked"));
+                }
+            }
+        })
+        .map_err(|cause| Error::thread("the signal thread cannot start", cause))?;
+    told.is_caught = true;
+    Ok(())
 }
 
-impl Told {
-    /// Reads the certificates again, if that is to be done and the server runs.
-    fn renew(&self) {
-        let Some(reload) = self.reload.get() else { return };
-        if self.renews.swap(false, Ordering::SeqCst) {
-            match reload.certificates() {
-                Ok(()) => eprintln!("sidecore: the certificates are read again"),
-                Err(error) => eprintln!("sidecore: the certificates stay as they were: {error}"),
-            }
+/// Has a server hear of signals, also of those that came before.
+pub(crate) fn attach(shutdown: &Shutdown, has_certificates: bool) -> Result<Attached> {
+    catch_signals()?;
+    let mut told = told();
+    let (id, shutdown) = (told.next_id, shutdown.clone());
+    told.next_id += 1;
+    if told.ended.is_some() {
+        shutdown.raise();
+    }
+    told.servers.push(Served { id, shutdown, has_certificates, renews: false, reload: None });
+    Ok(Attached { id })
+}
+
+impl Attached {
+    /// It runs, and this renews its parts.
+    pub(crate) fn reloads_by(&self, reload: Reload) {
+        let mut told = told();
+        let Some(served) = told.servers.iter_mut().find(|served| served.id == self.id) else {
+            return;
+        };
+        served.reload = Some(reload.clone());
+        let renews = std::mem::take(&mut served.renews);
+        drop(told);
+        if renews {
+            renew(&reload);
         }
     }
 }
 
-/// Raises `shutdown` on the first signal, from a thread of its own.
-pub(crate) fn listen(shutdown: Shutdown, has_certificates: bool) -> Result<Reloaded> {
-    let hangup = has_certificates.then_some(SIGHUP);
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2].into_iter().chain(hangup))
-        .map_err(|cause| Error::io("signals cannot be handled", cause))?;
-    let reloaded = Reloaded::default();
-    let told = reloaded.clone();
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            for signal in signals.forever() {
-                match signal {
-                    SIGUSR1 | SIGUSR2 => reload(&told),
-                    SIGHUP => {
-                        told.0.renews.store(true, Ordering::SeqCst);
-                        told.0.renew();
-                    }
-                    _ => end(&shutdown),
-                }
-            }
-        })
-        .map_err(|cause| Error::io("the signal thread cannot start", cause))?;
-    Ok(reloaded)
-}
-
-fn reload(reloaded: &Reloaded) {
-    if let Some(reload) = reloaded.0.reload.get() {
-        eprintln!("sidecore: the task workers are made anew");
-        reload.task_workers();
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let mut told = told();
+        told.servers.retain(|served| served.id != self.id);
+        told.has_served = true;
+        if told.servers.is_empty() {
+            told.ended = None;
+        }
     }
 }
 
-fn end(shutdown: &Shutdown) {
-    if shutdown.is_raised() {
-        eprintln!("sidecore: a second signal: ending without the drain");
-        std::process::exit(EXIT_FORCED);
+impl Told {
+    const fn new() -> Self {
+        Told { is_caught: false, servers: Vec::new(), has_served: false, ended: None, next_id: 0 }
     }
-    eprintln!("sidecore: draining; a second signal ends at once");
-    shutdown.raise();
+
+    /// What reloads the servers that run.
+    fn reloads(&self) -> Vec<Reload> {
+        self.servers.iter().filter_map(|served| served.reload.clone()).collect()
+    }
+}
+
+fn told() -> MutexGuard<'static, Told> {
+    TOLD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn handle(signal: i32) {
+    match signal {
+        SIGTERM | SIGINT => end(),
+        SIGHUP => hang_up(),
+        SIGUSR1 | SIGUSR2 => reload(),
+        _ => {}
+    }
+}
+
+fn end() {
+    let mut told = told();
+    match told.ended {
+        Some(first) if first.elapsed() < SECOND_AFTER => return,
+        Some(_) => {
+            stderr::line(format_args!("a second signal: ending without the drain"));
+            stderr::flush(LAST_WORDS);
+            std::process::exit(EXIT_FORCED);
+        }
+        None => told.ended = Some(Instant::now()),
+    }
+    told.servers.iter().for_each(|served| served.shutdown.raise());
+    match told.servers.is_empty() {
+        // It ends already.
+        true if told.has_served => {}
+        true => {
+            stderr::line(format_args!("told to end before it serves; a second signal ends at once"))
+        }
+        false => stderr::line(format_args!("draining; a second signal ends at once")),
+    }
+}
+
+fn reload() {
+    // Not under the lock: hooks of the application are told.
+    let reloads = told().reloads();
+    if !reloads.is_empty() {
+        reloads.iter().for_each(Reload::task_workers);
+        stderr::line(format_args!("the task workers are made anew"));
+    }
+}
+
+fn hang_up() {
+    let mut told = told();
+    let mut reloads = Vec::new();
+    let mut has_none = !told.servers.is_empty();
+    for served in told.servers.iter_mut().filter(|served| served.has_certificates) {
+        has_none = false;
+        match &served.reload {
+            Some(reload) => reloads.push(reload.clone()),
+            None => served.renews = true,
+        }
+    }
+    drop(told);
+    if has_none {
+        stderr::line(format_args!("SIGHUP: there are no certificates to read again"));
+    }
+    reloads.iter().for_each(renew);
+}
+
+fn renew(reload: &Reload) {
+    match reload.certificates() {
+        Ok(()) => stderr::line(format_args!("the certificates are read again")),
+        Err(error) => stderr::line(format_args!("the certificates stay as they were: {error}")),
+    }
 }

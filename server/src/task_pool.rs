@@ -127,9 +127,16 @@ impl<T, F> PoolBuilder<T, F> {
         self
     }
 
-    /// Tasks an executor may have in flight; by default its share of queue and workers.
+    /// Tasks an executor may have in the queue and running; by default as many as both take.
     pub fn credits(mut self, tasks: usize) -> Self {
         self.options.task_credits = Some(tasks);
+        self
+    }
+
+    /// Tasks of an executor that may sleep, delayed or paused before another attempt; 65,536 by
+    /// default.
+    pub fn delayed_max(mut self, tasks: usize) -> Self {
+        self.options.task_delayed_max = tasks;
         self
     }
 

@@ -39,6 +39,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use sidecore_runtime::executor::spawn_local;
+use sidecore_runtime::stderr;
 
 pub use self::client::Answer;
 
@@ -187,7 +188,7 @@ impl<J, O> TestServer<J, O> {
 impl<J, O> Drop for TestServer<J, O> {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.end() {
-            eprintln!("sidecore: a test's server did not end well: {error}");
+            stderr::line(format_args!("a test's server did not end well: {error}"));
         }
     }
 }

@@ -91,10 +91,12 @@ pub(crate) struct Assignment<J, O> {
     pub(crate) shutdown: Shutdown,
     pub(crate) ready: Sender<()>,
     pub(crate) hooks: Hooks,
+    pub(crate) ended: RaiseOnDrop,
 }
 
-/// Begins the shutdown of the whole server when an executor ends, for whatever reason.
-struct RaiseOnDrop(Shutdown);
+/// Begins the shutdown of the whole server when an executor ends, for whatever reason: also where it
+/// has not come so far as to be polled.
+pub(crate) struct RaiseOnDrop(pub(crate) Shutdown);
 
 impl Drop for RaiseOnDrop {
     fn drop(&mut self) {
@@ -106,19 +108,21 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
     /// Serves until the shutdown, then drains: what was read is answered, what was accepted is
     /// delivered, within the drain's time.
     pub(crate) async fn serve<A: App>(self, make_app: impl FnOnce(&Worker<J, O>) -> A) {
-        let Assignment { worker, lanes, sockets, security, options, shutdown, ready, hooks } = self;
-        let _ended = RaiseOnDrop(shutdown.clone());
+        let Assignment { worker, lanes, sockets, security, options, shutdown, ready, hooks, ended } =
+            self;
+        let _ended = ended;
         let installed: Vec<_> = lanes.into_iter().map(|install| install(worker.index)).collect();
         let serving = Serving::new(make_app(&worker), &options);
         let doors = Doors::open(sockets, security.openings(&options));
         hooks.tell(Life::WorkerStarted { worker: worker.index, cpu: worker.cpu });
         // The receiver is gone only if another executor could not start.
         let _ = ready.send(());
+        drop(ready);
         doors.accept(&serving, &shutdown).await;
-        begin_drain();
         hooks.tell(Life::Draining);
 
         let end = instant::after(Duration::from_millis(options.drain_timeout_ms));
+        begin_drain(end);
         doors.finish(&serving).await;
         serving.drain();
         let _ = before(end, serving.closed()).await;

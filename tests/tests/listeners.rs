@@ -196,7 +196,7 @@ fn a_socket_in_use_is_refused_and_named() {
         })
     });
     let error = refused.err().expect("a second server is refused");
-    assert!(error.is_bind() && error.to_string().contains("in use by another process"), "{error}");
+    assert!(error.is_bind() && error.to_string().contains("in use by this process"), "{error}");
     body(&ask(connect(&path), GET));
     end(running);
 }
@@ -224,6 +224,56 @@ fn a_socket_of_a_supervisor_is_taken_over() {
     for answer in answers {
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
     }
+}
+
+/// Two sockets of a supervisor, given in either order, of which one is behind a proxy.
+#[test]
+fn sockets_of_a_supervisor_are_told_apart_by_name() {
+    let header = "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n";
+    for (first, second) in [("web", "api"), ("api", "web")] {
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let address = |name| listeners[usize::from(name == second)].local_addr().unwrap();
+        let (web, api) = (address("web"), address("api"));
+        let [one, two] = listeners.map(OwnedFd::from);
+        let names = format!("{first}:{second}");
+        let mut command = supervised(&names, "systemd:web proxy, systemd:api");
+        command.stdin(Stdio::from(one)).stdout(Stdio::from(two));
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let (web, api) = (TcpStream::connect(web).unwrap(), TcpStream::connect(api).unwrap());
+        for stream in [&web, &api] {
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        }
+        let answers = [ask(web, &format!("{header}{GET}")), ask(api, GET)];
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(child.wait().unwrap().success(), "{names}");
+        for answer in answers {
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{names}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_no_inherited_socket_has_is_refused_with_those_there_are() {
+    let listeners = [(); 2].map(|()| OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap()));
+    let [one, two] = listeners;
+    let mut command = supervised("web:api", "systemd:wbe, systemd");
+    command.stdin(Stdio::from(one)).stdout(Stdio::from(two));
+    let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    assert!(
+        said.contains("no inherited socket is named wbe, those that there are: web, api"),
+        "{said}"
+    );
+}
+
+/// The server with descriptors 3 and 4 of these names, from its standard input and output.
+fn supervised(names: &str, listen: &str) -> Command {
+    let script = "exec 3<&0 4<&1 </dev/null >/dev/null; LISTEN_FDS=2 LISTEN_PID=$$ exec \"$0\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(server_command(&[]).get_program());
+    command.env("SIDECORE_PORT", "0").env("SIDECORE_LISTEN", listen);
+    command.env("LISTEN_FDNAMES", names).current_dir(std::env::temp_dir());
+    command
 }
 
 #[test]

@@ -14,12 +14,14 @@ use std::time::{Duration, Instant};
 
 use sidecore_runtime::bell::Bell;
 use sidecore_runtime::pool::{
-    Cancelled, Failure, Finish, FinishSource, Lane, Pool, PoolConfig, Priority, Retry, Run, Seat,
-    TaskContext, TaskError, TaskHandle, Tasks,
+    Cancelled, DispatchError, Failure, Finish, FinishSource, Lane, Pool, PoolConfig, Priority,
+    Retry, Run, Seat, SendDispatch, TaskContext, TaskError, TaskHandle, Tasks,
 };
 
 const SEEDS: u64 = 40;
 const STEPS: usize = 4_000;
+/// Few, so that some find no place.
+const DELAYED_MAX: usize = 5;
 const CREDITS: usize = 64;
 
 /// What a job does, and whose it is.
@@ -124,6 +126,7 @@ impl Books {
 }
 
 type Awaited = Pin<Box<Run<Job, u64>>>;
+type Sending = Pin<Box<SendDispatch<Job, u64>>>;
 
 /// One executor's thread.
 struct Driver {
@@ -132,6 +135,8 @@ struct Driver {
     books: Rc<RefCell<Books>>,
     handles: Vec<TaskHandle>,
     runs: Vec<(u64, Awaited)>,
+    /// Dispatches that wait for room.
+    sends: Vec<(Sending, Act, Arc<AtomicU64>)>,
     random: Random,
 }
 
@@ -143,7 +148,15 @@ impl Driver {
             noted.borrow_mut().end(finish.id, finish.outcome);
         });
         let random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        Driver { tasks, source, books, handles: Vec::new(), runs: Vec::new(), random }
+        Driver {
+            tasks,
+            source,
+            books,
+            handles: Vec::new(),
+            runs: Vec::new(),
+            sends: Vec::new(),
+            random,
+        }
     }
 
     fn job(&mut self) -> (Job, Act, Arc<AtomicU64>) {
@@ -170,7 +183,10 @@ impl Driver {
             }
             3..=5 => self.dispatch_with_options(),
             6 => self.cancel_one(),
-            7 => self.poll_runs(),
+            7 => {
+                self.poll_runs();
+                self.poll_sends(16);
+            }
             _ => {
                 self.source.drain();
                 self.source.wake_workers(self.random.next(4) == 0);
@@ -209,6 +225,7 @@ impl Driver {
                 self.books.borrow_mut().accept(id, act, runs);
                 self.runs.push((id, Box::pin(run)));
             }
+            1 => self.sends.push((Box::pin(dispatch.send()), act, runs)),
             _ => {
                 let Ok(handle) = dispatch.dispatch() else { return };
                 self.books.borrow_mut().accept(handle.id(), act, runs);
@@ -254,38 +271,94 @@ impl Driver {
         self.runs = kept;
     }
 
+    /// Polls the dispatches that wait, and drops one of so many.
+    fn poll_sends(&mut self, dropped: u64) {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut kept = Vec::new();
+        for (mut send, act, runs) in self.sends.drain(..) {
+            if dropped > 0 && self.random.next(dropped) == 0 {
+                continue;
+            }
+            match send.as_mut().poll(&mut context) {
+                Poll::Pending => kept.push((send, act, runs)),
+                Poll::Ready(Ok(handle)) => {
+                    self.books.borrow_mut().accept(handle.id(), act, runs);
+                    self.handles.push(handle);
+                }
+                Poll::Ready(Err(DispatchError::TimedOut(_))) => {}
+                Poll::Ready(Err(other)) => panic!("{other}"),
+            }
+        }
+        self.sends = kept;
+    }
+
     /// Until everything has come home.
     fn settle(&mut self) {
         let end = Instant::now() + Duration::from_secs(20);
-        while self.source.in_flight() > 0 || !self.runs.is_empty() {
+        while self.source.in_flight() > 0 || !self.runs.is_empty() || !self.sends.is_empty() {
             assert!(Instant::now() < end, "{} tasks do not end", self.source.in_flight());
             self.source.drain();
             self.source.wake_workers(false);
             self.poll_runs();
+            self.poll_sends(0);
         }
     }
 
-    /// All credits are there again, once the last late finish is in.
+    /// All credits are there again, once the last late finish is in: so many jobs are accepted while
+    /// none comes home, and not one more.
     fn count_credits(&mut self) {
         let end = Instant::now() + Duration::from_secs(20);
-        let mut left = Vec::new();
-        while left.len() < CREDITS {
+        let mut held = 0;
+        while held < CREDITS {
+            assert!(Instant::now() < end, "only {held} credits are left");
+            self.settle();
+            held = 0;
+            let mut last = Instant::now();
+            // Where the queue is full the workers make room.
+            while held < CREDITS && last.elapsed() < Duration::from_millis(500) {
+                if self.accept_one() {
+                    (held, last) = (held + 1, Instant::now());
+                }
+            }
+        }
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(5) {
+            assert!(!self.accept_one(), "more than {CREDITS} credits");
+        }
+        self.settle();
+    }
+
+    fn accept_one(&mut self) -> bool {
+        let (mut job, _, runs) = self.job();
+        job.act = Act::Return;
+        match self.tasks.dispatch(job) {
+            Ok(id) => {
+                self.books.borrow_mut().accept(id, Act::Return, runs);
+                true
+            }
+            Err(refused) => {
+                assert!(refused.is_full());
+                false
+            }
+        }
+    }
+
+    /// All places for what sleeps are there again.
+    fn count_sleepers(&mut self) {
+        let mut asleep = Vec::new();
+        loop {
             let (mut job, _, runs) = self.job();
             job.act = Act::Return;
             match self.tasks.job(job).delay(Duration::from_secs(3600)).dispatch() {
                 Ok(handle) => {
                     self.books.borrow_mut().accept(handle.id(), Act::Return, runs);
-                    left.push(handle);
+                    asleep.push(handle);
                 }
-                Err(_) => {
-                    assert!(Instant::now() < end, "only {} credits are left", left.len());
-                    self.source.drain();
-                }
+                Err(refused) => break assert!(refused.is_full()),
             }
         }
-        let (job, ..) = self.job();
-        assert!(self.tasks.dispatch(job).is_err_and(|refused| refused.is_full()));
-        for handle in left {
+        assert_eq!(asleep.len(), DELAYED_MAX);
+        for handle in asleep {
             assert_eq!(handle.cancel(), Cancelled::Withdrawn);
             self.books.borrow_mut().cancelled.push(handle.id());
         }
@@ -297,6 +370,7 @@ fn simulate(seed: u64) {
     let bells: Vec<_> = (0..2).map(|_| Arc::new(Bell::new().unwrap())).collect();
     let config = PoolConfig {
         credits: Some(CREDITS),
+        delayed_max: DELAYED_MAX,
         executor_domains: vec![0, 1],
         // Workers change their threads all the while.
         recycle_after: Some(7),
@@ -319,6 +393,7 @@ fn simulate(seed: u64) {
                 (0..STEPS).for_each(|_| driver.step());
                 driver.settle();
                 driver.count_credits();
+                driver.count_sleepers();
                 driver.books.borrow().check();
                 driver.tasks.uninstall();
                 driver.books.borrow().accepted.len() as u64

@@ -37,8 +37,8 @@ fn limit(resource: Resource, maximum: u64) -> impl Fn() -> std::io::Result<()> {
     move || Ok(setrlimit(resource, Rlimit { current: Some(maximum), maximum: Some(maximum) })?)
 }
 
-/// A seccomp filter under which io_uring_setup fails with `errno`, as a container's profile does.
-fn deny_io_uring(errno: i32) -> impl Fn() -> std::io::Result<()> {
+/// A seccomp filter under which a call fails with `errno`, as a container's profile does.
+fn deny(call: libc::c_long, errno: i32) -> impl Fn() -> std::io::Result<()> {
     move || {
         const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
         const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
@@ -46,7 +46,7 @@ fn deny_io_uring(errno: i32) -> impl Fn() -> std::io::Result<()> {
         let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
         let mut filter = [
             step(LOAD, 0, 0, 0),
-            step(JUMP, 0, 1, libc::SYS_io_uring_setup as u32),
+            step(JUMP, 0, 1, call as u32),
             step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
             step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
         ];
@@ -70,8 +70,28 @@ fn affinity(cpu: usize) -> impl Fn() -> std::io::Result<()> {
 
 #[test]
 fn io_uring_that_is_denied_is_named_with_its_cure() {
-    refuses(prepared(&[], deny_io_uring(libc::EPERM)), &["io_uring is not permitted", "seccomp"]);
-    refuses(prepared(&[], deny_io_uring(libc::ENOSYS)), &["io_uring", "ENOSYS", "kernel"]);
+    refuses(
+        prepared(&[], deny(libc::SYS_io_uring_setup, libc::EPERM)),
+        &["io_uring is not permitted", "seccomp"],
+    );
+    refuses(
+        prepared(&[], deny(libc::SYS_io_uring_setup, libc::ENOSYS)),
+        &["io_uring", "ENOSYS", "kernel"],
+    );
+}
+
+/// As a systemd unit with `SystemCallFilter=~@resources` and `SystemCallErrorNumber=EPERM` has it.
+#[test]
+fn pinning_that_is_denied_is_named_with_its_cure() {
+    let command = prepared(&[], deny(libc::SYS_sched_setaffinity, libc::EPERM));
+    refuses(command, &["cannot be pinned", "sched_setaffinity", "SystemCallFilter="]);
+}
+
+/// The line is there though no thread could be started to write it, either.
+#[test]
+fn threads_that_are_not_to_be_had_are_named_with_their_cure() {
+    let command = prepared(&[], deny(libc::SYS_clone3, libc::EAGAIN));
+    refuses(command, &["the signal thread cannot start", "TasksMax=", "ulimit -u"]);
 }
 
 #[test]

@@ -161,10 +161,11 @@ fn many_are_waited_for_together_and_told_by_position() {
 }
 
 #[test]
-fn a_flood_of_delayed_tasks_is_stopped_by_credits_and_forgotten_when_cancelled() {
+fn a_flood_of_delayed_tasks_is_stopped_by_its_bound_and_forgotten_when_cancelled() {
     let server = ServerProcess::start(&[
         ("SIDECORE_TASK_WORKER_NUM", "1"),
-        ("SIDECORE_TASK_QUEUE_DEPTH", "16"),
+        ("SIDECORE_WORKER_NUM", "1"),
+        ("SIDECORE_TASK_DELAYED_MAX", "17"),
     ]);
     let mut client = Client::connect(server.address());
     let job = r#"{"kind":"noop","delay_ms":60000}"#;

@@ -17,12 +17,12 @@ pub(crate) mod core;
 pub(crate) mod tasks;
 pub(crate) mod waker;
 
-use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 
@@ -36,6 +36,8 @@ use self::waker::Remote;
 use crate::bell::Bell;
 use crate::net::ring::RingConfig;
 use crate::pool::FinishSource;
+use crate::probe::NO_THREAD;
+use crate::{panics, stderr};
 
 /// What glommio's reactor may lock for its own buffers; the serving path does not use it.
 const GLOMMIO_IO_MEMORY_BYTES: usize = 64 << 10;
@@ -56,7 +58,7 @@ pub struct ExecutorConfig {
 /// A running executor, from outside.
 #[derive(Debug)]
 pub struct Executor {
-    handle: ExecutorJoinHandle<io::Result<()>>,
+    handle: ExecutorJoinHandle<Result<(), Fault>>,
     stats: Arc<ExecutorStats>,
 }
 
@@ -79,13 +81,28 @@ pub enum ExecutorError {
         /// The failed call's error.
         cause: io::Error,
     },
+    /// Its main future or its loop panicked.
+    Panicked {
+        /// The executor's number.
+        index: usize,
+        /// The panic's text.
+        message: String,
+    },
+}
+
+/// Why an executor has ended too early.
+#[derive(Debug)]
+enum Fault {
+    Ring(io::Error),
+    Panicked(String),
 }
 
 impl Executor {
     /// Starts the executor; `main` makes its main future, on its thread.
     ///
-    /// `bell` is rung by other threads to wake it. The executor ends when the main future does:
-    /// tasks that are left are dropped, their sockets closed.
+    /// `bell` is rung by other threads to wake it. The executor ends when the main future does, by a
+    /// panic too, or when its loop fails, which one line on standard error says: tasks that are left
+    /// are dropped, their sockets closed. `main` is dropped in any case, called or not.
     pub fn start<F>(
         config: ExecutorConfig,
         bell: Arc<Bell>,
@@ -122,6 +139,9 @@ impl Executor {
                         ended = host(config, bell, stats, main);
                     }
                 });
+                if let Err(fault) = &ended {
+                    stderr::line(format_args!("exec-{index} has ended: {fault}"));
+                }
                 ended
             })
             .map_err(|cause| ExecutorError::Host { index, cpu, cause: cause.to_string() })?;
@@ -137,19 +157,23 @@ impl Executor {
     pub fn join(self, index: usize, cpu: usize) -> Result<(), ExecutorError> {
         match self.handle.join() {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(cause)) => Err(ExecutorError::Ring { index, cause }),
+            Ok(Err(Fault::Ring(cause))) => Err(ExecutorError::Ring { index, cause }),
+            Ok(Err(Fault::Panicked(message))) => Err(ExecutorError::Panicked { index, message }),
             Err(cause) => Err(ExecutorError::Host { index, cpu, cause: cause.to_string() }),
         }
     }
 }
 
 /// Runs the loop inside glommio's one task, which it does not leave before the end.
+///
+/// Whatever ends the loop, a panic in it too: tasks are dropped and sockets closed after it, so that
+/// nobody waits for this executor any more.
 fn host<F>(
     config: ExecutorConfig,
     bell: Arc<Bell>,
     stats: Arc<ExecutorStats>,
     main: impl FnOnce() -> F,
-) -> io::Result<()>
+) -> Result<(), Fault>
 where
     F: Future<Output = ()> + 'static,
 {
@@ -158,14 +182,25 @@ where
         let _ = rustix::thread::set_name(&name);
     }
     let remote = Arc::new(Remote::new(bell));
-    let core = Core::enter(config.index, remote, stats, config.ring)?;
-    let done = Rc::new(Cell::new(false));
-    spawn_main(&core, main(), done.clone());
-    let mut turns = Turns::new(core, config.spin);
-    let ran = turns.run(&done);
-    let closed = turns.close();
+    let core = Core::enter(config.index, remote, stats, config.ring).map_err(Fault::Ring)?;
+    let mut turns = Turns::new(core.clone(), config.spin);
+    let ran = caught(|| {
+        let end = spawn_main(&core, main());
+        turns.run(&end.done).map_err(Fault::Ring)?;
+        end.panicked.take().map_or(Ok(()), |message| Err(Fault::Panicked(message)))
+    });
+    let closed = caught(|| turns.close().map_err(Fault::Ring));
     Core::leave();
-    ran.and(closed)
+    let dropped = caught(|| {
+        drop((turns, core));
+        Ok(())
+    });
+    ran.and(closed).and(dropped)
+}
+
+fn caught(run: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|payload| Err(Fault::Panicked(panics::message(payload))))
 }
 
 /// Runs `future` on this executor, as a task of its own.
@@ -191,14 +226,20 @@ pub fn add_finish_source(source: Rc<dyn FinishSource>) {
     current().sources.borrow_mut().push(source);
 }
 
-/// Says that the executor drains: what begins by itself begins no more ([`Tasks::every`]).
+/// Says that the executor drains until `end`: what begins by itself begins no more
+/// ([`Tasks::every`]), and tasks that are due later are not waited for: they end as
+/// [`TaskError::Lost`](crate::pool::TaskError::Lost) now.
 ///
 /// # Panics
 /// On a thread that is not an executor's.
 ///
 /// [`Tasks::every`]: crate::pool::Tasks::every
-pub fn begin_drain() {
-    current().draining.set(true);
+pub fn begin_drain(end: Instant) {
+    let core = current();
+    core.draining.set(true);
+    // With nothing borrowed: what is told of a task's end may add a source.
+    let sources = core.sources.borrow().clone();
+    sources.iter().for_each(|source| source.begin_drain(end));
 }
 
 /// Whether [`begin_drain`] was called on this executor.
@@ -233,11 +274,27 @@ impl fmt::Display for ExecutorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ExecutorError::Host { index, cpu, cause } => {
-                write!(f, "exec-{index} could not run on CPU {cpu}: {cause}")
+                write!(f, "exec-{index} could not run on CPU {cpu}: {cause}")?;
+                match cause.contains("os error 11") {
+                    true => write!(f, "; {NO_THREAD}"),
+                    false => Ok(()),
+                }
             }
             ExecutorError::Ring { index, cause } => {
                 write!(f, "the io_uring of exec-{index} failed: {cause}")
             }
+            ExecutorError::Panicked { index, message } => {
+                write!(f, "exec-{index} panicked: {message}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Ring(cause) => write!(f, "its io_uring failed: {cause}"),
+            Fault::Panicked(message) => write!(f, "it panicked: {message}"),
         }
     }
 }

@@ -18,6 +18,7 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ use super::stats::ExecutorSnapshot;
 use super::waker::{pop_ready, push_ready, ready_len};
 use crate::instant::after;
 use crate::net::ring::{Completion, Kind};
-use crate::panics::drop_quietly;
+use crate::panics::{self, drop_quietly};
 
 /// Polls between two looks at completions, finishes and timers: what bounds their delay.
 const POLLS_PER_TURN: usize = 256;
@@ -280,23 +281,33 @@ pub async fn yield_now() {
     .await;
 }
 
+/// How the main task of an executor has ended.
+#[derive(Default)]
+pub(super) struct MainEnd {
+    /// It has, by a panic too.
+    pub(super) done: Cell<bool>,
+    pub(super) panicked: Cell<Option<String>>,
+}
+
 /// Starts the main task of an executor: its end ends the loop.
-pub(super) fn spawn_main(
-    core: &Rc<Core>,
-    main: impl Future<Output = ()> + 'static,
-    done: Rc<Cell<bool>>,
-) {
-    /// Set when the main task ends, by a panic too.
-    struct Done(Rc<Cell<bool>>);
-    impl Drop for Done {
+pub(super) fn spawn_main(core: &Rc<Core>, main: impl Future<Output = ()> + 'static) -> Rc<MainEnd> {
+    /// Its drop says that the task is gone.
+    struct Gone(Rc<MainEnd>);
+    impl Drop for Gone {
         fn drop(&mut self) {
-            self.0.set(true);
+            self.0.done.set(true);
         }
     }
-    let done = Done(done);
-    let key = core.tasks.borrow_mut().insert(Box::pin(async move {
-        let _done = done;
-        main.await;
-    }));
+    let end = Rc::new(MainEnd::default());
+    let gone = Gone(end.clone());
+    let mut main = Box::pin(main);
+    let caught = std::future::poll_fn(move |context| {
+        catch_unwind(AssertUnwindSafe(|| main.as_mut().poll(context))).unwrap_or_else(|payload| {
+            gone.0.panicked.set(Some(panics::message(payload)));
+            Poll::Ready(())
+        })
+    });
+    let key = core.tasks.borrow_mut().insert(Box::pin(caught));
     push_ready(key);
+    end
 }

@@ -4,12 +4,19 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::owner::Owner;
 
 /// A listening socket could not be made.
 #[derive(Debug)]
 pub struct BindError {
     place: Place,
     cause: io::Error,
+    /// Who is in the way, as far as that is known.
+    owner: Option<Owner>,
+    /// How long it was waited for.
+    waited: Duration,
 }
 
 #[derive(Debug)]
@@ -19,36 +26,89 @@ enum Place {
     /// What is there is no socket.
     NoSocket(PathBuf),
     Inherited,
+    /// None of the inherited sockets has this name; those that there are.
+    Named(String, String),
 }
 
 impl BindError {
     pub(super) fn tcp(address: SocketAddr, cause: io::Error) -> Self {
-        BindError { place: Place::Tcp(address), cause }
+        BindError::at(Place::Tcp(address), cause)
     }
 
     pub(super) fn unix(path: &Path, cause: io::Error) -> Self {
-        BindError { place: Place::Unix(path.to_owned()), cause }
+        BindError::at(Place::Unix(path.to_owned()), cause)
     }
 
     pub(super) fn no_socket(path: &Path) -> Self {
         let cause = io::ErrorKind::AlreadyExists.into();
-        BindError { place: Place::NoSocket(path.to_owned()), cause }
+        BindError::at(Place::NoSocket(path.to_owned()), cause)
     }
 
     pub(super) fn inherited(cause: io::Error) -> Self {
-        BindError { place: Place::Inherited, cause }
+        BindError::at(Place::Inherited, cause)
+    }
+
+    /// None of the inherited sockets is named so; with an empty name, none has no other listener.
+    pub fn not_inherited(name: &str, there: &[&str]) -> Self {
+        let place = Place::Named(name.to_owned(), there.join(", "));
+        BindError::at(place, io::ErrorKind::NotFound.into())
+    }
+
+    fn at(place: Place, cause: io::Error) -> Self {
+        BindError { place, cause, owner: None, waited: Duration::ZERO }
+    }
+
+    /// Whether somebody else listens there: a process, or what is left of one for some milliseconds.
+    pub fn is_in_use(&self) -> bool {
+        self.cause.raw_os_error() == Some(libc::EADDRINUSE)
+    }
+
+    /// The process that listens there, as far as that may be seen; None too where it is ending.
+    pub fn find_owner(&self) -> Option<Owner> {
+        match &self.place {
+            Place::Tcp(address) => Owner::of_port(*address),
+            Place::Unix(path) => Owner::of_path(path),
+            Place::NoSocket(_) | Place::Inherited | Place::Named(..) => None,
+        }
+    }
+
+    /// Says who is in the way.
+    pub fn owned_by(mut self, owner: Owner) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// Says how long it was waited for whoever is in the way.
+    pub fn after(mut self, waited: Duration) -> Self {
+        self.waited = waited;
+        self
     }
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
+            Place::Tcp(address) if self.is_in_use() => {
+                self.in_use(f, address, "`ss -ltnp` names it", "port")
+            }
+            Place::Unix(path) if self.is_in_use() => {
+                self.in_use(f, &path.display(), "`ss -lxp` names it", "path")
+            }
             Place::Tcp(address) => tcp(f, *address, &self.cause),
             Place::Unix(path) => unix(f, path, &self.cause),
             Place::NoSocket(path) => write!(
                 f,
                 "{} is there already and is no socket: move it away or choose another path",
                 path.display()
+            ),
+            Place::Named(name, _) if name.is_empty() => f.write_str(
+                "no inherited socket is left for a listener `systemd` without a name: others name \
+                 them all",
+            ),
+            Place::Named(name, there) => write!(
+                f,
+                "no inherited socket is named {name}, those that there are: {there}; the name is \
+                 FileDescriptorName= of the systemd socket unit"
             ),
             Place::Inherited => write!(
                 f,
@@ -60,13 +120,31 @@ impl fmt::Display for BindError {
     }
 }
 
+impl BindError {
+    fn in_use(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        place: &dyn fmt::Display,
+        how_to_find: &str,
+        what: &str,
+    ) -> fmt::Result {
+        if self.owner.as_ref().is_some_and(|owner| owner.pid == std::process::id()) {
+            return write!(f, "{place} is in use by this process already: choose another {what}");
+        }
+        write!(f, "{place} is in use by another process")?;
+        match &self.owner {
+            Some(owner) => write!(f, ", {owner}: stop it or choose another {what}")?,
+            None => write!(f, ": stop it ({how_to_find}) or choose another {what}")?,
+        }
+        match self.waited.as_secs() {
+            0 => Ok(()),
+            seconds => write!(f, "; waited {seconds} s for it to end"),
+        }
+    }
+}
+
 fn tcp(f: &mut fmt::Formatter<'_>, address: SocketAddr, cause: &io::Error) -> fmt::Result {
     match cause.raw_os_error() {
-        Some(libc::EADDRINUSE) => write!(
-            f,
-            "{address} is in use by another process: stop it (`ss -ltnp` names it) or choose \
-             another port"
-        ),
         Some(libc::EACCES) => write!(
             f,
             "{address} needs a privilege: choose a port from 1024 up, or give the binary \
@@ -82,11 +160,6 @@ fn tcp(f: &mut fmt::Formatter<'_>, address: SocketAddr, cause: &io::Error) -> fm
 fn unix(f: &mut fmt::Formatter<'_>, path: &Path, cause: &io::Error) -> fmt::Result {
     let path = path.display();
     match cause.raw_os_error() {
-        Some(libc::EADDRINUSE) => write!(
-            f,
-            "{path} is in use by another process: stop it (`ss -lxp` names it) or choose another \
-             path"
-        ),
         Some(libc::EACCES | libc::EPERM) => {
             write!(f, "{path} cannot be made: give this user write access to its directory")
         }

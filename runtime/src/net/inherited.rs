@@ -18,12 +18,28 @@ const COUNT_MAX: RawFd = 64;
 /// They were taken over.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Takes over the listening sockets of `LISTEN_FDS`, once in a process's life.
-pub fn inherited() -> Result<Vec<OwnedFd>, BindError> {
-    take().map_err(BindError::inherited)
+/// A listening socket of the supervisor's.
+#[derive(Debug)]
+pub struct Inherited {
+    /// Its name in `LISTEN_FDNAMES` (systemd's `FileDescriptorName=`, else the name of the unit);
+    /// all sockets of a unit have one.
+    pub name: String,
+    /// The socket.
+    pub socket: OwnedFd,
 }
 
-fn take() -> io::Result<Vec<OwnedFd>> {
+/// What systemd calls a descriptor without a name (sd_listen_fds_with_names(3)).
+const UNNAMED: &str = "unknown";
+
+/// Takes over those listening sockets of `LISTEN_FDS` whose name is `wanted`, once in a process's
+/// life. The others are left as they are; their names come second.
+pub fn inherited(
+    wanted: impl Fn(&str) -> bool,
+) -> Result<(Vec<Inherited>, Vec<String>), BindError> {
+    take(wanted).map_err(BindError::inherited)
+}
+
+fn take(wanted: impl Fn(&str) -> bool) -> io::Result<(Vec<Inherited>, Vec<String>)> {
     let other = |what: &str| io::Error::other(what.to_owned());
     let variable = |name| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
     let count = variable("LISTEN_FDS").ok_or_else(|| other("LISTEN_FDS is not set"))?;
@@ -32,10 +48,29 @@ fn take() -> io::Result<Vec<OwnedFd>> {
     }
     let count = RawFd::try_from(count).ok().filter(|count| (1..=COUNT_MAX).contains(count));
     let count = count.ok_or_else(|| other("LISTEN_FDS is no number from 1 to 64"))?;
+    let names = std::env::var("LISTEN_FDNAMES").ok();
+    let names = names_of(names.as_deref(), count as usize)
+        .ok_or_else(|| other("LISTEN_FDNAMES has not as many names as LISTEN_FDS says"))?;
     if TAKEN.swap(true, Ordering::Relaxed) {
         return Err(other("they were taken over before"));
     }
-    (FIRST..FIRST + count).map(take_one).collect()
+    let (mut taken, mut left) = (Vec::new(), Vec::new());
+    for (descriptor, name) in (FIRST..).zip(names) {
+        match wanted(&name) {
+            true => taken.push(Inherited { socket: take_one(descriptor)?, name }),
+            false => left.push(name),
+        }
+    }
+    Ok((taken, left))
+}
+
+/// The names of so many descriptors; None where there are not as many.
+fn names_of(listed: Option<&str>, count: usize) -> Option<Vec<String>> {
+    let Some(listed) = listed.filter(|listed| !listed.is_empty()) else {
+        return Some(vec![UNNAMED.to_owned(); count]);
+    };
+    let names: Vec<String> = listed.split(':').map(str::to_owned).collect();
+    (names.len() == count).then_some(names)
 }
 
 fn take_one(descriptor: RawFd) -> io::Result<OwnedFd> {
@@ -55,4 +90,19 @@ fn take_one(descriptor: RawFd) -> io::Result<OwnedFd> {
     let _ = sockopt::set_tcp_nodelay(&socket, true);
     fcntl_setfl(&socket, fcntl_getfl(&socket)? | OFlags::NONBLOCK)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_descriptor_has_a_name() {
+        let names = |listed, count| names_of(listed, count).map(|names| names.join(","));
+        assert_eq!(names(None, 2).as_deref(), Some("unknown,unknown"));
+        assert_eq!(names(Some(""), 1).as_deref(), Some("unknown"));
+        assert_eq!(names(Some("web:api"), 2).as_deref(), Some("web,api"));
+        assert_eq!(names(Some("web:web:"), 3).as_deref(), Some("web,web,"));
+        assert_eq!(names(Some("web"), 2), None);
+    }
 }

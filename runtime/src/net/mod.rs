@@ -5,7 +5,7 @@
 //! Beneath: `ring` (operations and completions) with `enter` (its system call) and `gather` (what a
 //! wait is for), `receive` and `buffers` (how and into what the kernel receives), `streams` with
 //! `outbox` and `listeners` (the state of each socket). Listening sockets come from `bind`, `unix`
-//! and `inherited`.
+//! and `inherited`; `owner` says who has the place of one.
 
 mod bind;
 mod bind_error;
@@ -15,6 +15,7 @@ mod enter;
 mod gather;
 mod inherited;
 mod outbox;
+mod owner;
 mod receive;
 mod tcp;
 mod unix;
@@ -25,7 +26,8 @@ pub(crate) mod streams;
 
 pub use self::bind::bind_shared;
 pub use self::bind_error::BindError;
-pub use self::inherited::inherited;
+pub use self::inherited::{Inherited, inherited};
+pub use self::owner::Owner;
 pub use self::ring::RingConfig;
 pub use self::streams::READ_AHEAD_MAX_BYTES;
 pub use self::tcp::{TcpListener, TcpStream};

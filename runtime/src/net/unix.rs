@@ -2,16 +2,24 @@
 //!
 //! A socket's file outlives its listener where a process was killed. Such a file is replaced if
 //! nobody listens on it; one that somebody listens on is left alone, and so is any other file.
+//!
+//! Between the two looks, and between bind and listen, another server that starts might take a new
+//! socket for such a rest. So each holds a lock on the directory meanwhile (flock(2)).
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rustix::fs::{self, FileType, Mode, OFlags, Stat};
+use rustix::fs::{self, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::net::{self as sys, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::bind_error::BindError;
+
+/// How often, and how long after one another, the lock of a directory is asked for.
+const LOCK_TRIES: usize = 400;
+const LOCK_PAUSE: Duration = Duration::from_micros(500);
 
 /// The file of a listening Unix socket. Dropping it removes the file, unless another one has taken
 /// its place.
@@ -28,6 +36,7 @@ pub fn bind_unix(path: &Path, mode: u32, backlog: i32) -> Result<(UnixPath, Owne
     let failed = |cause: Errno| BindError::unix(path, cause.into());
     let address = SocketAddrUnix::new(path).map_err(failed)?;
     let socket = new_socket().map_err(failed)?;
+    let _alone = lock_directory(path);
     match sys::bind(&socket, &address) {
         Err(Errno::ADDRINUSE) => {
             remove_stale(path, &address)?;
@@ -39,6 +48,23 @@ pub fn bind_unix(path: &Path, mode: u32, backlog: i32) -> Result<(UnixPath, Owne
     fs::chmod(path, Mode::from_raw_mode(mode)).map_err(failed)?;
     sys::listen(&socket, backlog).map_err(failed)?;
     Ok((made, socket))
+}
+
+/// The lock, until it is dropped. None: the directory cannot be locked, or somebody keeps the lock,
+/// who need not be a server; then it goes without.
+fn lock_directory(path: &Path) -> Option<OwnedFd> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory =
+        fs::open(directory.unwrap_or_else(|| Path::new(".")), flags, Mode::empty()).ok()?;
+    for _ in 0..LOCK_TRIES {
+        match fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Some(directory),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => std::thread::sleep(LOCK_PAUSE),
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// Removes the file of a socket that nobody listens on.
@@ -122,6 +148,26 @@ mod tests {
         assert!(path.exists());
         let (made, _socket) = bind_unix(&path, 0o600, 8).unwrap();
         assert!(UnixStream::connect(made.path()).is_ok());
+    }
+
+    /// Two that find the rest of a killed server at the same moment: one listens there.
+    #[test]
+    fn of_two_that_find_a_stale_socket_one_takes_its_place() {
+        let path = scratch("race.sock");
+        for _ in 0..3_000 {
+            drop(UnixListener::bind(&path).unwrap());
+            let barrier = std::sync::Barrier::new(2);
+            let come = || {
+                barrier.wait();
+                bind_unix(&path, 0o600, 8)
+            };
+            let both = std::thread::scope(|scope| {
+                let other = scope.spawn(come);
+                [come(), other.join().unwrap()]
+            });
+            assert_eq!(both.iter().filter(|bound| bound.is_ok()).count(), 1, "{both:?}");
+        }
+        assert!(!path.exists());
     }
 
     #[test]

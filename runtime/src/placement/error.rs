@@ -51,19 +51,20 @@ pub enum CpuFault {
 impl CpuFault {
     /// What keeps this process from the CPU, if anything does.
     pub(super) fn find(topology: &Topology, cpu: CpuId) -> Option<CpuFault> {
+        if topology.affinity.contains(cpu) {
+            return (cpu.0 >= PINNABLE_CPUS).then_some(CpuFault::NotPinnable);
+        }
         let cpuset = topology.cpuset.as_ref().filter(|cpuset| !cpuset.contains(cpu));
-        if !topology.present.contains(cpu) {
-            Some(CpuFault::Absent { present: topology.present.clone() })
+        Some(if !topology.present.contains(cpu) {
+            CpuFault::Absent { present: topology.present.clone() }
         } else if topology.cpu(cpu).is_none() {
-            Some(CpuFault::Offline)
+            CpuFault::Offline
         } else if let Some(cpuset) = cpuset {
             // Before the mask: the kernel narrows the mask to the cpuset, which is the cause.
-            Some(CpuFault::OutsideCpuset { cpuset: cpuset.clone() })
-        } else if !topology.affinity.contains(cpu) {
-            Some(CpuFault::OutsideAffinity { affinity: topology.affinity.clone() })
+            CpuFault::OutsideCpuset { cpuset: cpuset.clone() }
         } else {
-            (cpu.0 >= PINNABLE_CPUS).then_some(CpuFault::NotPinnable)
-        }
+            CpuFault::OutsideAffinity { affinity: topology.affinity.clone() }
+        })
     }
 }
 

@@ -186,7 +186,7 @@ fn what_is_worth_a_warning_is_warned_of_and_nothing_else() {
 fn what_cannot_be_is_refused_with_its_setting_and_cure() {
     let mut topology = machine(1, 1, 8, 1);
     topology.cpus.retain(|cpu| cpu.id != CpuId(3));
-    topology.affinity = list("0-2,4-6");
+    topology.affinity = list("0-2,5-6");
     topology.cpuset = Some(list("0-2,5-7"));
     let refused = |wishes: PlacementRequest, parts: &[&str]| {
         let text = place(&topology, &wishes).expect_err("refused").to_string();
@@ -197,7 +197,7 @@ fn what_cannot_be_is_refused_with_its_setting_and_cure() {
     refused(workers("0,9"), &["worker_cpus", "CPU 9", "does not have", "0-7"]);
     refused(workers("3"), &["worker_cpus", "CPU 3", "offline", "cpu3/online"]);
     refused(workers("4"), &["worker_cpus", "CPU 4", "cpuset (0-2,5-7)", "--cpuset-cpus"]);
-    refused(workers("7"), &["worker_cpus", "CPU 7", "affinity mask (0-2,4-6)", "taskset"]);
+    refused(workers("7"), &["worker_cpus", "CPU 7", "affinity mask (0-2,5-6)", "taskset"]);
     refused(request(None, None, "", "7"), &["task_worker_cpus", "CPU 7"]);
     refused(numbers(Some(0), None), &["SIDECORE_WORKER_NUM", "at least one"]);
     refused(

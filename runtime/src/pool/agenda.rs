@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
+use super::line::Ticket;
 use super::slots::SlotKey;
 
 const SWEEP_FROM: usize = 64;
@@ -18,8 +19,10 @@ pub(super) enum Due {
     Start(SlotKey),
     /// The deadline of the slot's task.
     Expire(SlotKey),
-    /// Who waits for room looks again.
-    Senders,
+    /// The time of a dispatch that waits for room has come.
+    Sender(Ticket),
+    /// Those in line look for room again.
+    Line,
 }
 
 /// A lane's times, earliest first.
@@ -46,6 +49,15 @@ impl Agenda {
     /// The earliest time.
     pub(super) fn next_at(&self) -> Option<Instant> {
         self.entries.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// The jobs that start later than `end`.
+    pub(super) fn starts_after(&self, end: Instant) -> Vec<SlotKey> {
+        let late = |Reverse((at, due)): &Reverse<(Instant, Due)>| match due {
+            Due::Start(key) if *at > end => Some(*key),
+            _ => None,
+        };
+        self.entries.iter().filter_map(late).collect()
     }
 
     /// Takes one entry that is due.

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::async_worker::AsyncWorker;
-use super::crew::Threads;
+use super::crew::{ENDED, Threads};
 use super::heart::Heart;
 use super::parking::Parking;
 use super::ticket::{self, Home};
@@ -86,18 +86,18 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         let worker_bells: std::io::Result<Vec<_>> =
             config.seats.iter().map(|_| worker_bell()).collect();
         let worker_bells = worker_bells.map_err(no_descriptor(config))?;
-        let credits = config.async_credits(bells.len(), concurrency);
+        let bounds = config.lane_bounds(concurrency);
         let parking = Parking::hosted(worker_bells, heart.clone());
-        let shared = Arc::new(Shared::new(config, setup, credits, bells, parking));
+        let shared = Arc::new(Shared::new(config, setup, bounds.credits, bells, parking));
         let tasks = Tasks::new(shared.clone());
-        let (homes, finishes) = ticket::rings(&shared, credits);
+        let (homes, finishes) = ticket::rings(&shared, bounds.credits);
         let started = start_all(config, concurrency, &shared, &heart, homes, make)?;
         let threads = Arc::<Threads>::default();
         started.into_iter().for_each(|thread| threads.keep(thread));
         let lanes = finishes
             .into_iter()
             .enumerate()
-            .map(|(executor, finishes)| Lane::new(tasks.clone(), executor, credits, finishes))
+            .map(|(executor, finishes)| Lane::new(tasks.clone(), executor, bounds, finishes))
             .collect();
         Ok((Pool { shared, threads, tasks }, lanes))
     }
@@ -170,7 +170,7 @@ impl<J: Send + 'static, O: Send + 'static> Start<J, O> {
         R: Fn(TaskContext, J) -> F + 'static,
         F: Future<Output = Result<O, Failure>> + 'static,
     {
-        let (task_worker, cpu) = (self.index, self.seat.cpu);
+        let task_worker = self.index;
         let (tell, told) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name(format!("{}-{task_worker}", self.shared.thread_name))
@@ -179,7 +179,7 @@ impl<J: Send + 'static, O: Send + 'static> Start<J, O> {
         match told.recv() {
             Ok(Ok(())) => Ok(thread),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(PoolError::Pin { task_worker, cpu }),
+            Err(_) => Err(PoolError::Make { task_worker, cause: ENDED.to_owned() }),
         }
     }
 

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use super::error::PoolError;
+use super::lane::LaneBounds;
 use super::queue::Places;
 use super::stack;
 
 /// How long a worker on a CPU of its own looks for the next job before it sleeps.
 const SPIN_DEFAULT: Duration = Duration::from_micros(10);
+
+/// Jobs that may sleep on an executor, by default.
+pub const DELAYED_MAX_DEFAULT: usize = 1 << 16;
 
 /// Where a task worker runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +30,21 @@ pub struct Seat {
 pub struct PoolConfig {
     /// A seat for each task worker; at least one.
     pub seats: Vec<Seat>,
-    /// Jobs that may wait in the queue, those that run not counted; at least one. With several
-    /// cache domains each has queues of this depth.
+    /// Jobs of each priority that may wait in the queue, those that run not counted; at least one.
+    /// As many may wait for each task worker alone. With several cache domains each has queues of
+    /// this depth.
     pub queue_depth: usize,
     /// The cache domain of each executor, by its number. Empty: all share one.
     pub executor_domains: Vec<usize>,
-    /// Tasks an executor may have in flight, waiting or running. `None` derives it from the
-    /// others, so that one executor alone can fill queue and workers, two can do so together.
+    /// Jobs that an executor may have in the queue and with task workers, together. `None` derives
+    /// it from the others, so that one executor alone can fill the queue and the workers: with
+    /// several, the queue's depth is the bound. The finish rings take this number times executors
+    /// times task workers times some 100 bytes of address space; give it where that is too much.
     pub credits: Option<usize>,
+    /// Jobs of an executor that may sleep: delayed, or in the pause before another attempt. They
+    /// take nothing from those that could run. Without a place a delayed job is refused, and a
+    /// pause keeps what the attempt before it had. Each costs its job and some 200 bytes.
+    pub delayed_max: usize,
     /// How long an idle worker spins before it sleeps. `None`: 10 µs on a CPU of its own, else 0.
     pub spin: Option<Duration>,
     /// Jobs after which a task worker is made anew: another thread, with state of its own. `None`:
@@ -64,6 +75,7 @@ impl PoolConfig {
             queue_depth,
             executor_domains: Vec::new(),
             credits: None,
+            delayed_max: DELAYED_MAX_DEFAULT,
             spin: None,
             recycle_after: None,
             stuck_after: None,
@@ -72,16 +84,20 @@ impl PoolConfig {
         }
     }
 
-    /// The credits of each of `executors` executors. The finish rings' capacity is the same
-    /// number, so that a worker never meets a full ring.
-    pub fn credits(&self, executors: usize) -> usize {
-        self.async_credits(executors, 1)
+    /// The credits of each executor. The finish rings' capacity is the same number, so that a worker
+    /// never meets a full ring.
+    pub fn credits(&self) -> usize {
+        self.async_credits(1)
     }
 
     /// The same where each worker runs up to `concurrency` jobs at once.
-    pub fn async_credits(&self, executors: usize, concurrency: usize) -> usize {
+    pub fn async_credits(&self, concurrency: usize) -> usize {
         let all_in_flight = self.queue_depth + self.seats.len() * concurrency;
-        self.credits.unwrap_or_else(|| all_in_flight.div_ceil(executors.max(1))).max(1)
+        self.credits.unwrap_or(all_in_flight).max(1)
+    }
+
+    pub(super) fn lane_bounds(&self, concurrency: usize) -> LaneBounds {
+        LaneBounds { credits: self.async_credits(concurrency), sleeping_max: self.delayed_max }
     }
 
     pub(super) fn spin(configured: Option<Duration>, seat: Seat) -> Duration {
@@ -125,15 +141,9 @@ mod tests {
 
     #[test]
     fn one_executor_can_fill_the_queue_and_the_workers() {
-        assert_eq!(config(1, 4).credits(1), 5);
-        assert_eq!(config(2, 1024).credits(1), 1026);
-    }
-
-    #[test]
-    fn executors_together_can_fill_the_queue_and_the_workers() {
-        for executors in 1..9 {
-            let config = config(3, 17);
-            assert!(config.credits(executors) * executors >= 17 + 3);
-        }
+        assert_eq!(config(1, 4).credits(), 5);
+        assert_eq!(config(2, 1024).credits(), 1026);
+        assert_eq!(config(2, 1024).async_credits(8), 1040);
+        assert_eq!(PoolConfig { credits: Some(3), ..config(2, 1024) }.credits(), 3);
     }
 }

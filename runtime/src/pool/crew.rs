@@ -19,10 +19,15 @@ use super::notice::OnNotice;
 use super::stack;
 use super::worker::{Left, TaskWorker, panic_message};
 use super::{Failure, Notice, PoolError, Seat, Shared, TaskContext, TaskWorkerInfo};
+use crate::cpu_list::{CpuId, CpuList};
 use crate::panics::drop_quietly;
+use crate::topology::run_on;
 
 /// How often an ending pool looks whether its threads have ended.
 const LOOK: Duration = Duration::from_micros(200);
+
+/// What a thread that says nothing has done.
+pub(super) const ENDED: &str = "its thread has ended while it started";
 
 /// Starts threads for the workers of one pool. `M` makes what a worker runs its jobs with.
 pub(super) struct Crew<J, O, M> {
@@ -83,7 +88,7 @@ where
         match ready.recv() {
             Ok(Ok(())) => Ok(hand_over),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(PoolError::Pin { task_worker, cpu: seat.cpu }),
+            Err(_) => Err(PoolError::Make { task_worker, cause: ENDED.to_owned() }),
         }
     }
 
@@ -109,10 +114,11 @@ where
 
     fn make(&self, task_worker: usize, seat: Seat) -> Result<R, PoolError> {
         stack::publish();
-        let id = core_affinity::CoreId { id: seat.cpu };
-        if !core_affinity::set_for_current(id) {
-            return Err(PoolError::Pin { task_worker, cpu: seat.cpu });
-        }
+        run_on(&CpuList::from_iter([CpuId(seat.cpu)])).map_err(|cause| PoolError::Pin {
+            task_worker,
+            cpu: seat.cpu,
+            cause,
+        })?;
         let is_spare = task_worker >= self.shared.seats;
         let info = TaskWorkerInfo { task_worker, cpu: seat.cpu, is_spare };
         let cause = match catch_unwind(AssertUnwindSafe(|| (self.make)(&info))) {
@@ -127,7 +133,17 @@ where
     fn work(self: &Arc<Self>, mut worker: TaskWorker<J, O>, run: &mut R) {
         self.shared.workers[worker.index].set_thread_id(rustix::thread::gettid());
         loop {
-            let left = worker.work(run);
+            // What it calls of the user's is caught where it is called. Should something else panic,
+            // the task that was taken is lost, and is told so by its ticket; the others are not.
+            let left = match catch_unwind(AssertUnwindSafe(|| worker.work(run))) {
+                Ok(left) => left,
+                Err(payload) => {
+                    let (pool, task_worker) = (self.shared.name.clone(), worker.index);
+                    let cause = format!("it panicked and goes on: {}", panic_message(payload));
+                    self.tell(&Notice::WorkerFailed { pool, task_worker, cause });
+                    continue;
+                }
+            };
             let generation = self.shared.generation();
             match left {
                 Left::Closed => break,

@@ -57,7 +57,10 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
         self
     }
 
-    /// Puts it into the queue after so long, to the millisecond. It takes a credit from now on.
+    /// Puts it into the queue after so long, to the millisecond. Until then it holds nothing that a
+    /// job which could run needs, but one of the places that [`PoolConfig::delayed_max`] gives.
+    ///
+    /// [`PoolConfig::delayed_max`]: super::PoolConfig::delayed_max
     pub fn delay(mut self, delay: Duration) -> Self {
         self.options.delay = Some(delay);
         self
@@ -84,9 +87,10 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
         self
     }
 
-    /// Dispatches it as soon as there is room, in turn with what waits by [`Tasks::send`]; its
-    /// outcome goes to `on_finish`. Its delay and its deadline count from this call. Dropping the
-    /// future before it is ready drops the job.
+    /// Dispatches it as soon as there is room, in turn with what waits by [`Tasks::send`], the higher
+    /// priority first; its outcome goes to `on_finish`. Its delay and its deadline count from this
+    /// call: where the deadline passes while it waits for room, the future gives the job back as
+    /// [`TimedOut`](DispatchError::TimedOut). Dropping the future before it is ready drops the job.
     ///
     /// On an executor of the pool; elsewhere it is [`NotOnExecutor`](DispatchError::NotOnExecutor).
     pub fn send(self) -> SendDispatch<J, O> {
@@ -168,8 +172,8 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
 }
 
 impl<J: Clone + Send + 'static, O: Send + 'static> Dispatch<J, O> {
-    /// Tries it again where its job fails or panics. A copy of the job is kept for that. It keeps
-    /// its credit until its last attempt is over.
+    /// Tries it again where its job fails or panics. A copy of the job is kept for that. In the pause
+    /// it holds no credit, and comes back in the line of those that wait for one.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.options.retry = Some(retry);
         self.again = Some(J::clone);

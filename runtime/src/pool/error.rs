@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::NoStacks;
+use crate::probe::{NO_THREAD, cure_of};
 
 /// A pool could not start.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub enum PoolError {
         task_worker: usize,
         /// The CPU that was refused.
         cpu: usize,
+        /// What the system said.
+        cause: std::io::Error,
     },
     /// An async worker may run no job at all.
     NoConcurrency,
@@ -65,6 +68,8 @@ pub enum DispatchError<J> {
     NotOnExecutor(J),
     /// The pool has been closed.
     Closed(J),
+    /// Its deadline passed while it waited for room.
+    TimedOut(J),
 }
 
 /// Why a job that ran did not bring an output, as the job itself says it.
@@ -164,7 +169,8 @@ impl<J> DispatchError<J> {
             | DispatchError::NoTaskWorkers(job)
             | DispatchError::NoSuchTaskWorker(job)
             | DispatchError::NotOnExecutor(job)
-            | DispatchError::Closed(job) => job,
+            | DispatchError::Closed(job)
+            | DispatchError::TimedOut(job) => job,
         }
     }
 
@@ -176,6 +182,7 @@ impl<J> DispatchError<J> {
             DispatchError::NoSuchTaskWorker(job) => DispatchError::NoSuchTaskWorker(change(job)),
             DispatchError::NotOnExecutor(job) => DispatchError::NotOnExecutor(change(job)),
             DispatchError::Closed(job) => DispatchError::Closed(change(job)),
+            DispatchError::TimedOut(job) => DispatchError::TimedOut(change(job)),
         }
     }
 
@@ -191,6 +198,7 @@ impl<J> DispatchError<J> {
             DispatchError::NoSuchTaskWorker(_) => "NoSuchTaskWorker",
             DispatchError::NotOnExecutor(_) => "NotOnExecutor",
             DispatchError::Closed(_) => "Closed",
+            DispatchError::TimedOut(_) => "TimedOut",
         }
     }
 
@@ -211,6 +219,7 @@ impl<J> DispatchError<J> {
                  a handler"
             }
             DispatchError::Closed(_) => "the pool has been closed: the server shuts down",
+            DispatchError::TimedOut(_) => "the task's deadline passed while it waited for room",
         }
     }
 }
@@ -290,21 +299,20 @@ impl fmt::Display for PoolError {
             PoolError::Make { task_worker, cause } => {
                 write!(f, "task worker {task_worker} has nothing to run jobs with: {cause}")
             }
-            PoolError::Watchdog(cause) => write!(
-                f,
-                "the watchdog could not start: {cause}; raise the limit of processes (`ulimit -u`)"
-            ),
+            PoolError::Watchdog(cause) => {
+                write!(f, "the watchdog could not start: {cause}; {NO_THREAD}")
+            }
             PoolError::Stacks(cause) => cause.fmt(f),
-            PoolError::Thread { task_worker, cause } => write!(
-                f,
-                "task-{task_worker} could not start: {cause}; raise the limit of processes \
-                 (`ulimit -u`) or lower task_worker_num"
-            ),
-            PoolError::Pin { task_worker, cpu } => write!(
-                f,
-                "task-{task_worker} could not be pinned to CPU {cpu}: choose task_worker_cpus \
-                 within the affinity mask (`taskset -p $$`)"
-            ),
+            PoolError::Thread { task_worker, cause } => {
+                write!(f, "task-{task_worker} could not start: {cause}; {NO_THREAD}")
+            }
+            PoolError::Pin { task_worker, cpu, cause } => {
+                let cure = match cure_of(cause) {
+                    "" => "choose task_worker_cpus within the affinity mask (`taskset -p $$`)",
+                    cure => cure,
+                };
+                write!(f, "task-{task_worker} could not be pinned to CPU {cpu}: {cause}; {cure}")
+            }
             PoolError::NoConcurrency => {
                 f.write_str("an async task worker needs a concurrency of at least 1")
             }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::agenda::Due;
 use super::control::Stopped;
 use super::lane::{DeadLetter, Installed};
-use super::slots::{Sink, SlotKey};
+use super::slots::{Sink, SlotKey, Whereabouts};
 use super::{Command, Finish, FinishSource, Homecoming, TaskError};
 use crate::instant::after;
 use crate::panics::drop_quietly;
@@ -21,10 +21,14 @@ const WAKE_DELAY: Duration = Duration::from_micros(200);
 
 /// What becomes of a job that failed and was kept for another attempt.
 enum Attempt<J> {
-    /// Another one.
-    Planned,
+    /// Another one, for which it sleeps without a credit.
+    Asleep,
+    /// Another one, until which it keeps its credit.
+    Paused,
     /// There is no other.
     Last(J),
+    /// There would be, but not within the drain.
+    NoTime(J),
     /// It was cancelled, or its deadline passed, since the attempt ended.
     Withdrawn(J),
 }
@@ -83,12 +87,18 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             return self.call(|| (self.on_finish)(finish));
         };
         let dead = match job.map(|job| self.try_again(key, *job, &finish)) {
-            Some(Attempt::Planned) => return,
+            Some(Attempt::Asleep) => return self.release_credit(),
+            Some(Attempt::Paused) => return,
             Some(Attempt::Withdrawn(job)) => {
                 // Who withdrew it has told that, or is about to (`Command::Withdrawn`, `expire`).
                 drop_quietly(job);
                 drop_quietly(finish);
                 return self.release_credit();
+            }
+            Some(Attempt::NoTime(job)) => {
+                drop_quietly(job);
+                self.release_credit();
+                return self.deliver(key, Finish { outcome: Err(TaskError::Lost), ..finish });
             }
             Some(Attempt::Last(job)) => Some(job),
             None => None,
@@ -126,19 +136,26 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         let retry = slot.options.retry.filter(|retry| slot.attempt <= retry.retries);
         let is_wanted = !matches!(slot.sink, Sink::Done(_))
             && finish.outcome.as_ref().is_err_and(TaskError::may_be_retried);
-        let Some(retry) = retry.filter(|_| is_wanted && control.requeue()) else {
+        let at = retry.filter(|_| is_wanted).map(|retry| after(retry.pause(slot.attempt)));
+        let no_time = at.is_some_and(|at| self.is_after_drain(at));
+        let Some(at) = at.filter(|_| !no_time && control.requeue()) else {
             return match control.give_up() {
+                true if no_time => Attempt::NoTime(job),
                 true => Attempt::Last(job),
                 false => Attempt::Withdrawn(job),
             };
         };
         slot.attempt += 1;
-        let pause = retry.pause(slot.attempt - 1);
         drop(slots);
         self.shared().stats.retried.add(1);
-        self.keep(key, job);
-        self.add_due(after(pause), Due::Start(key));
-        Attempt::Planned
+        let sleeps = self.has_sleeping_place();
+        if sleeps {
+            self.sleeping.set(self.sleeping.get() + 1);
+        }
+        let whereabouts = if sleeps { Whereabouts::Asleep } else { Whereabouts::Paused };
+        self.keep(key, job, whereabouts);
+        self.add_due(at, Due::Start(key));
+        if sleeps { Attempt::Asleep } else { Attempt::Paused }
     }
 
     /// To the slot's future or callback, else to `on_finish`; nowhere, if the outcome was delivered
@@ -189,11 +206,17 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         let mut slots = self.slots.borrow_mut();
         let Some(slot) = slots.get(key) else { return };
         let (id, attempts) = (slot.id, slot.attempt - u32::from(!attempted));
-        let (job, away) = (slot.job.take(), slot.away);
+        let (job, whereabouts) = (slot.job.take(), slot.whereabouts);
+        // Its finish, if it is away, brings the credit.
+        slot.whereabouts = Whereabouts::Away;
         drop(slots);
         drop_quietly(job);
-        if !away {
-            self.release_credit();
+        match whereabouts {
+            Whereabouts::Away => {}
+            Whereabouts::Asleep | Whereabouts::InLine => {
+                self.sleeping.set(self.sleeping.get() - 1);
+            }
+            Whereabouts::Paused => self.release_credit(),
         }
         let (waited, ran) = (Duration::ZERO, Duration::ZERO);
         let outcome = Err(error);
@@ -234,7 +257,8 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             match due {
                 Due::Start(key) => self.start(key),
                 Due::Expire(key) => self.expire(key),
-                Due::Senders => self.wake_first_sender(),
+                Due::Sender(ticket) => self.wake_sender(ticket),
+                Due::Line => self.serve_line(),
             }
         }
     }
@@ -286,6 +310,18 @@ impl<J: Send + 'static, O: Send + 'static> FinishSource for Installed<J, O> {
 
     fn in_flight(&self) -> usize {
         self.in_flight.get() + self.orphans.borrow().len()
+    }
+
+    fn begin_drain(&self, end: Instant) {
+        self.drain_end.set(Some(end));
+        let late = self.agenda.borrow().starts_after(end);
+        for key in late {
+            let control = self.slots.borrow_mut().get(key).and_then(|slot| slot.control.clone());
+            // A handle that withdraws it at this moment has told that, and a command says so.
+            if control.is_none_or(|control| matches!(control.expire(), Stopped::Withdrawn { .. })) {
+                self.end_early(key, TaskError::Lost, false);
+            }
+        }
     }
 
     fn wake_workers(&self, batching: bool) {

@@ -8,24 +8,22 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rtrb::Consumer;
 
 use super::agenda::{Agenda, Due};
 use super::control::Control;
+use super::line::Line;
 use super::options::{Options, Priority};
-use super::slots::{Sink, Slot, SlotKey, Slots};
+use super::slots::{Sink, Slot, SlotKey, Slots, Whereabouts};
 use super::tasks::{self, Tasks};
 use super::{Envelope, Finish, FinishSource, Homecoming, LaneShared, Origin, TaskError, TaskId};
-use crate::instant::{after, saturating_add};
+use crate::instant::saturating_add;
 use crate::panics::drop_quietly;
 
 /// How many jobs a busy executor may leave to a sleeping worker at most.
 const OWED_MAX: usize = 64;
-/// After which a queue that other executors have filled is tried again.
-pub(super) const FULL_PAUSE: Duration = Duration::from_millis(1);
 
 /// A job whose last attempt has failed, as the pool's dead-letter callback receives it.
 #[derive(Debug)]
@@ -47,6 +45,7 @@ pub struct Lane<J, O> {
     tasks: Tasks<J, O>,
     executor: usize,
     credits: usize,
+    sleeping_max: usize,
     finishes: Vec<Consumer<Homecoming<J, O>>>,
     on_dead: Option<Box<dyn Fn(DeadLetter<J>) + Send>>,
 }
@@ -55,8 +54,8 @@ pub struct Lane<J, O> {
 pub(super) struct Installed<J, O> {
     pub(super) tasks: Tasks<J, O>,
     pub(super) executor: usize,
-    /// Tasks that may still be dispatched: taken at dispatch, given back when the last finish of
-    /// the task is popped.
+    /// Jobs that may still be put into the queue. One is taken for each attempt as it is put there,
+    /// and given back when its finish is popped.
     pub(super) credits_left: Cell<usize>,
     pub(super) credits: usize,
     /// Tasks whose outcome was not delivered.
@@ -67,9 +66,13 @@ pub(super) struct Installed<J, O> {
     pub(super) agenda: RefCell<Agenda>,
     /// Finishes whose future was dropped after they came. At most one a dropped future.
     pub(super) orphans: RefCell<VecDeque<Finish<O>>>,
-    /// Those that wait for a credit, first come first served, by their tickets, which go up.
-    senders: RefCell<VecDeque<(u64, Option<Waker>)>>,
-    next_sender: Cell<u64>,
+    /// Who waits for a credit.
+    pub(super) line: RefCell<Line>,
+    /// Jobs that hold no credit: they wait for their time, for the end of a pause, or in line.
+    pub(super) sleeping: Cell<usize>,
+    pub(super) sleeping_max: usize,
+    /// When the drain ends, once it has begun: what is due later is not waited for.
+    pub(super) drain_end: Cell<Option<Instant>>,
     pub(super) on_finish: Box<dyn Fn(Finish<O>)>,
     pub(super) on_dead: Option<OnDead<J>>,
     /// The executor is busy: a dispatch leaves waking a worker to a later one, or to the loop.
@@ -79,6 +82,16 @@ pub(super) struct Installed<J, O> {
     pub(super) owed_since: Cell<Instant>,
     owed_max: usize,
 }
+
+/// What bounds a lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LaneBounds {
+    pub(super) credits: usize,
+    pub(super) sleeping_max: usize,
+}
+
+/// What a dispatch with a slot comes to.
+pub(super) type Dispatched = (TaskId, SlotKey, Option<Arc<Control>>);
 
 /// A job with all that its dispatch says of it.
 pub(super) struct Order<J, O> {
@@ -94,10 +107,10 @@ impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
     pub(super) fn new(
         tasks: Tasks<J, O>,
         executor: usize,
-        credits: usize,
+        LaneBounds { credits, sleeping_max }: LaneBounds,
         finishes: Vec<Consumer<Homecoming<J, O>>>,
     ) -> Self {
-        Lane { tasks, executor, credits, finishes, on_dead: None }
+        Lane { tasks, executor, credits, sleeping_max, finishes, on_dead: None }
     }
 
     /// Receives the jobs whose last attempt has failed, on this executor, before their outcome is
@@ -123,8 +136,10 @@ impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
             slots: RefCell::new(Slots::new()),
             agenda: RefCell::default(),
             orphans: RefCell::default(),
-            senders: RefCell::default(),
-            next_sender: Cell::new(0),
+            line: RefCell::default(),
+            sleeping: Cell::new(0),
+            sleeping_max: self.sleeping_max,
+            drain_end: Cell::new(None),
             on_finish: Box::new(on_finish),
             on_dead: self.on_dead.map(|on_dead| -> OnDead<J> { on_dead }),
             batching: Cell::new(false),
@@ -142,14 +157,18 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         &self.tasks.shared().lanes[self.executor]
     }
 
-    /// Dispatches for `on_finish`; gives the job back without a credit or room.
+    /// Whether somebody waits for a credit, who comes first.
+    pub(super) fn somebody_waits(&self) -> bool {
+        !self.line.borrow().is_empty()
+    }
+
+    /// Dispatches for `on_finish`; gives the job back without a credit or room, and where somebody
+    /// waits for one.
     pub(super) fn dispatch(&self, job: J) -> Result<TaskId, J> {
-        if !self.senders.borrow().is_empty() {
-            // Who waits for a credit comes first.
-            self.shared().stats.refused.add(1);
-            return Err(job);
+        match self.somebody_waits() {
+            true => Err(self.refuse(job)),
+            false => self.dispatch_first(job),
         }
-        self.dispatch_first(job)
     }
 
     pub(super) fn dispatch_first(&self, job: J) -> Result<TaskId, J> {
@@ -158,11 +177,22 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             .map_err(|envelope| envelope.job)
     }
 
-    /// Dispatches a job with a slot; gives it back without a credit or room.
-    pub(super) fn dispatch_order(
-        &self,
-        order: Order<J, O>,
-    ) -> Result<(TaskId, SlotKey, Option<Arc<Control>>), J> {
+    pub(super) fn refuse<T>(&self, value: T) -> T {
+        self.shared().stats.refused.add(1);
+        value
+    }
+
+    /// Dispatches a job with a slot; gives it back as [`dispatch`](Self::dispatch) does.
+    pub(super) fn dispatch_order(&self, order: Order<J, O>) -> Result<Dispatched, J> {
+        match self.somebody_waits() && order.options.delay.is_none() {
+            true => Err(self.refuse(order.job)),
+            false => self.dispatch_order_first(order),
+        }
+    }
+
+    /// A job that is to run at once needs a credit and room, a delayed one a place among those that
+    /// sleep.
+    pub(super) fn dispatch_order_first(&self, order: Order<J, O>) -> Result<Dispatched, J> {
         let Order { job, options, sink, again, controlled } = order;
         let id = self.next_id();
         let control = controlled.then(|| Arc::new(Control::new()));
@@ -181,11 +211,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         };
         let key = self.slots.borrow_mut().insert(slot);
         let accepted = match options.delay {
-            Some(delay) => self.with_credit(job, |job| {
-                self.keep(key, job);
-                self.add_due(saturating_add(now, delay), Due::Start(key));
-                Ok(())
-            }),
+            Some(delay) => self.accept_sleeper(key, job, saturating_add(now, delay)),
             None => {
                 let mut envelope = self.envelope(job, id, Some(key), now);
                 envelope.attempt = attempt;
@@ -208,31 +234,12 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         Ok((id, key, control))
     }
 
-    /// Puts a job that was delayed, or is to be tried again, into the queue.
-    pub(super) fn start(&self, key: SlotKey) {
-        let mut slots = self.slots.borrow_mut();
-        let Some(slot) = slots.get(key) else { return };
-        let Some(job) = slot.job.take() else { return };
-        let mut envelope = self.envelope(job, slot.id, Some(key), Instant::now());
-        envelope.attempt = slot.attempt;
-        envelope.control = slot.control.clone();
-        envelope.deadline = slot.deadline;
-        envelope.again = slot.again;
-        let options = slot.options;
-        slot.away = true;
-        drop(slots);
-        if let Err(envelope) = self.push(envelope, &options, false) {
-            self.keep(key, envelope.job);
-            self.add_due(after(FULL_PAUSE), Due::Start(key));
-        }
-    }
-
     /// The slot keeps its job: no task worker has it.
-    pub(super) fn keep(&self, key: SlotKey, job: J) {
+    pub(super) fn keep(&self, key: SlotKey, job: J, whereabouts: Whereabouts) {
         let mut slots = self.slots.borrow_mut();
         let left = match slots.get(key) {
             Some(slot) => {
-                slot.away = false;
+                slot.whereabouts = whereabouts;
                 slot.job.replace(job)
             }
             None => Some(job),
@@ -243,9 +250,11 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
     pub(super) fn add_due(&self, at: Instant, due: Due) {
         let slots = self.slots.borrow();
+        let line = self.line.borrow();
         let is_live = |due| match due {
             Due::Start(key) | Due::Expire(key) => slots.contains(key),
-            Due::Senders => true,
+            Due::Sender(ticket) => line.waits(ticket),
+            Due::Line => true,
         };
         self.agenda.borrow_mut().add(at, due, slots.len(), is_live);
     }
@@ -256,7 +265,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         shared.id_base + self.sequence.get() * executors + self.executor as u64 + 1
     }
 
-    fn envelope(
+    pub(super) fn envelope(
         &self,
         job: J,
         id: TaskId,
@@ -286,16 +295,21 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             stats.refused.add(1);
             return Err(value);
         }
-        let id = self.next_id();
         accept(value).inspect_err(|_| stats.refused.add(1))?;
-        self.sequence.set(self.sequence.get() + 1);
         self.credits_left.set(self.credits_left.get() - 1);
-        self.in_flight.set(self.in_flight.get() + 1);
-        stats.accepted.add(1);
-        Ok(id)
+        Ok(self.accept())
     }
 
-    fn push(
+    /// Counts a task that is accepted.
+    pub(super) fn accept(&self) -> TaskId {
+        let id = self.next_id();
+        self.sequence.set(self.sequence.get() + 1);
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.shared().stats.accepted.add(1);
+        id
+    }
+
+    pub(super) fn push(
         &self,
         envelope: Envelope<J, O>,
         options: &Options,
@@ -329,66 +343,6 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     pub(super) fn pay_wake(&self) {
         self.owed.set(0);
         self.tasks.shared().park.notify();
-    }
-
-    /// Gives a credit back, to who waits for one first.
-    pub(super) fn release_credit(&self) {
-        self.credits_left.set(self.credits_left.get() + 1);
-        self.wake_first_sender();
-    }
-
-    pub(super) fn wake_first_sender(&self) {
-        let waker = self.senders.borrow_mut().front_mut().and_then(|(_, waker)| waker.take());
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Dispatches by `dispatch` in the order of the tickets; without room the job comes back with
-    /// its ticket.
-    pub(super) fn dispatch_in_turn<T>(
-        &self,
-        job: J,
-        ticket: Option<u64>,
-        waker: &Waker,
-        dispatch: impl FnOnce(&Self, J) -> Result<T, J>,
-    ) -> Result<T, (J, u64)> {
-        let ticket = ticket.unwrap_or_else(|| {
-            let ticket = self.next_sender.get();
-            self.next_sender.set(ticket + 1);
-            self.senders.borrow_mut().push_back((ticket, None));
-            ticket
-        });
-        let is_first = self.senders.borrow().front().is_some_and(|(first, _)| *first == ticket);
-        let job = match is_first {
-            true => match dispatch(self, job) {
-                Ok(sent) => {
-                    self.leave_senders(ticket);
-                    return Ok(sent);
-                }
-                Err(job) => job,
-            },
-            false => job,
-        };
-        if is_first && self.credits_left.get() > 0 {
-            // Others have filled the queue: no credit of ours will tell when there is room.
-            self.add_due(after(FULL_PAUSE), Due::Senders);
-        }
-        let mut senders = self.senders.borrow_mut();
-        if let Ok(at) = senders.binary_search_by_key(&ticket, |(waiting, _)| *waiting) {
-            senders[at].1 = Some(waker.clone());
-        }
-        Err((job, ticket))
-    }
-
-    /// Whoever waited for a credit has one, or is gone: the next is first.
-    pub(super) fn leave_senders(&self, ticket: u64) {
-        let mut senders = self.senders.borrow_mut();
-        if let Ok(at) = senders.binary_search_by_key(&ticket, |(waiting, _)| *waiting) {
-            senders.remove(at);
-        }
-        drop(senders);
-        self.wake_first_sender();
     }
 }
 

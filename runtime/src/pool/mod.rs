@@ -7,11 +7,13 @@
 //!     └── drain: pop, give the credit back ◄── SPSC ring (t, e) ── finish, bell if asleep
 //! ```
 //!
-//! The bounds follow from one number, the credits C an executor holds per pool ([`PoolConfig`]):
-//! it has at most C tasks in flight, delayed and retried ones included, so each of its rings has
-//! capacity C and a worker never meets a full one; it holds a credit from dispatch until it has
-//! popped the last finish. A queue at its depth or an executor out of credits gives the job back
-//! ([`DispatchError::Full`]). Threads that are no executors share C credits of their own.
+//! The bounds follow from two numbers of an executor ([`PoolConfig`]). It has at most C jobs, its
+//! credits, in the queues and with task workers: a credit is taken as a job is put into a queue and
+//! given back when its finish is popped, so each of its rings has capacity C and a worker never
+//! meets a full one. What is delayed, or paused between two attempts, holds one of a number of
+//! places instead, and waits in line for a credit when it is due (`waiting.rs`). A queue at its depth
+//! or an executor out of credits gives the job back ([`DispatchError::Full`]). Threads that are no
+//! executors share C credits of their own.
 //!
 //! Each accepted task has exactly one outcome, delivered to exactly one place: the future that
 //! awaits it, its own callback, or `on_finish`. Its ticket (`ticket.rs`) is consumed by its finish,
@@ -35,6 +37,7 @@ mod histogram;
 mod home;
 mod kinds;
 mod lane;
+mod line;
 mod notice;
 mod options;
 mod park;
@@ -49,6 +52,7 @@ mod stack;
 mod stats;
 mod tasks;
 mod ticket;
+mod waiting;
 mod watchdog;
 mod worker;
 
@@ -60,7 +64,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_queue::SegQueue;
 
-pub use self::config::{PoolConfig, Seat};
+pub use self::config::{DELAYED_MAX_DEFAULT, PoolConfig, Seat};
 pub use self::control::TaskState;
 pub use self::dispatch::Dispatch;
 pub use self::error::{DispatchError, Failure, PoolError, RunError, TaskError};
@@ -170,6 +174,9 @@ pub trait FinishSource {
     fn next_due(&self) -> Option<Instant>;
     /// Tasks dispatched here whose outcome has not been delivered.
     fn in_flight(&self) -> usize;
+    /// The executor drains until `end`: what is due later is not waited for, and ends as
+    /// [`TaskError::Lost`] now.
+    fn begin_drain(&self, end: Instant);
     /// Wakes a task worker for what was dispatched, where that was put off. With `batching` it is
     /// put off from now on, for up to `WAKE_DELAY` or some tasks, so that a sleeping worker is
     /// woken once for several. The executor's loop calls it on each turn.
@@ -342,14 +349,14 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         R: FnMut(&TaskContext, J) -> Result<O, Failure> + 'static,
     {
         config.check(bells.len())?;
-        let credits = config.credits(bells.len());
+        let bounds = config.lane_bounds(1);
         // Before the threads: they let the signal through when they start.
         let watch =
             config.stuck_after.map(|after| Ok((after, config.stack_reader()?))).transpose()?;
         let on_notice = setup.on_notice.clone();
-        let shared = Arc::new(Shared::new(config, setup, credits, bells, Parking::new()));
+        let shared = Arc::new(Shared::new(config, setup, bounds.credits, bells, Parking::new()));
         let tasks = Tasks::new(shared.clone());
-        let (mut workers, rings) = worker::make_all(config, credits, &shared);
+        let (mut workers, rings) = worker::make_all(config, bounds.credits, &shared);
         let reserve = Mutex::new(workers.split_off(config.seats.len()));
         let threads = Arc::<Threads>::default();
         let pool = Pool { shared: shared.clone(), threads: threads.clone(), tasks: tasks.clone() };
@@ -371,7 +378,7 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         let lanes = rings
             .into_iter()
             .enumerate()
-            .map(|(executor, finishes)| Lane::new(tasks.clone(), executor, credits, finishes))
+            .map(|(executor, finishes)| Lane::new(tasks.clone(), executor, bounds, finishes))
             .collect();
         Ok((pool, lanes))
     }

@@ -4,14 +4,18 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::agenda::Due;
 use super::control::Control;
 use super::lane::{Installed, Order};
+use super::line::Ticket;
 use super::options::Options;
 use super::slots::Sink;
 use super::tasks::{Tasks, with_lane};
+use super::waiting::Turn;
 use super::{Dispatch, DispatchError, TaskHandle};
+use crate::instant::after;
 
 /// The future of [`Dispatch::send`].
 #[must_use = "a future does nothing unless awaited"]
@@ -21,7 +25,7 @@ pub struct SendDispatch<J: Send + 'static, O: Send + 'static> {
     options: Options,
     again: Option<fn(&J) -> J>,
     asked: Instant,
-    ticket: Option<u64>,
+    ticket: Option<Ticket>,
 }
 
 impl<J: Send + 'static, O: Send + 'static> SendDispatch<J, O> {
@@ -40,9 +44,40 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         again: Option<fn(&J) -> J>,
     ) -> Result<TaskHandle, J> {
         let order = Order { job, options, sink: Sink::OnFinish, again, controlled: true };
-        let (id, key, control) = self.dispatch_order(order)?;
+        let (id, key, control) = self.dispatch_order_first(order)?;
         let control = control.unwrap_or_else(|| Arc::new(Control::new()));
         Ok(TaskHandle::on_lane(id, control, self.shared().clone(), key))
+    }
+
+    /// A delayed dispatch takes a place among the sleepers at once; without one it waits until it
+    /// is due, holding nothing, and then as any other.
+    fn send_delayed(
+        &self,
+        job: J,
+        delay: Duration,
+        Turn { ticket, waker, .. }: Turn<'_>,
+        dispatch: impl FnOnce(&Self, J) -> Result<TaskHandle, J>,
+    ) -> Result<TaskHandle, (J, Ticket)> {
+        let at = after(delay);
+        let job = match self.has_sleeping_place() && !self.is_after_drain(at) {
+            true => match dispatch(self, job) {
+                Ok(handle) => return Ok(handle),
+                Err(job) => job,
+            },
+            false => job,
+        };
+        let ticket = match ticket {
+            Some(ticket) => {
+                drop(self.line.borrow_mut().set_waker(ticket, waker));
+                ticket
+            }
+            None => {
+                let ticket = self.line.borrow_mut().wait_for_time(waker.clone());
+                self.add_due(at, Due::Sender(ticket));
+                ticket
+            }
+        };
+        Err((job, ticket))
     }
 }
 
@@ -57,16 +92,35 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendDispatch<J, O>
             return Poll::Ready(Err(refuse(job)));
         }
         let (options, again) = (this.options.after(this.asked.elapsed()), this.again);
+        if options.deadline.is_some_and(|left| left.is_zero()) {
+            this.leave();
+            return Poll::Ready(Err(DispatchError::TimedOut(job)));
+        }
+        if options.delay.is_none() && this.options.delay.take().is_some() {
+            // Its time has come while it waited: from here on it waits for a credit.
+            this.leave();
+        }
         let mut job = Some(job);
+        let waited_before = this.ticket.is_some();
         let sent = with_lane(this.tasks.key(), |lane: &Installed<J, O>| {
-            let (job, waker) = (job.take()?, context.waker());
-            Some(lane.dispatch_in_turn(job, this.ticket, waker, |lane, job| {
-                lane.dispatch_with_handle(job, options, again)
-            }))
+            let turn =
+                Turn { ticket: this.ticket, priority: options.priority, waker: context.waker() };
+            let dispatch =
+                |lane: &Installed<J, O>, job| lane.dispatch_with_handle(job, options, again);
+            let job = job.take()?;
+            let sent = match options.delay {
+                Some(delay) => lane.send_delayed(job, delay, turn, dispatch),
+                None => lane.dispatch_in_turn(job, turn, dispatch),
+            };
+            if let (Err((_, ticket)), Some(left), false) = (&sent, options.deadline, waited_before)
+            {
+                lane.add_due(after(left), Due::Sender(*ticket));
+            }
+            Some(sent)
         });
         match (sent.flatten(), job) {
             (Some(Ok(handle)), _) => {
-                this.ticket = None;
+                this.leave();
                 Poll::Ready(Ok(handle))
             }
             (Some(Err((job, ticket))), _) => {
@@ -79,10 +133,17 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendDispatch<J, O>
     }
 }
 
+impl<J: Send + 'static, O: Send + 'static> SendDispatch<J, O> {
+    /// Gives its place up, and what was kept for it.
+    fn leave(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            with_lane(self.tasks.key(), |lane: &Installed<J, O>| lane.leave_line(ticket));
+        }
+    }
+}
+
 impl<J: Send + 'static, O: Send + 'static> Drop for SendDispatch<J, O> {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            with_lane(self.tasks.key(), |lane: &Installed<J, O>| lane.leave_senders(ticket));
-        }
+        self.leave();
     }
 }

@@ -33,6 +33,20 @@ pub(super) enum Sink<O> {
     Done(Finish<O>),
 }
 
+/// Where a job is, and what it holds of its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    /// In a queue or with a task worker: it holds a credit, which its finish brings back.
+    Away,
+    /// In its slot until it is due. It holds a place among the sleepers and no credit.
+    Asleep,
+    /// In its slot, due, and in line for a credit. It holds its place among the sleepers.
+    InLine,
+    /// In its slot until its pause is over. It holds its credit, for want of a place among the
+    /// sleepers.
+    Paused,
+}
+
 /// One task.
 pub(super) struct Slot<J, O> {
     pub(super) generation: u32,
@@ -45,8 +59,7 @@ pub(super) struct Slot<J, O> {
     pub(super) attempt: u32,
     pub(super) deadline: Option<Instant>,
     pub(super) again: Option<fn(&J) -> J>,
-    /// The job is in a queue or with a task worker: a finish will come home.
-    pub(super) away: bool,
+    pub(super) whereabouts: Whereabouts,
 }
 
 /// The slots of a lane.
@@ -68,7 +81,7 @@ impl<J, O> Slot<J, O> {
             attempt: 1,
             deadline: None,
             again: None,
-            away: true,
+            whereabouts: Whereabouts::Away,
         }
     }
 }
@@ -92,6 +105,14 @@ impl<J, O> Slots<J, O> {
 
     pub(super) fn contains(&self, key: SlotKey) -> bool {
         self.slots.get(key.index as usize).is_some_and(|slot| slot.generation == key.generation)
+    }
+
+    /// Whether its job waits in line for a credit.
+    pub(super) fn is_in_line(&self, key: SlotKey) -> bool {
+        let slot = self.slots.get(key.index as usize);
+        slot.is_some_and(|slot| {
+            slot.generation == key.generation && slot.whereabouts == Whereabouts::InLine
+        })
     }
 
     pub(super) fn remove(&mut self, key: SlotKey) -> Option<Slot<J, O>> {

@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use super::dispatch::Dispatch;
 use super::lane::{Installed, Order};
-use super::options::Options;
+use super::line::Ticket;
+use super::options::{Options, Priority};
 use super::run::{Run, State};
 use super::slots::Sink;
+use super::waiting::Turn;
 use super::{DispatchError, PoolSnapshot, RunError, Shared, TaskId};
 
 thread_local! {
@@ -108,8 +110,8 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
         outcomes
     }
 
-    /// Dispatches a job as soon as there is room, in the order of the calls: others that wait go
-    /// before later ones that do not. Dropping the future before it is ready drops the job.
+    /// Dispatches a job as soon as there is room, in the order of the calls: no later one is accepted
+    /// before it, and of those that wait [by priority](Dispatch::send) the higher ones go first. Dropping the future before it is ready drops the job.
     ///
     /// On an executor of the pool; elsewhere it is refused as by `dispatch`.
     pub fn send(&self, job: J) -> SendJob<J, O> {
@@ -198,7 +200,7 @@ where
 pub struct SendJob<J: Send + 'static, O: Send + 'static> {
     tasks: Tasks<J, O>,
     job: Option<J>,
-    ticket: Option<u64>,
+    ticket: Option<Ticket>,
 }
 
 impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendJob<J, O> {
@@ -207,8 +209,10 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendJob<J, O> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let sent = this.tasks.on_lane(|lane| {
-            let (job, waker) = (this.job.take()?, context.waker());
-            Some(lane.dispatch_in_turn(job, this.ticket, waker, Installed::dispatch_first))
+            let job = this.job.take()?;
+            let (ticket, priority, waker) = (this.ticket, Priority::Normal, context.waker());
+            let turn = Turn { ticket, priority, waker };
+            Some(lane.dispatch_in_turn(job, turn, Installed::dispatch_first))
         });
         match (sent, this.job.take()) {
             (Some(Ok(id)), _) => {
@@ -230,7 +234,7 @@ impl<J: Send + 'static, O: Send + 'static> Drop for SendJob<J, O> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
             self.tasks.on_lane(|lane| {
-                lane.leave_senders(ticket);
+                lane.leave_line(ticket);
                 Some(())
             });
         }

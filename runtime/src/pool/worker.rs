@@ -1,11 +1,12 @@
 //! Task workers: they take jobs, run them and send their finishes home. Their threads: `crew.rs`.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+pub(super) use crate::panics::message as panic_message;
 
 use super::control::Control;
 use super::park::Source;
@@ -283,17 +284,4 @@ impl<J, O> Source for Queue<'_, J, O> {
             }
         }
     }
-}
-
-/// The text of a panic; its payload is dropped where a panic of its destructor ends.
-pub(super) fn panic_message(payload: Box<dyn Any + Send>) -> String {
-    let message = match payload.downcast_ref::<&str>() {
-        Some(text) => (*text).to_owned(),
-        None => payload
-            .downcast_ref::<String>()
-            .cloned()
-            .unwrap_or_else(|| "a payload that is no text".to_owned()),
-    };
-    drop_quietly(payload);
-    message
 }

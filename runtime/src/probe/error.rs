@@ -2,8 +2,8 @@
 
 use std::{fmt, io};
 
-use super::KiB;
 use super::kernel::{self, Release};
+use super::{KiB, NO_PINNING};
 
 /// Why the runtime cannot start here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub enum ProbeError {
         /// The hard limit.
         hard: u64,
     },
+    /// Threads may not be pinned.
+    NoPinning(rustix::io::Errno),
     /// The hard limit allows it and yet the soft limit could not be raised.
     LimitNotRaised {
         /// `memlock` or `nofile`, as limits.conf(5) calls it.
@@ -127,6 +129,11 @@ impl fmt::Display for ProbeError {
                 "the hard limit on open files is {hard}, but {needed} are needed for connections \
                  and rings; raise it (ulimit -H -n, systemd LimitNOFILE=, docker --ulimit \
                  nofile={needed}) or allow fewer connections"
+            ),
+            ProbeError::NoPinning(errno) => write!(
+                f,
+                "threads cannot be pinned to CPUs: {}; {NO_PINNING}",
+                io::Error::from(*errno)
             ),
             ProbeError::LimitNotRaised { limit, errno } => write!(
                 f,

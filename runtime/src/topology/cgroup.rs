@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use super::{TopologyError, below, read_list};
+use super::{below, read_list};
 use crate::cpu_list::CpuList;
 
 /// The limits of the control groups, v1 and v2.
@@ -17,20 +17,19 @@ pub(super) struct Limits {
     pub(super) quota_cpus: Option<f64>,
 }
 
-pub(super) fn read(root: &Path) -> Result<Limits, TopologyError> {
+pub(super) fn read(root: &Path) -> Limits {
     let text = |path: &str| fs::read_to_string(below(root, path)).unwrap_or_default();
     let groups = text("/proc/self/cgroup");
     let mounts = text("/proc/self/mountinfo");
     let folders = |controller| lineage(root, &groups, &mounts, controller);
-    let cpuset = match first_list(&folders(None), &["cpuset.cpus.effective"])? {
-        Some(list) => Some(list),
-        None => first_list(&folders(Some("cpuset")), &["cpuset.effective_cpus", "cpuset.cpus"])?,
-    };
+    let cpuset = first_list(&folders(None), &["cpuset.cpus.effective"]).or_else(|| {
+        first_list(&folders(Some("cpuset")), &["cpuset.effective_cpus", "cpuset.cpus"])
+    });
     let unified = folders(None).into_iter().filter_map(|folder| quota_v2(&folder));
     let legacy = folders(Some("cpu")).into_iter().filter_map(|folder| quota_v1(&folder));
     // Every group from ours up to the root limits us: the tightest one counts.
     let quota_cpus = unified.chain(legacy).reduce(f64::min);
-    Ok(Limits { cpuset, quota_cpus })
+    Limits { cpuset, quota_cpus }
 }
 
 /// Our group's folder and its parents' up to the mount point, nearest first. `None` is the
@@ -79,16 +78,9 @@ fn mount(line: &str, controller: Option<&str>) -> Option<(String, String)> {
 }
 
 /// The list in the nearest group that has one: a group without the controller has its parent's.
-fn first_list(folders: &[PathBuf], names: &[&str]) -> Result<Option<CpuList>, TopologyError> {
-    for folder in folders {
-        for name in names {
-            match read_list(&folder.join(name))? {
-                Some(list) if !list.is_empty() => return Ok(Some(list)),
-                _ => continue,
-            }
-        }
-    }
-    Ok(None)
+fn first_list(folders: &[PathBuf], names: &[&str]) -> Option<CpuList> {
+    let mut files = folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
+    files.find_map(|file| read_list(&file))
 }
 
 /// `cpu.max`: `200000 100000`, or `max 100000` without a limit.

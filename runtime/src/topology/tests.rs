@@ -117,27 +117,55 @@ fn a_cache_that_one_core_has_to_itself_is_no_domain() {
     assert_eq!(domains, [0, 0, 1, 1]);
 }
 
+/// The kernel keeps the mask within what is online and within the cpuset; the files may be those of
+/// another machine, or of another group.
 #[test]
-fn usable_is_online_and_in_the_affinity_mask_and_in_the_cpuset() {
-    let machine = two_packages();
-    machine.write("/sys/devices/system/cpu/online", "0-3,5-7");
-    let topology = machine.read("0-5").expect("readable");
-    assert_eq!((usable(&topology), topology.cpu(CpuId(4))), ("0-3,5".into(), None));
-    assert!(topology.present.contains(CpuId(4)));
+fn usable_is_what_the_affinity_mask_says_whatever_files_say() {
+    let online = "/sys/devices/system/cpu/online";
+    for other in ["0", "0-63", "all", "", "1,,2"] {
+        let machine = Machine::new(&[(online, other), ("/sys/devices/system/cpu/present", other)]);
+        let topology = machine.read("1").expect("readable");
+        assert_eq!(usable(&topology), "1", "{other:?}");
+        assert!(topology.present.contains(CpuId(1)) && topology.cpu(CpuId(1)).is_some());
+    }
+    let machine = Machine::new(&[(online, "0-3"), ("/proc/self/cgroup", "0::/")]);
+    machine.write("/proc/self/mountinfo", "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw");
+    machine.write("/sys/fs/cgroup/cpuset.cpus.effective", "0");
+    assert_eq!(machine.usable("1-2"), "1-2");
+}
 
+#[test]
+fn a_file_that_is_odd_describes_nothing() {
+    let machine = Machine::new(&[
+        ("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list", "none"),
+        ("/sys/devices/system/cpu/cpu0/cache/index3/level", "3"),
+        ("/sys/devices/system/cpu/cpu0/cache/index3/shared_cpu_list", "?"),
+        ("/sys/devices/system/node/node0/cpulist", "0-"),
+    ]);
+    // A folder in the place of a file.
+    machine.write("/sys/devices/system/cpu/online/x", "");
+    let topology = machine.read("0-1").expect("readable");
+    assert_eq!(usable(&topology), "0-1");
+    assert_eq!(topology.cpus[0].core_siblings, list("0"));
+}
+
+#[test]
+fn the_cpuset_is_that_of_the_nearest_group_that_has_one() {
+    let machine = two_packages();
+    let cpuset = || machine.read("0-5").expect("readable").cpuset.map(|set| set.to_string());
     machine.write("/proc/self/cgroup", "0::/app.slice/web");
     machine.write("/proc/self/mountinfo", "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw");
-    assert_eq!(machine.usable("0-5"), "0-3,5");
+    assert_eq!(cpuset(), None);
     machine.write("/sys/fs/cgroup/app.slice/cpuset.cpus.effective", "1-6");
-    assert_eq!(machine.usable("0-5"), "1-3,5", "the parent's, where our group has none");
+    assert_eq!(cpuset().as_deref(), Some("1-6"), "the parent's, where our group has none");
     machine.write("/sys/fs/cgroup/app.slice/web/cpuset.cpus.effective", "2-6");
-    assert_eq!(machine.usable("0-5"), "2-3,5");
+    assert_eq!(cpuset().as_deref(), Some("2-6"));
 }
 
 #[test]
 fn cpus_that_no_thread_can_be_pinned_to_are_not_usable() {
     let machine = Machine::new(&[("/sys/devices/system/cpu/online", "1020-1030")]);
-    assert_eq!(machine.usable("0-2000"), "1020-1023");
+    assert_eq!(machine.usable("1020-2000"), "1020-1023");
 }
 
 #[test]
@@ -153,7 +181,8 @@ fn a_cpuset_of_v1_is_found_in_and_out_of_a_container() {
         machine.write("/proc/self/mountinfo", &mount);
         let file = format!("/sys/fs/cgroup/cpuset{folder}/cpuset.effective_cpus");
         machine.write(&file, "3-4");
-        assert_eq!(machine.usable("0-7"), "3-4", "{mount_root}");
+        let cpuset = machine.read("0-7").expect("readable").cpuset;
+        assert_eq!(cpuset, Some(list("3-4")), "{mount_root}");
     };
     check("/", "/docker/a b");
     check("/docker", "/a b");
@@ -187,17 +216,10 @@ fn the_tightest_quota_from_our_group_to_the_root_counts() {
 }
 
 #[test]
-fn no_cpu_in_common_is_an_error_that_shows_the_three_sets() {
+fn no_cpu_to_pin_to_is_an_error_that_shows_the_sets() {
     let machine = Machine::new(&[("/sys/devices/system/cpu/online", "0-1")]);
-    let error = machine.read("2-3").expect_err("nothing in common").to_string();
-    assert!(error.contains("online 0-1, affinity 2-3, cpuset none"), "{error}");
-}
-
-#[test]
-fn a_malformed_file_is_named() {
-    let machine = Machine::new(&[("/sys/devices/system/cpu/online", "all")]);
-    let error = machine.read("0").expect_err("malformed").to_string();
-    assert!(error.contains("/sys/devices/system/cpu/online") && error.contains("'all'"), "{error}");
+    let error = machine.read("2000").expect_err("not pinnable").to_string();
+    assert!(error.contains("online 0-1,2000, affinity 2000, cpuset none"), "{error}");
 }
 
 #[test]

@@ -24,6 +24,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
+use sidecore_runtime::stderr;
 
 /// Bytes that wait to be written, a thread that logs: about 8,000 lines of an ordinary format.
 const RING_BYTES: usize = 1024 * 1024;
@@ -31,8 +32,10 @@ const RING_BYTES: usize = 1024 * 1024;
 const GATHER: Duration = Duration::from_millis(50);
 /// Between two reports of lines that were dropped, or of a file that cannot be written.
 const REPORT_PAUSE: Duration = Duration::from_secs(1);
-/// How long the end waits for a file that takes nothing, such as a pipe that nobody reads.
+/// How long the end waits for a file that takes nothing, on a disk that is busy.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
+/// The same for a standard stream, which may be a pipe that nobody reads.
+const CLOSE_WAIT_STREAM: Duration = Duration::from_secs(1);
 /// Between two looks at whether it has ended.
 const CLOSE_PAUSE: Duration = Duration::from_millis(2);
 
@@ -61,6 +64,7 @@ pub(super) struct Shared {
 /// The writing thread; dropping it closes it.
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
+    close_wait: Duration,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -136,6 +140,10 @@ impl Writer {
     /// Opens the output and starts the thread.
     pub(super) fn start(output: Output) -> io::Result<Self> {
         let opened = output.open()?;
+        let close_wait = match output {
+            Output::File(_) => CLOSE_WAIT,
+            Output::Stdout | Output::Stderr => CLOSE_WAIT_STREAM,
+        };
         let shared = Arc::new(Shared::new());
         let mut writing = Writing {
             shared: shared.clone(),
@@ -150,7 +158,7 @@ impl Writer {
             std::thread::Builder::new().name("access-log".into()).spawn(move || writing.run())?;
         // Nobody can have pushed before this.
         let _ = shared.thread.set(thread.thread().clone());
-        Ok(Writer { shared, thread: Some(thread) })
+        Ok(Writer { shared, close_wait, thread: Some(thread) })
     }
 
     /// Has all written that was pushed, and ends the thread.
@@ -159,15 +167,15 @@ impl Writer {
         self.shared.closing.store(true, Ordering::Release);
         thread.thread().unpark();
         let began = Instant::now();
-        while !thread.is_finished() && began.elapsed() < CLOSE_WAIT {
+        while !thread.is_finished() && began.elapsed() < self.close_wait {
             std::thread::sleep(CLOSE_PAUSE);
         }
         match thread.is_finished() {
             true => drop(thread.join()),
-            false => eprintln!(
-                "sidecore: the access log took nothing for {} s: lines are lost",
-                CLOSE_WAIT.as_secs()
-            ),
+            false => stderr::line(format_args!(
+                "the access log took nothing for {} s: lines are lost",
+                self.close_wait.as_secs()
+            )),
         }
     }
 }
@@ -244,7 +252,9 @@ impl Writing {
         match self.output.open() {
             Ok(opened) => self.opened = opened,
             Err(error) => {
-                eprintln!("sidecore: the access log cannot be opened again, and goes on: {error}");
+                stderr::line(format_args!(
+                    "the access log cannot be opened again, and goes on: {error}"
+                ));
             }
         }
     }
@@ -261,7 +271,7 @@ impl Writing {
             _ => "its file cannot be written: is the disk full?",
         };
         let count = dropped - self.dropped_told;
-        eprintln!("sidecore: {count} lines of the access log were dropped: {why}");
+        stderr::line(format_args!("{count} lines of the access log were dropped: {why}"));
         (self.reported, self.dropped_told) = (Some(Instant::now()), dropped);
     }
 }

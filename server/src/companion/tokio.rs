@@ -14,6 +14,8 @@ use tokio::sync::oneshot;
 
 use super::Companion;
 use crate::error::{Error, Result};
+use crate::shutdown::Shutdown;
+use crate::worker::RaiseOnDrop;
 
 /// Threads for what blocks: `spawn_blocking`, files, the look-up of names. More calls wait in
 /// tokio's queue, which has no bound of its own.
@@ -27,14 +29,21 @@ const LAST_TURNS_LIMIT: Duration = Duration::from_millis(100);
 const LAST_TURN: Duration = Duration::from_millis(1);
 
 /// Starts the thread and waits until its runtime runs.
-pub(crate) fn start(topology: &Topology, placement: &Placement) -> Result<Companion> {
+pub(crate) fn start(
+    topology: &Topology,
+    placement: &Placement,
+    shutdown: &Shutdown,
+) -> Result<Companion> {
     let cpus = cpus(topology, placement);
     let place = format!("companion on CPUs {cpus}, for what needs tokio");
     let (end, ended) = oneshot::channel::<Infallible>();
     let (tell, told) = mpsc::channel();
+    let ended_early = RaiseOnDrop(shutdown.clone());
     let thread = thread::Builder::new()
         .name("companion".to_owned())
         .spawn(move || {
+            // Nothing that needs tokio works without it. Its good end comes after the shutdown.
+            let _ended_early = ended_early;
             let runtime = match build(cpus) {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(tell.send(Err(error))),

@@ -69,7 +69,7 @@ pub fn keys() -> &'static [Key] {
     &KEYS
 }
 
-static KEYS: [Key; 41] = [
+static KEYS: [Key; 42] = [
     top(
         "host",
         Field::Host,
@@ -84,7 +84,7 @@ static KEYS: [Key; 41] = [
     top(
         "listen",
         Field::Listen,
-        "where to listen too: addresses with ports, unix:/path mode=660, systemd; then tls, proxy",
+        "where to listen too: addresses with ports, unix:/path mode=660, systemd, systemd:NAME; then tls, proxy",
     ),
     top(
         "tls_certificate",
@@ -115,12 +115,17 @@ static KEYS: [Key; 41] = [
     option(
         "task_queue_depth",
         count!(task_queue_depth, 1, 1 << 24),
-        "tasks that may wait in the queue before a dispatch is refused",
+        "tasks of each priority that may wait in the queue before a dispatch is refused",
     ),
     option(
         "task_credits",
         count!(task_credits, 1, 1 << 24, or auto),
-        "tasks an executor may have in flight; auto: its share of queue and workers",
+        "tasks an executor may have in the queue and running; auto: as many as both take",
+    ),
+    option(
+        "task_delayed_max",
+        count!(task_delayed_max, 0, 1 << 24),
+        "tasks of an executor that may sleep: delayed, or paused before another attempt",
     ),
     option(
         "task_spin_us",

@@ -12,12 +12,15 @@
 //! A further pool ([`TaskPool`](crate::TaskPool)) has a table of its own, with the keys of
 //! `[options]` that begin with `task_`: `[pools.mail]`, or `SIDECORE_POOL_MAIL_TASK_WORKER_NUM`.
 //!
+//! A variable that is set and empty counts as one that is not set, as templates leave it.
+//!
 //! Nothing is guessed: an unknown key, a value of the wrong type or out of range is refused with
 //! the key's name and the file's line or the variable it came from. [`keys`] lists every key.
 
 mod error;
 mod file;
 mod keys;
+mod links;
 mod value;
 
 use std::collections::BTreeMap;
@@ -28,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sidecore_runtime::cpu_list::CpuList;
+use sidecore_runtime::pool::DELAYED_MAX_DEFAULT;
 
 pub use self::error::ConfigError;
 pub use self::keys::{Key, keys};
@@ -71,6 +75,8 @@ pub struct Config {
     pub options: Options,
     sources: BTreeMap<&'static str, Source>,
     pools: BTreeMap<String, PoolTable>,
+    /// What the operator should know, as start-up lines.
+    pub(crate) notes: Vec<String>,
 }
 
 /// What the file and the variables say of one further pool. Of its options only the `task_*` ones
@@ -92,6 +98,7 @@ pub struct Options {
     pub task_worker_cpus: Option<CpuList>,
     pub task_queue_depth: usize,
     pub task_credits: Option<usize>,
+    pub task_delayed_max: usize,
     pub task_spin_us: Option<u64>,
     pub task_recycle_after: Option<u64>,
     pub task_stuck_after_ms: Option<u64>,
@@ -156,6 +163,8 @@ pub struct Loader {
     file: Option<(PathBuf, String)>,
     variables: Option<Vec<(OsString, OsString)>>,
     allowed: Vec<String>,
+    /// The file that the variable names.
+    named: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -167,6 +176,7 @@ impl Default for Options {
             task_worker_cpus: None,
             task_queue_depth: 1024,
             task_credits: None,
+            task_delayed_max: DELAYED_MAX_DEFAULT,
             task_spin_us: None,
             task_recycle_after: None,
             task_stuck_after_ms: None,
@@ -215,6 +225,7 @@ impl Default for Config {
             options: Options::default(),
             sources: BTreeMap::new(),
             pools: BTreeMap::new(),
+            notes: Vec::new(),
         }
     }
 }
@@ -347,13 +358,14 @@ impl Loader {
     pub fn load(mut self) -> Result<Config, ConfigError> {
         let variables = self.take_variables()?;
         let mut config = Config::default();
-        if let Some((path, text)) = self.take_file(&variables)? {
+        if let Some((path, text)) = self.take_file()? {
             file::apply(&mut config, &path, &text)?;
         }
+        let (linked, variables): (Vec<_>, Vec<_>) =
+            variables.into_iter().partition(|(name, value)| links::is_link(name, value));
+        let linked: Vec<String> = linked.into_iter().map(|(name, _)| name).collect();
+        config.notes.extend(links::note(&linked));
         for (name, value) in variables {
-            if name == FILE_VARIABLE || self.is_foreign(&name) {
-                continue;
-            }
             if let Some((pool, key)) = key_of_pool(&name) {
                 config.set_of_pool(&pool, key, &Value::Text(value), Source::Variable(name))?;
                 continue;
@@ -371,7 +383,8 @@ impl Loader {
             || self.allowed.iter().any(|allowed| allowed == name)
     }
 
-    /// The variables with the prefix, in the order of their names.
+    /// The variables with the prefix that are set and nobody else's, in the order of their names.
+    /// The one that names the file is none of them.
     fn take_variables(&mut self) -> Result<BTreeMap<String, String>, ConfigError> {
         let all = self.variables.take().unwrap_or_else(|| std::env::vars_os().collect());
         let mut variables = BTreeMap::new();
@@ -379,20 +392,24 @@ impl Loader {
             let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
                 continue;
             };
+            if value.is_empty() || self.is_foreign(name) {
+                continue;
+            }
+            if name == FILE_VARIABLE {
+                self.named = Some(PathBuf::from(value));
+                continue;
+            }
             let value = value.into_string().map_err(|_| ConfigError::variable_not_text(name))?;
             variables.insert(name.to_owned(), value);
         }
         Ok(variables)
     }
 
-    fn take_file(
-        &mut self,
-        variables: &BTreeMap<String, String>,
-    ) -> Result<Option<(PathBuf, String)>, ConfigError> {
+    fn take_file(&mut self) -> Result<Option<(PathBuf, String)>, ConfigError> {
         if let Some(file) = self.file.take() {
             return Ok(Some(file));
         }
-        let named = variables.get(FILE_VARIABLE).map(PathBuf::from);
+        let named = self.named.take();
         let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
         match std::fs::read_to_string(&path) {
             Ok(text) => Ok(Some((path, text))),

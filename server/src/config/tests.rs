@@ -83,7 +83,7 @@ fn listeners_are_a_list_in_the_file_and_in_a_variable() {
     assert_eq!(listen(load(text, &[]).unwrap()), ["127.0.0.1:81", "unix:/run/a.sock mode=666"]);
     let variable = [("SIDECORE_LISTEN", "[::1]:82, systemd")];
     assert_eq!(listen(load(text, &variable).unwrap()), ["[::1]:82", "systemd"]);
-    assert_eq!(listen(load(text, &[("SIDECORE_LISTEN", "")]).unwrap()), [""; 0]);
+    assert_eq!(listen(load(text, &[("SIDECORE_LISTEN", "none")]).unwrap()), [""; 0]);
     refused("listen = 81", &[], "sidecore.toml:1: listen = 81: give a list");
     refused("listen = [81]", &[], "listen = [...]: give a list");
     refused(
@@ -145,7 +145,6 @@ fn nonsense_in_a_variable_names_the_variable() {
         &[("SIDECORE_PORT", "banana")],
         "SIDECORE_PORT=banana: give a number from 0 to 65535",
     );
-    refused("", &[("SIDECORE_PORT", "")], "SIDECORE_PORT=(empty): give a number");
     refused("", &[("SIDECORE_PROT", "1")], "SIDECORE_PROT is not a known variable");
     refused("", &[("SIDECORE_PROT", "1")], "did you mean SIDECORE_PORT?");
     refused("", &[("SIDECORE_WORKER_CPUS", "a")], "SIDECORE_WORKER_CPUS=a: ");
@@ -161,6 +160,57 @@ fn variables_of_others_are_left_alone() {
     assert!(load("", &[("SIDECORE_BUDGET_PLAIN", "x"), ("OTHER", "y")]).is_ok());
     let loader = Config::loader().file_text("f", "").allow_variable("SIDECORE_MINE");
     assert!(loader.variables([("SIDECORE_MINE", "x")]).load().is_ok());
+}
+
+/// As templates of containers leave it.
+#[test]
+fn a_variable_that_is_set_and_empty_is_not_set() {
+    let text = "port = 81\nlisten = [\"[::1]:82\"]\n[options]\nworker_num = 2";
+    for key in keys().iter().map(Key::variable) {
+        let config = load(text, &[(&key, ""), ("SIDECORE_CONFIG", "")]).expect(&key);
+        assert_eq!((config.port, config.listen.len()), (81, 1), "{key}");
+        assert_eq!(config.options.worker_num, Some(2), "{key}");
+    }
+    assert!(load("", &[("SIDECORE_POOL_MAIL_TASK_WORKER_NUM", ""), ("SIDECORE_X", "")]).is_ok());
+}
+
+/// Of services named `sidecore` and `sidecore-api`, as a pod gets them.
+#[test]
+fn what_kubernetes_says_of_a_service_of_this_name_is_no_setting() {
+    let links = [
+        ("SIDECORE_PORT", "tcp://10.0.0.1:8080"),
+        ("SIDECORE_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("SIDECORE_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("SIDECORE_PORT_8080_TCP_PORT", "8080"),
+        ("SIDECORE_PORT_8080_TCP_PROTO", "tcp"),
+        ("SIDECORE_SERVICE_HOST", "10.0.0.1"),
+        ("SIDECORE_SERVICE_PORT", "8080"),
+        ("SIDECORE_SERVICE_PORT_HTTP", "8080"),
+        ("SIDECORE_API_PORT", "udp://[fd00::1]:53"),
+        ("SIDECORE_API_PORT_53_UDP_ADDR", "fd00::1"),
+        ("SIDECORE_API_SERVICE_HOST", "fd00::1"),
+    ];
+    let config = load("port = 81", &links).unwrap();
+    assert_eq!(config.port, 81);
+    let [note] = &config.notes[..] else { panic!("{:?}", config.notes) };
+    assert!(note.contains("SIDECORE_API_PORT and 10 variables more"), "{note}");
+    assert!(note.contains("enableServiceLinks: false"), "{note}");
+    let one = load("", &links[..1]).unwrap();
+    assert!(one.notes[0].contains("SIDECORE_PORT is no setting"), "{:?}", one.notes);
+
+    // What only looks like it is refused as ever.
+    refused("", &[("SIDECORE_PORT", "tcp://x")], "SIDECORE_PORT=tcp://x: give a number");
+    refused("", &[("SIDECORE_SERVICE_HOST", "x")], "SIDECORE_SERVICE_HOST is not a known");
+    refused("", &[("SIDECORE_PORT_1_TCP_X", "1")], "SIDECORE_PORT_1_TCP_X is not a known");
+    assert!(load("", &[("SIDECORE_PORT", "82")]).unwrap().notes.is_empty());
+}
+
+#[test]
+fn a_variable_of_the_application_need_be_no_text() {
+    use std::os::unix::ffi::OsStringExt;
+    let value = OsString::from_vec(vec![b'/', 0xFF]);
+    let loader = Config::loader().file_text("f", "").allow_variable("SIDECORE_DATA_DIR");
+    assert!(loader.variables([("SIDECORE_DATA_DIR", value)]).load().is_ok());
 }
 
 #[test]

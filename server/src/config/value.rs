@@ -13,6 +13,9 @@ use crate::listen::Listen;
 /// Each takes a descriptor of each executor.
 const LISTENERS_MAX: usize = 64;
 
+/// A list of none.
+const NONE: &str = "none";
+
 const SCHEMES: &str = "give http or https, and proxy behind it where the PROXY protocol comes \
                        first, such as \"https proxy\"";
 
@@ -133,7 +136,8 @@ fn host(value: &Value) -> Result<String, Problem> {
 fn list(value: &Value) -> Option<Vec<&str>> {
     match value {
         Value::List(parts) => Some(parts.iter().map(String::as_str).collect()),
-        Value::Text(text) if text.trim().is_empty() => Some(Vec::new()),
+        // A variable that is empty is not set: this is how it says that there are none.
+        Value::Text(text) if text.trim().is_empty() || text == NONE => Some(Vec::new()),
         Value::Text(text) => Some(text.split(',').map(str::trim).collect()),
         Value::Number(_) | Value::Other(_) => None,
     }

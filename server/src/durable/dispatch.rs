@@ -5,12 +5,13 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use sidecore_runtime::executor::{self, spawn_local};
+use sidecore_runtime::executor::{self, sleep, spawn_local};
+use sidecore_runtime::panics::drop_quietly;
 
 use super::finish::{Placed, Told};
 use super::intake::{Intake, Offer};
@@ -19,7 +20,10 @@ use super::plan::{Plan, from_now};
 use super::wait::wait;
 use super::{DurableError, DurableJob, DurableRunError, DurableStats, Entry, Shared};
 use crate::journal::{JournalError, Sequence};
-use crate::tasks::{DispatchError, PoolSnapshot, Priority, Retry, TaskHandle, TaskId, Tasks};
+use crate::tasks::{
+    DispatchError, PoolSnapshot, Priority, Retry, TaskError, TaskHandle, TaskId, Tasks,
+};
+use crate::worker::{Either, either};
 
 /// Called with a task's handle as its job enters the pool.
 pub(super) type OnDispatch = Box<dyn FnOnce(&TaskHandle)>;
@@ -217,14 +221,33 @@ impl<J: DurableJob, O: Send + 'static> Parcel<J, O> {
 
     async fn place_when(
         self,
-        durable: Receiver<Durable>,
+        mut durable: Receiver<Durable>,
         awaiter: Option<Sender<Told<O>>>,
     ) -> Answer<J> {
-        match durable.await {
+        let durable = match self.plan.time_left() {
+            Some(left) => match either(pin!(sleep(left)), &mut durable).await {
+                Either::Right(durable) => durable,
+                Either::Left(()) => return Err(self.give_up(durable)),
+            },
+            None => durable.await,
+        };
+        match durable {
             Some(Ok(sequence)) => self.place(sequence, awaiter).await,
             Some(Err(failure)) => Err(DurableError::Journal(self.job, failure)),
             None => Err(DurableError::Journal(self.job, JournalError::closed())),
         }
+    }
+
+    /// The deadline has passed before the write was over: the job is given back, and its record, if
+    /// it comes to be one, settled.
+    fn give_up(self, durable: Receiver<Durable>) -> DurableError<J> {
+        let shared = self.shared;
+        spawn_local(async move {
+            if let Some(Ok(sequence)) = durable.await {
+                shared.journal.ack(sequence);
+            }
+        });
+        DurableError::Refused(DispatchError::TimedOut(self.job))
     }
 
     /// Puts a durable job into the pool, in its turn.
@@ -235,11 +258,20 @@ impl<J: DurableJob, O: Send + 'static> Parcel<J, O> {
     ) -> Answer<J> {
         let Parcel { shared, tasks, job, plan, on_dispatch } = self;
         let entry = Entry { job, sequence, retry: plan.retry };
-        // What can be refused was refused before: here it is the end of the executor.
-        let sent = plan.prepare(&tasks, entry).send().await;
-        let (Ok(handle), Some(executor)) = (sent, executor::current_index()) else {
-            return Err(DurableError::Ended);
+        let sent = match plan.prepare(&tasks, entry).send().await {
+            Err(DispatchError::TimedOut(entry)) => end_as_timed_out(&tasks, entry),
+            sent => sent,
         };
+        let handle = match sent {
+            Ok(handle) => handle,
+            Err(DispatchError::TimedOut(entry)) => {
+                shared.journal.ack(sequence);
+                return Err(DurableError::Refused(DispatchError::TimedOut(entry.job)));
+            }
+            // What can be refused was refused before: here it is the end of the executor.
+            Err(_) => return Err(DurableError::Ended),
+        };
+        let Some(executor) = executor::current_index() else { return Err(DurableError::Ended) };
         // Its finish is delivered by the executor's loop, so not before this.
         shared.finisher.open.insert(executor, Placed { sequence, handle: handle.clone(), awaiter });
         if let Some(on_dispatch) = on_dispatch {
@@ -247,6 +279,16 @@ impl<J: DurableJob, O: Send + 'static> Parcel<J, O> {
         }
         Ok(handle)
     }
+}
+
+/// Has the pool take a job only to tell that its deadline has passed: as any task it has an id, and
+/// an outcome that goes to who awaits it or to `on_finish`. With no place for it, it comes back.
+fn end_as_timed_out<J: DurableJob, O: Send + 'static>(
+    tasks: &Tasks<Entry<J>, O>,
+    entry: Entry<J>,
+) -> Result<TaskHandle, DispatchError<Entry<J>>> {
+    let expired = tasks.job(entry).delay(Duration::MAX).deadline(Duration::ZERO);
+    expired.dispatch().map_err(|refused| DispatchError::TimedOut(refused.into_job()))
 }
 
 /// The future of [`DurableDispatch::dispatch`]. Dropping it changes nothing.
@@ -299,8 +341,14 @@ impl<J, O> Future for DurableRun<J, O> {
         if let Some(dispatching) = &mut this.dispatching {
             let dispatched = ready!(Pin::new(dispatching).poll(context));
             this.dispatching = None;
-            if let Err(refused) = dispatched {
-                return Poll::Ready(Err(DurableRunError::Refused(refused)));
+            match dispatched {
+                Ok(_) => {}
+                // The end of the task as any other, for who awaits its output.
+                Err(DurableError::Refused(DispatchError::TimedOut(job))) => {
+                    drop_quietly(job);
+                    return Poll::Ready(Err(DurableRunError::Failed(TaskError::TimedOut)));
+                }
+                Err(refused) => return Poll::Ready(Err(DurableRunError::Refused(refused))),
             }
         }
         let told = ready!(Pin::new(&mut this.outcome).poll(context));

@@ -103,6 +103,11 @@ impl Plan {
         Ok((job, plan))
     }
 
+    /// How long there is until the deadline, if there is one.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        self.deadline_at.map(until)
+    }
+
     /// Attempts after the first.
     pub(super) fn retries(&self) -> u32 {
         self.retry.map_or(0, |retry| retry.retries)

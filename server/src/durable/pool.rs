@@ -139,8 +139,8 @@ impl RunningPool for Journalled<dyn RunningPool> {
         let Journalled { close, pool } = *self;
         let Ended { counters, .. } = pool.close(deadline);
         close();
-        // What was not delivered was not settled either.
-        let kept = counters.outstanding();
+        // What was not delivered, or told as lost, was not settled either.
+        let kept = counters.outstanding() + counters.outcomes.lost;
         Ended { counters, kept }
     }
 }

@@ -15,7 +15,7 @@ use sidecore_runtime::executor::{sleep, yield_now};
 
 use super::dispatch::Parcel;
 use super::plan::Plan;
-use super::{DurableJob, Entry, Shared};
+use super::{DurableError, DurableJob, Entry, Shared};
 use crate::journal::{Record, say};
 use crate::shutdown::Shutdown;
 use crate::tasks::Tasks;
@@ -94,9 +94,10 @@ async fn deliver<J: DurableJob, O: Send + 'static>(
             let (shared, tasks) = (shared.clone(), tasks.clone());
             let counted = shared.clone();
             let parcel = Parcel { shared, tasks, job, plan, on_dispatch: None };
-            let placed = parcel.place(sequence, None).await.is_ok();
-            counted.redelivered.fetch_add(u64::from(placed), Ordering::Relaxed);
-            placed
+            let placed = parcel.place(sequence, None).await;
+            counted.redelivered.fetch_add(u64::from(placed.is_ok()), Ordering::Relaxed);
+            // One whose deadline has passed is settled too.
+            !matches!(placed, Err(DurableError::Ended))
         }
         Err(reason) => {
             say(&format!("record {sequence} of a durable pool is a dead letter: {reason}"));

@@ -6,6 +6,7 @@
 //! and a body that does not keep it ends the connection.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use sidecore_runtime::stderr;
 
 use super::date::DATE_BYTES;
 use super::head::{Version, tokens};
@@ -69,7 +70,10 @@ pub(crate) fn is_final(status: StatusCode) -> bool {
 
 /// Reports an application that answers with such a status; its request gets 500.
 pub(crate) fn not_final(status: StatusCode) -> Reject {
-    eprintln!("sidecore: a handler answered with {}, which ends no request", status.as_str());
+    stderr::line(format_args!(
+        "a handler answered with {}, which ends no request",
+        status.as_str()
+    ));
     Reject::handler_failed()
 }
 

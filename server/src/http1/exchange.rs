@@ -11,6 +11,7 @@ use http::header::TRAILER;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
 use sidecore_runtime::executor::{self, Deadline};
+use sidecore_runtime::stderr;
 
 use super::body_decoder::{BodyDecoder, BodyPart, cut_off};
 use super::connection::{Io, UNSENT_MAX_BYTES};
@@ -249,7 +250,7 @@ impl<A: App> Exchange<A> {
                 }
                 Ok(Poll::Ready(Ok(response))) => self.begin(response, io, serving),
                 Ok(Poll::Ready(Err(failed))) => {
-                    eprintln!("sidecore: a service failed: {}", failed.0);
+                    stderr::line(format_args!("a service failed: {}", failed.0));
                     return Progress::Refused(Reject::handler_failed());
                 }
                 // The panic hook has reported it; it costs this request its answer, no more.

@@ -2,13 +2,15 @@
 
 use std::any::Any;
 
+use sidecore_runtime::stderr;
+
 /// What tokio says where no runtime of its is entered on the thread.
 const NO_TOKIO: &str = "there is no reactor running, must be called from the context of a Tokio";
 
 /// Says on standard error what to do about a panic, where that is known.
 pub(crate) fn advise(payload: &(dyn Any + Send)) {
     if let Some(advice) = advice(payload) {
-        eprintln!("sidecore: {advice}");
+        stderr::line(format_args!("{advice}"));
     }
 }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
+use sidecore_runtime::stderr;
 
 use super::encode::{self, BodyLength, CHUNK_END};
 use super::panicked;
@@ -104,6 +105,6 @@ impl<B: Body<Data = Bytes, Error: Display>> Sending<B> {
 }
 
 fn broken(cause: &dyn Display) -> Next {
-    eprintln!("sidecore: a response's body failed: {cause}");
+    stderr::line(format_args!("a response's body failed: {cause}"));
     Next::Broken
 }

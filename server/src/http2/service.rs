@@ -12,6 +12,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
+use sidecore_runtime::stderr;
 
 use super::answer::{Outgoing, answer, refusal};
 use super::body::{RequestBody, Watch};
@@ -189,7 +190,7 @@ where
             false => Err(encode::not_final(response.status())),
         },
         Ok(Poll::Ready(Err(failed))) => {
-            eprintln!("sidecore: a service failed: {}", failed.0);
+            stderr::line(format_args!("a service failed: {}", failed.0));
             Err(Reject::handler_failed())
         }
         // The panic hook has reported it; it costs this request its answer, no more.

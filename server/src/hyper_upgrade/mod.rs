@@ -37,6 +37,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use sidecore_runtime::stderr;
 
 use self::end::{Line, ends_dropped, line};
 use self::pump::Pump;
@@ -115,12 +116,12 @@ pub(crate) fn advise(status: StatusCode) {
     let missed = [StatusCode::UPGRADE_REQUIRED, StatusCode::SWITCHING_PROTOCOLS].contains(&status);
     if missed && tokio::runtime::Handle::try_current().is_err() {
         ONCE.call_once(|| {
-            eprintln!(
-                "sidecore: a request that offers an upgrade was answered {}, and hyper's upgrade, \
+            stderr::line(format_args!(
+                "a request that offers an upgrade was answered {}, and hyper's upgrade, \
                  which axum's WebSocketUpgrade takes, is there with tokio only: give the server \
                  `.with_tokio()` (feature `tokio` of the crate sidecore)",
                 status.as_u16()
-            );
+            ));
         });
     }
 }

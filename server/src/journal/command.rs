@@ -1,7 +1,6 @@
 //! What the journal's thread is told.
 
 use std::fmt;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::SyncSender;
 use std::time::SystemTime;
@@ -98,8 +97,7 @@ impl<T> fmt::Debug for Done<T> {
     }
 }
 
-/// A line on standard error. `eprintln!` would panic where that is a file on the disk that is full.
+/// A line on standard error.
 pub(crate) fn say(line: &str) {
-    // One write, so that the line is whole beside those of other threads.
-    let _ = std::io::stderr().write_all(format!("sidecore: {line}\n").as_bytes());
+    sidecore_runtime::stderr::line(format_args!("{line}"));
 }

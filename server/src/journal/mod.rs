@@ -105,9 +105,15 @@ impl Journal {
             Arc::new(Shared::new(paths.database.clone(), recovery.pending.len() as u64, limits));
         let (commands, received) = sync_channel(limits.queue_max.max(1));
         let writer = Writer::new(store, mark, received, shared.clone(), limits);
+        let poisoned = shared.clone();
         thread::Builder::new()
             .name(format!("journal-{name}"))
-            .spawn(move || writer.run())
+            .spawn(move || {
+                // It has no code of the user's; should it panic all the same, who appends is told.
+                if sidecore_runtime::panics::catch(|| writer.run()).is_none() {
+                    poisoned.poison(&"its thread has panicked");
+                }
+            })
             .map_err(|cause| JournalError::io("start the thread of", &paths.database, cause))?;
         Ok((Journal { shared, commands }, recovery))
     }

@@ -1,9 +1,10 @@
 //! Where a server listens beside its host and port, and how that is written.
 //!
 //! A text is an address and then words about it: `127.0.0.1:8081`, `[::]:8443 tls`,
-//! `unix:/run/app.sock mode=660`, `systemd proxy`. From here on (`bind`) listeners are sockets.
+//! `unix:/run/app.sock mode=660`, `systemd:web proxy`. From here on (`bind`) listeners are sockets.
 
 mod bind;
+mod patience;
 #[cfg(test)]
 mod tests;
 
@@ -45,8 +46,9 @@ pub(crate) enum At {
     Tcp(SocketAddr),
     /// One socket for all executors, which take connections from it in turn.
     Unix(PathBuf),
-    /// The sockets that a supervisor has opened, each for all executors.
-    Inherited,
+    /// The sockets of this name that a supervisor has opened, each for all executors; without a name
+    /// those that no other listener names.
+    Inherited(Option<String>),
 }
 
 /// A text that names no listener, with what to write instead.
@@ -71,9 +73,19 @@ impl Listen {
     }
 
     /// The sockets that a supervisor has opened before it started the process (`LISTEN_FDS`), such
-    /// as those of a systemd socket unit: TCP or Unix.
+    /// as those of a systemd socket unit: TCP or Unix. Those that another listener names are that
+    /// one's ([`inherited_as`](Self::inherited_as)).
     pub fn inherited() -> Self {
-        Listen { at: At::Inherited, mode: None, secure: false, proxied: false }
+        Listen { at: At::Inherited(None), mode: None, secure: false, proxied: false }
+    }
+
+    /// Those of them that have this name (`LISTEN_FDNAMES`): the `FileDescriptorName=` of their
+    /// socket unit, or else that unit's own name, such as `web.socket`. So of several units one may
+    /// speak TLS, or be behind a proxy. Their order is not to be relied on: it changes from run to
+    /// run.
+    pub fn inherited_as(name: impl Into<String>) -> Self {
+        let at = At::Inherited(Some(name.into()));
+        Listen { at, mode: None, secure: false, proxied: false }
     }
 
     /// The mode of a Unix socket's file, such as `0o666`: who may write to it may connect.
@@ -129,6 +141,12 @@ impl FromStr for Listen {
             Some("") => return Err(problem("give unix: a path, such as unix:/run/app.sock")),
             Some(path) => Listen::unix(path),
             None if address == "systemd" => Listen::inherited(),
+            None if address == "systemd:" => {
+                return Err(problem("give systemd: a name, such as systemd:web, or say systemd"));
+            }
+            None if address.starts_with("systemd:") => {
+                Listen::inherited_as(&address["systemd:".len()..])
+            }
             None => Listen::tcp(tcp_address(address)?),
         };
         words.try_fold(listen, Listen::word)
@@ -151,7 +169,8 @@ impl fmt::Display for Listen {
         match &self.at {
             At::Tcp(address) => address.fmt(f)?,
             At::Unix(path) => write!(f, "unix:{}", path.display())?,
-            At::Inherited => f.write_str("systemd")?,
+            At::Inherited(None) => f.write_str("systemd")?,
+            At::Inherited(Some(name)) => write!(f, "systemd:{name}")?,
         }
         if let Some(mode) = self.mode {
             write!(f, " mode={mode:o}")?;

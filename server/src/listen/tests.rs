@@ -16,6 +16,7 @@ fn what_is_written_is_what_is_shown() {
         "[::]:443 tls proxy",
         "127.0.0.1:1 proxy",
         "systemd",
+        "systemd:web.socket tls proxy",
     ] {
         assert_eq!(parse(text).map(|listen| listen.to_string()), Ok(text.to_owned()));
     }
@@ -25,6 +26,7 @@ fn what_is_written_is_what_is_shown() {
 #[test]
 fn nonsense_says_what_to_write_instead() {
     for (text, expected) in [
+        ("systemd:", "give systemd: a name, such as systemd:web"),
         ("", "give 127.0.0.1:8081, [::1]:8081, unix:/run/app.sock or systemd"),
         ("8081", "give 127.0.0.1:8081"),
         ("example.org:80", "give 127.0.0.1:8081"),

@@ -12,6 +12,7 @@ use http::header::{
 use http::{HeaderName, Method, Response, StatusCode, Uri};
 
 use rustix::io::Errno;
+use sidecore_runtime::stderr;
 
 use super::Settings;
 use super::body::{FileBody, Part, Source};
@@ -202,7 +203,7 @@ pub(super) fn not_acceptable() -> Response<FileBody> {
 
 /// A file that is there but cannot be opened or read. Without descriptors it is worth a later try.
 pub(super) fn failed(error: &std::io::Error) -> Response<FileBody> {
-    eprintln!("sidecore: a static file cannot be served: {error}");
+    stderr::line(format_args!("a static file cannot be served: {error}"));
     // AGAIN: what leads to the file was renamed at each attempt to open it.
     let passing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
     match passing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {

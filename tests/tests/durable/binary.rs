@@ -111,3 +111,57 @@ fn what_the_drain_does_not_finish_is_kept_not_lost_and_run_by_the_next_process()
     lines.sort_unstable();
     assert!(lines.into_iter().eq(0..20), "each once: the end was clean");
 }
+
+/// A queue of four and one worker, all taken by jobs that sleep.
+fn full(directory: &Path) -> (ServerProcess, Client) {
+    let server = ServerProcess::start(&[
+        ("SIDECORE_DATA_DIR", directory.to_str().unwrap()),
+        ("SIDECORE_POOL_DURABLE_TASK_WORKER_NUM", "1"),
+        ("SIDECORE_POOL_DURABLE_TASK_QUEUE_DEPTH", "4"),
+        ("SIDECORE_DRAIN_TIMEOUT_MS", "300"),
+    ]);
+    let mut client = Client::connect(server.address());
+    for _ in 0..5 {
+        dispatch(&mut client, r#"{"kind":"sleep","ms":6000,"pool":"durable"}"#);
+    }
+    (server, client)
+}
+
+#[test]
+fn a_deadline_holds_while_a_durable_task_waits_for_room() {
+    let scratch = Scratch::new("durable-binary-deadline");
+    let (server, mut client) = full(scratch.path());
+    let start = Instant::now();
+    let late = r#"{"deadline_ms":500,"tasks":[{"kind":"noop","pool":"durable"}]}"#;
+    let outcomes = client.request("POST", "/tasks/wait", late).json();
+    assert_eq!(outcomes[0]["state"], "timed_out", "{outcomes}");
+    let waited = start.elapsed();
+    assert!((500..3000).contains(&waited.as_millis()), "{waited:?}");
+    // Its record is settled, those of the five are not.
+    let end = Instant::now() + LONG;
+    while journal(&mut client, "acked") != 1 {
+        assert!(Instant::now() < end, "the record is not settled");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    server.stop();
+}
+
+#[test]
+fn durable_tasks_that_are_not_due_keep_no_other_waiting_and_no_drain() {
+    let scratch = Scratch::new("durable-binary-later");
+    let (server, mut client) = start(scratch.path());
+    for _ in 0..1100 {
+        dispatch(&mut client, r#"{"kind":"noop","delay_ms":3600000,"pool":"durable"}"#);
+    }
+    let start_of_run = Instant::now();
+    let answer = client.request("POST", "/tasks/run", r#"{"kind":"noop","pool":"durable"}"#);
+    assert_eq!(answer.status, 200);
+    assert!(start_of_run.elapsed() < Duration::from_secs(5), "{:?}", start_of_run.elapsed());
+    let ended = server.stop();
+    assert_eq!((ended.count("kept"), ended.count("lost")), (1100, 0));
+    // They are still due after a restart, and keep nothing up there either.
+    let (server, mut client) = start(scratch.path());
+    let answer = client.request("POST", "/tasks/run", r#"{"kind":"noop","pool":"durable"}"#);
+    assert_eq!(answer.status, 200);
+    server.stop();
+}

@@ -36,8 +36,9 @@ mod stats;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use sidecore::{Config, Direct, Report, Server};
+use sidecore::{Config, Direct, Report, Server, catch_signals, stderr};
 use tower_layer::Layer;
 
 use crate::app::App;
@@ -51,27 +52,35 @@ const APPEND_FILE: &str = "SIDECORE_APPEND_FILE";
 /// Names the directory of the durable pool's journal; without it there is no such pool.
 const DATA_DIR: &str = "SIDECORE_DATA_DIR";
 
+/// How long the end waits for who reads standard error.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
-    match run() {
+    stderr::report_panics();
+    let code = match run() {
         Ok(report) => {
-            eprintln!("sidecore: ended: {report}");
-            ExitCode::from(u8::from(report.lost > 0))
+            stderr::line(format_args!("ended: {report}"));
+            u8::from(report.lost > 0)
         }
         Err(error) => {
-            eprintln!("sidecore: error: {error}");
-            ExitCode::from(2)
+            stderr::line(format_args!("error: {error}"));
+            2
         }
-    }
+    };
+    stderr::flush(LAST_WORDS);
+    ExitCode::from(code)
 }
 
 fn run() -> Result<Report, Box<dyn std::error::Error>> {
+    // The journal may take long to open, and what it would lose by a kill is at stake then.
+    catch_signals()?;
     let config = Config::loader().allow_variable(APPEND_FILE).allow_variable(DATA_DIR).load()?;
     let ledger = Arc::new(Ledger::new(config.options.tasks_remembered));
     let finished = ledger.clone();
-    let append_file = std::env::var_os(APPEND_FILE).map(PathBuf::from);
+    let append_file = path_of(APPEND_FILE);
     let may_append = append_file.is_some();
     let runner = Arc::new(Runner { append_file });
-    let data_dir = std::env::var_os(DATA_DIR).map(PathBuf::from);
+    let data_dir = path_of(DATA_DIR);
     let pools = Pools::new(&runner, &ledger, data_dir.as_deref())?;
     let no_tasks = config.options.task_worker_num == Some(0);
     let mut server = Server::new(config)
@@ -90,7 +99,12 @@ fn run() -> Result<Report, Box<dyn std::error::Error>> {
     })?;
     match pools.kept() {
         0 => {}
-        kept => eprintln!("sidecore: the journal keeps {kept} tasks for the next start"),
+        kept => stderr::line(format_args!("the journal keeps {kept} tasks for the next start")),
     }
     Ok(report)
+}
+
+/// The path that a variable names; one that is empty names none.
+fn path_of(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use sidecore::durable::{Durable, DurableLimits, DurablePool, DurableTasks};
 use sidecore::journal::JournalError;
-use sidecore::{OnFinish, OnTask, Server, TaskPool, Tasks, Worker};
+use sidecore::{OnFinish, OnTask, Server, TaskPool, Tasks, Worker, stderr};
 
 use crate::job::{Job, Output, Runner, kinds};
 use crate::ledger::Ledger;
@@ -124,7 +124,9 @@ fn open(directory: &Path) -> Result<Durable<Job, Output>, JournalError> {
     let journal = Durable::open(directory, "durable", DurableLimits::default())?;
     let left = journal.stats().backlog;
     if left > 0 {
-        eprintln!("sidecore: {left} tasks of the journal are left from before: they are run now");
+        stderr::line(format_args!(
+            "{left} tasks of the journal are left from before: they are run now"
+        ));
     }
     Ok(journal)
 }

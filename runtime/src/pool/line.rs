@@ -1,0 +1,220 @@
+//! The line of a lane: who waits for a credit, by priority.
+//!
+//! In it are jobs that were accepted and are due, whose time or pause is over, and dispatches that
+//! wait for room (`send`). A credit that comes free goes to the first in line; no other dispatch is
+//! accepted while somebody waits. The order is the queue's own: the higher priority first, but one
+//! credit in sixteen for the low and three for the normal ones, where such wait.
+//!
+//! A job of the lane is put into the queue by the lane. A dispatch that waits has to be polled for
+//! that: it is granted a credit, which is kept for it until it comes, and woken.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::task::Waker;
+
+use super::options::Priority;
+use super::slots::SlotKey;
+
+/// In this many credits, one is offered to the low ones first.
+const LOW_EVERY: u32 = 16;
+/// One in this many to the normal ones first.
+const NORMAL_EVERY: u32 = 4;
+
+/// Names a dispatch that waits. Tickets go up.
+pub(super) type Ticket = u64;
+
+/// Who waits.
+pub(super) enum Who {
+    /// A job of the lane.
+    Job(SlotKey),
+    /// A dispatch, to be woken.
+    Sender(Option<Waker>),
+}
+
+/// A place in the line.
+pub(super) struct Place {
+    pub(super) ticket: Ticket,
+    pub(super) priority: Priority,
+    pub(super) who: Who,
+}
+
+/// All who wait.
+#[derive(Default)]
+pub(super) struct Line {
+    /// By priority, each in the order of its tickets.
+    levels: [VecDeque<Place>; 3],
+    /// Dispatches that wait for their own time: a delay that found no place among the sleepers.
+    timed: BTreeMap<Ticket, Waker>,
+    /// Dispatches that a credit is kept for, until they are polled.
+    granted: Vec<Ticket>,
+    next_ticket: Ticket,
+    /// Credits given to the line.
+    served: u32,
+}
+
+impl Line {
+    /// Whether nobody waits for a credit. Who was granted one waits no more.
+    pub(super) fn is_empty(&self) -> bool {
+        self.levels.iter().all(VecDeque::is_empty)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.levels.iter().map(VecDeque::len).sum()
+    }
+
+    /// Adds one to the end of its priority.
+    pub(super) fn join(&mut self, priority: Priority, who: Who) -> Ticket {
+        let ticket = self.new_ticket();
+        self.levels[priority as usize].push_back(Place { ticket, priority, who });
+        ticket
+    }
+
+    /// Gives a place back that was taken by [`next`](Self::next), and could not be used: before those
+    /// that joined later, behind others that were given back.
+    pub(super) fn put_back(&mut self, place: Place) {
+        let level = &mut self.levels[place.priority as usize];
+        let at = level.partition_point(|other| other.ticket < place.ticket);
+        level.insert(at, place);
+    }
+
+    /// Adds a dispatch that waits for the clock only.
+    pub(super) fn wait_for_time(&mut self, waker: Waker) -> Ticket {
+        let ticket = self.new_ticket();
+        self.timed.insert(ticket, waker);
+        ticket
+    }
+
+    fn new_ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    /// Takes the one whose turn it is.
+    pub(super) fn next(&mut self) -> Option<Place> {
+        let [high, normal, low] = [0, 1, 2];
+        let order = match self.served {
+            count if count % LOW_EVERY == LOW_EVERY - 1 => [low, normal, high],
+            count if count % NORMAL_EVERY == NORMAL_EVERY - 1 => [normal, high, low],
+            _ => [high, normal, low],
+        };
+        let place = order.into_iter().find_map(|level| self.levels[level].pop_front())?;
+        self.served = self.served.wrapping_add(1);
+        Some(place)
+    }
+
+    /// Keeps a credit for a dispatch.
+    pub(super) fn grant(&mut self, ticket: Ticket) {
+        self.granted.push(ticket);
+    }
+
+    /// Whether a credit was kept for a dispatch; it is its own now.
+    pub(super) fn take_grant(&mut self, ticket: Ticket) -> bool {
+        let at = self.granted.iter().position(|granted| *granted == ticket);
+        at.map(|at| self.granted.swap_remove(at)).is_some()
+    }
+
+    /// Keeps the waker of a dispatch that waits; returns the one before, to be dropped outside any
+    /// borrow.
+    pub(super) fn set_waker(&mut self, ticket: Ticket, waker: &Waker) -> Option<Waker> {
+        if let Some(kept) = self.timed.get_mut(&ticket) {
+            return Some(std::mem::replace(kept, waker.clone()));
+        }
+        match &mut self.find(ticket)?.who {
+            Who::Sender(Some(kept)) if kept.will_wake(waker) => None,
+            Who::Sender(kept) => kept.replace(waker.clone()),
+            Who::Job(_) => None,
+        }
+    }
+
+    /// The waker of a dispatch that waits, if it does.
+    pub(super) fn waker(&mut self, ticket: Ticket) -> Option<Waker> {
+        if let Some(waker) = self.timed.get(&ticket) {
+            return Some(waker.clone());
+        }
+        match &self.find(ticket)?.who {
+            Who::Sender(waker) => waker.clone(),
+            Who::Job(_) => None,
+        }
+    }
+
+    /// Whether a dispatch waits, for a credit or for its time.
+    pub(super) fn waits(&self, ticket: Ticket) -> bool {
+        self.timed.contains_key(&ticket)
+            || self.levels.iter().any(|level| at(level, ticket).is_some())
+    }
+
+    /// Removes a dispatch that goes away; returns its waker, to be dropped outside any borrow.
+    pub(super) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
+        if let Some(waker) = self.timed.remove(&ticket) {
+            return Some(waker);
+        }
+        let level = self.levels.iter_mut().find(|level| at(level, ticket).is_some())?;
+        let place = at(level, ticket).and_then(|at| level.remove(at))?;
+        match place.who {
+            Who::Sender(waker) => waker,
+            Who::Job(_) => None,
+        }
+    }
+
+    /// Removes the jobs that are no more.
+    pub(super) fn sweep(&mut self, is_live: impl Fn(SlotKey) -> bool) {
+        let stays = |place: &Place| match place.who {
+            Who::Job(key) => is_live(key),
+            Who::Sender(_) => true,
+        };
+        self.levels.iter_mut().for_each(|level| level.retain(stays));
+    }
+
+    fn find(&mut self, ticket: Ticket) -> Option<&mut Place> {
+        self.levels.iter_mut().find_map(|level| at(level, ticket).map(|at| &mut level[at]))
+    }
+}
+
+fn at(level: &VecDeque<Place>, ticket: Ticket) -> Option<usize> {
+    level.binary_search_by_key(&ticket, |place| place.ticket).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(priorities: &[(Priority, usize)]) -> Line {
+        let mut line = Line::default();
+        for (priority, count) in priorities {
+            for _ in 0..*count {
+                line.join(*priority, Who::Sender(None));
+            }
+        }
+        line
+    }
+
+    #[test]
+    fn the_higher_priority_is_first_and_none_starves() {
+        use Priority::{High, Low, Normal};
+        let mut line = joined(&[(Low, 32), (Normal, 32), (High, 32)]);
+        let first: Vec<_> = (0..32).map(|_| line.next().unwrap().priority).collect();
+        assert_eq!(first[0], High);
+        let count = |of| first.iter().filter(|priority| **priority == of).count();
+        assert_eq!((count(High), count(Normal), count(Low)), (24, 6, 2));
+    }
+
+    #[test]
+    fn within_a_priority_the_first_is_served_first_also_when_it_is_put_back() {
+        let mut line = joined(&[(Priority::Normal, 3)]);
+        let (first, second) = (line.next().unwrap(), line.next().unwrap());
+        let ticket = first.ticket;
+        line.put_back(first);
+        line.put_back(second);
+        assert!(line.waits(ticket));
+        let order: Vec<_> = std::iter::from_fn(|| line.next()).map(|place| place.ticket).collect();
+        assert_eq!(order, [1, 2, 3]);
+        assert!(line.is_empty() && !line.waits(ticket));
+    }
+
+    #[test]
+    fn who_leaves_has_no_turn_and_a_grant_is_taken_once() {
+        let mut line = joined(&[(Priority::Normal, 3)]);
+        assert!(line.leave(2).is_none() && line.len() == 2);
+        line.grant(1);
+        assert!(line.take_grant(1) && !line.take_grant(1));
+    }
+}

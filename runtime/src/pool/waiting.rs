@@ -1,0 +1,200 @@
+//! Waiting on a lane: jobs that sleep until they are due, and the line for credits (`line.rs`).
+//!
+//! A job that sleeps holds no credit. When it is due it joins the line, and takes a credit as its
+//! turn comes; so what sleeps keeps nothing from what could run, and what is due comes before later
+//! dispatches. What sleeps is bounded by places of its own, and the line by these and by the futures
+//! of the dispatches that wait.
+
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::TaskId;
+use super::agenda::Due;
+use super::lane::Installed;
+use super::line::{Place, Ticket, Who};
+use super::options::Priority;
+use super::slots::{SlotKey, Whereabouts};
+use crate::instant::after;
+
+/// After which a queue that other executors have filled is tried again.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
+
+/// A dispatch that may have to wait, as it is polled.
+pub(super) struct Turn<'a> {
+    pub(super) ticket: Option<Ticket>,
+    pub(super) priority: Priority,
+    pub(super) waker: &'a Waker,
+}
+
+impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
+    /// Accepts a job that sleeps until its time, if there is a place for it and it is not due after
+    /// the drain.
+    pub(super) fn accept_sleeper(&self, key: SlotKey, job: J, at: Instant) -> Result<TaskId, J> {
+        if !self.has_sleeping_place() || self.is_after_drain(at) {
+            return Err(self.refuse(job));
+        }
+        self.sleeping.set(self.sleeping.get() + 1);
+        self.keep(key, job, Whereabouts::Asleep);
+        self.add_due(at, Due::Start(key));
+        Ok(self.accept())
+    }
+
+    pub(super) fn has_sleeping_place(&self) -> bool {
+        self.sleeping.get() < self.sleeping_max
+    }
+
+    /// Whether a job that is due then would have to wait longer than the drain lasts.
+    pub(super) fn is_after_drain(&self, at: Instant) -> bool {
+        self.drain_end.get().is_some_and(|end| at > end)
+    }
+
+    /// A job that was delayed, or is to be tried again, is due: it goes into the queue by the credit
+    /// that it has, or waits in line for one.
+    pub(super) fn start(&self, key: SlotKey) {
+        let priority = {
+            let mut slots = self.slots.borrow_mut();
+            let Some(slot) = slots.get(key) else { return };
+            match slot.whereabouts {
+                Whereabouts::Asleep => {
+                    slot.whereabouts = Whereabouts::InLine;
+                    Some(slot.options.priority)
+                }
+                Whereabouts::InLine => return,
+                Whereabouts::Paused | Whereabouts::Away => None,
+            }
+        };
+        match priority {
+            Some(priority) => {
+                self.sweep_line();
+                self.line.borrow_mut().join(priority, Who::Job(key));
+                self.serve_line();
+            }
+            None if !self.push_slot(key) => self.add_due(after(FULL_PAUSE), Due::Start(key)),
+            None => {}
+        }
+    }
+
+    /// Gives the credits that are left to those in line.
+    pub(super) fn serve_line(&self) {
+        while self.credits_left.get() > 0 {
+            let next = self.line.borrow_mut().next();
+            let Some(Place { ticket, priority, who }) = next else { return };
+            match who {
+                Who::Sender(waker) => {
+                    self.credits_left.set(self.credits_left.get() - 1);
+                    self.line.borrow_mut().grant(ticket);
+                    waker.into_iter().for_each(Waker::wake);
+                }
+                // It has ended meanwhile; its slot may be there still, for who awaits it.
+                Who::Job(key) if !self.slots.borrow().is_in_line(key) => {}
+                Who::Job(key) => {
+                    self.credits_left.set(self.credits_left.get() - 1);
+                    if !self.push_slot(key) {
+                        // Others have filled the queue: no credit of ours will tell when there is
+                        // room.
+                        self.credits_left.set(self.credits_left.get() + 1);
+                        self.line.borrow_mut().put_back(Place { ticket, priority, who });
+                        return self.add_due(after(FULL_PAUSE), Due::Line);
+                    }
+                    self.sleeping.set(self.sleeping.get() - 1);
+                }
+            }
+        }
+    }
+
+    /// Jobs that were cancelled in line leave their places: these are at most twice the sleepers.
+    fn sweep_line(&self) {
+        let live = self.sleeping.get();
+        let mut line = self.line.borrow_mut();
+        if line.len() > 64 + 2 * live {
+            let slots = self.slots.borrow();
+            line.sweep(|key| slots.is_in_line(key));
+        }
+    }
+
+    /// Puts the job of a slot into the queue; false: there is no room.
+    fn push_slot(&self, key: SlotKey) -> bool {
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get(key) else { return true };
+        let Some(job) = slot.job.take() else { return true };
+        let mut envelope = self.envelope(job, slot.id, Some(key), Instant::now());
+        envelope.attempt = slot.attempt;
+        envelope.control = slot.control.clone();
+        envelope.deadline = slot.deadline;
+        envelope.again = slot.again;
+        let options = slot.options;
+        let before = std::mem::replace(&mut slot.whereabouts, Whereabouts::Away);
+        drop(slots);
+        match self.push(envelope, &options, false) {
+            Ok(()) => true,
+            Err(envelope) => {
+                self.keep(key, envelope.job, before);
+                false
+            }
+        }
+    }
+
+    /// Gives a credit back, to who waits for one first.
+    pub(super) fn release_credit(&self) {
+        self.credits_left.set(self.credits_left.get() + 1);
+        if self.somebody_waits() {
+            self.serve_line();
+        }
+    }
+
+    /// Dispatches by `dispatch` in the order of the line; without room the job comes back with its
+    /// ticket.
+    pub(super) fn dispatch_in_turn<T>(
+        &self,
+        job: J,
+        Turn { ticket, priority, waker }: Turn<'_>,
+        dispatch: impl FnOnce(&Self, J) -> Result<T, J>,
+    ) -> Result<T, (J, Ticket)> {
+        let is_granted = ticket.is_some_and(|ticket| self.line.borrow_mut().take_grant(ticket));
+        if is_granted {
+            // What was kept for it.
+            self.credits_left.set(self.credits_left.get() + 1);
+        }
+        let is_first = ticket.is_none() && self.credits_left.get() > 0 && !self.somebody_waits();
+        let job = match is_granted || is_first {
+            true => match dispatch(self, job) {
+                Ok(sent) => return Ok(sent),
+                Err(job) => job,
+            },
+            false => job,
+        };
+        let ticket = match ticket {
+            Some(ticket) if is_granted => {
+                let who = Who::Sender(Some(waker.clone()));
+                self.line.borrow_mut().put_back(Place { ticket, priority, who });
+                ticket
+            }
+            Some(ticket) => {
+                let old = self.line.borrow_mut().set_waker(ticket, waker);
+                drop(old);
+                return Err((job, ticket));
+            }
+            None => self.line.borrow_mut().join(priority, Who::Sender(Some(waker.clone()))),
+        };
+        if is_granted || is_first {
+            // Others have filled the queue: no credit of ours will tell when there is room.
+            self.add_due(after(FULL_PAUSE), Due::Line);
+        }
+        Err((job, ticket))
+    }
+
+    /// A dispatch that waited goes away: what was kept for it is for the next.
+    pub(super) fn leave_line(&self, ticket: Ticket) {
+        if self.line.borrow_mut().take_grant(ticket) {
+            return self.release_credit();
+        }
+        let waker = self.line.borrow_mut().leave(ticket);
+        drop(waker);
+    }
+
+    /// Wakes a dispatch that waits, whose own time has come.
+    pub(super) fn wake_sender(&self, ticket: Ticket) {
+        let waker = self.line.borrow_mut().waker(ticket);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
