@@ -279,7 +279,18 @@ fn static_files() {
     assert_eq!((part.status, text(&part).as_str()), (206, "body"));
     assert_eq!(example.get("/hello"), "made here\n");
     assert_eq!(example.ask("GET", "/no/such/file").0, 404);
-    example.end();
+    // What is there and not served is said once of each kind.
+    for name in [".env", ".hidden", "a.php", "b.php", "c.bak"] {
+        std::fs::write(scratch.path().join(name), "secret").expect("a file");
+        for _ in 0..2 {
+            assert_eq!(example.ask("GET", &format!("/{name}")).0, 404, "{name}");
+        }
+    }
+    let ended = example.end();
+    let told = ended.log.iter().filter(|line| line.contains("is there and not served"));
+    let told: Vec<_> = told.map(|line| line.split('"').nth(1).unwrap_or_default()).collect();
+    let expected = [".env", "a.php", "c.bak"].map(|name| scratch.path().join(name));
+    assert_eq!(told, expected.each_ref().map(|path| path.to_str().unwrap()));
 }
 
 #[test]

@@ -122,7 +122,8 @@ impl<S> ServeFiles<S> {
     fn wanted<B>(&self, request: &Request<B>) -> Option<Wanted> {
         let settings = &self.files.settings;
         let path = request.uri().path().strip_prefix(&*settings.prefix)?;
-        if !self.is_alone && !(reads(request.method()) && !offers_upgrade(request)) {
+        let is_applications = !reads(request.method()) || offers_upgrade(request);
+        if is_applications && !self.is_alone {
             return None;
         }
         let path = match path {

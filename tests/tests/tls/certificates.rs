@@ -307,10 +307,11 @@ fn quickest(address: SocketAddr, client: &Arc<ClientConfig>, name: &str) -> Dura
         ask(&mut connect_as(address, &pem_of(client), name), GET);
         begin.elapsed()
     };
-    (0..20).map(|_| one()).min().expect("some")
+    (0..10).map(|_| one()).min().expect("some")
 }
 
-/// The names are gathered at the load: no handshake goes through all certificates.
+/// The names are gathered at the load: no handshake goes through all certificates. The quickest of
+/// many handshakes are compared, for more of them where others use the machine.
 #[test]
 fn a_handshake_costs_the_same_among_five_hundred_certificates() {
     let pem = Pem::new();
@@ -318,18 +319,21 @@ fn a_handshake_costs_the_same_among_five_hundred_certificates() {
     for file in &files {
         pem.make(file, &[&*format!("{file}.test"), &*format!("*.{file}.test")]);
     }
-    let last = [("host499", "host499.test"), ("host499", "any.host499.test")];
-    let quickest_among = |files: &[String]| {
+    let servers = [&files[499..], &files].map(|files| {
         let pairs = files.iter().map(|file| (pem.path(file, "pem"), pem.path(file, "key")));
-        let running = start(Certificates::from_pem_pairs(pairs).unwrap());
-        let times =
-            last.map(|(trusts, name)| quickest(running.address(), &pem.client_of(trusts), name));
-        end(running);
-        times
-    };
-    let (alone, among) = (quickest_among(&files[499..]), quickest_among(&files));
-    println!("{alone:?} alone, {among:?} among many");
-    for (alone, among) in alone.into_iter().zip(among) {
-        assert!(among < alone * 2, "{among:?}, and {alone:?} alone");
+        start(Certificates::from_pem_pairs(pairs).unwrap())
+    });
+    let client = pem.client_of("host499");
+    for name in ["host499.test", "any.host499.test"] {
+        let mut times = [Duration::MAX; 2];
+        let is_alike = (0..30).any(|_| {
+            for (time, running) in times.iter_mut().zip(&servers) {
+                *time = (*time).min(quickest(running.address(), &client, name));
+            }
+            times[1] < times[0] * 3 / 2
+        });
+        println!("{name}: {times:?}, alone and among many");
+        assert!(is_alike, "{name}: {times:?}");
     }
+    servers.into_iter().for_each(end);
 }
