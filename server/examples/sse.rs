@@ -8,8 +8,12 @@
 //! curl -N 'http://127.0.0.1:8080/count?steps=20'      # progress 1/20 … 20/20, then the result
 //! ```
 //!
-//! In a browser: `new EventSource('/count?steps=20').addEventListener('progress', …)`. The stream
-//! ends with its task, so the drain waits for it no longer than for the task.
+//! Or open <http://127.0.0.1:8080/> in a browser, which gets a page that shows it.
+//!
+//! An `EventSource` connects again when a stream ends, which would run the task again: so the page
+//! closes it at the last event, and who connects again all the same, with that event's id, gets 204,
+//! which tells it to stop (HTML, § 9.2.3). The stream ends with its task, so the drain waits for it
+//! no longer than for the task.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,13 +24,33 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::response::Sse;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::Event;
+use axum::response::{Html, Sse};
 use axum::routing::get;
 use futures_core::Stream;
 use serde::Deserialize;
 use sidecore::{Config, Run, Server, Tasks, Worker};
+
+/// The id of a stream's last event.
+const END: &str = "end";
+
+const PAGE: &str = "<!doctype html><meta charset=utf-8><title>count</title>
+<progress id=bar max=1 value=0></progress> <output id=said></output>
+<script>
+const [bar, said] = ['bar', 'said'].map(id => document.getElementById(id));
+const events = new EventSource('/count' + (location.search || '?steps=20'));
+events.addEventListener('progress', event => {
+  const [done, steps] = event.data.split('/');
+  bar.value = done / steps;
+  said.value = event.data;
+});
+for (const end of ['done', 'failed'])
+  events.addEventListener(end, event => {
+    events.close();
+    said.value = event.data;
+  });
+</script>";
 
 struct Count {
     steps: u32,
@@ -74,7 +98,8 @@ fn main() -> sidecore::Result<()> {
 
 /// Called once on each executor.
 fn router(worker: &Worker<Count, String>) -> Router {
-    Router::new().route("/count", get(count)).with_state(worker.tasks())
+    let page = get(async || Html(PAGE));
+    Router::new().route("/", page).route("/count", get(count)).with_state(worker.tasks())
 }
 
 #[derive(Deserialize)]
@@ -85,7 +110,11 @@ struct Asked {
 async fn count(
     State(tasks): State<Tasks<Count, String>>,
     Query(asked): Query<Asked>,
+    fields: HeaderMap,
 ) -> Result<Sse<Counting>, StatusCode> {
+    if fields.get("last-event-id").is_some_and(|id| id == END) {
+        return Err(StatusCode::NO_CONTENT);
+    }
     let steps = asked.steps;
     if !(1..=1_000).contains(&steps) {
         return Err(StatusCode::BAD_REQUEST);
@@ -119,9 +148,9 @@ impl Stream for Counting {
         let ended = std::task::ready!(run.as_mut().poll(context));
         self.run = None;
         let event = match ended {
-            Ok(text) => Event::default().event("done").data(text),
+            Ok(text) => Event::default().id(END).event("done").data(text),
             // Every worker is busy and the queue is full, for instance.
-            Err(error) => Event::default().event("failed").data(error.to_string()),
+            Err(error) => Event::default().id(END).event("failed").data(error.to_string()),
         };
         Poll::Ready(Some(Ok(event)))
     }

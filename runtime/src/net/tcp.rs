@@ -1,7 +1,7 @@
 //! Stream sockets of an executor, as its tasks use them: TCP's, and Unix ones alike.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -125,16 +125,27 @@ impl TcpStream {
         self.said_peer = Some(Box::new(peer));
     }
 
-    /// The peer's address: what a proxy has said, or the socket's (a system call). Unix sockets
-    /// have none ([`io::ErrorKind::Unsupported`]).
+    /// The peer's address: what a proxy has said, or the socket's (a system call). An IPv4 address
+    /// that is written as one of IPv6 (`::ffff:192.0.2.1`), as those of a socket for both are, is
+    /// told as the IPv4 address that it is: a peer has one address, by whatever way it comes. Unix
+    /// sockets have none ([`io::ErrorKind::Unsupported`]).
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         if let Some(said) = &self.said_peer {
-            return said.ok_or_else(|| io::ErrorKind::Unsupported.into());
+            return said.map(canonical).ok_or_else(|| io::ErrorKind::Unsupported.into());
         }
         let mut streams = self.core.streams.borrow_mut();
         let socket = streams.socket(self.key).ok_or(io::ErrorKind::NotConnected)?;
         let peer = sys::getpeername(socket)?.ok_or(io::ErrorKind::NotConnected)?;
-        SocketAddr::try_from(peer).map_err(|_| io::ErrorKind::Unsupported.into())
+        let peer = SocketAddr::try_from(peer).map_err(|_| io::ErrorKind::Unsupported)?;
+        Ok(canonical(peer))
+    }
+}
+
+/// With IPv4 as such (RFC 4291 §2.5.5.2); all else as it is, its scope included.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
+        IpAddr::V6(_) => address,
     }
 }
 

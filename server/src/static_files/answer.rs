@@ -151,7 +151,8 @@ fn body(
     let source = match served.content {
         Content::Held(_) => None,
         Content::Open(file) => {
-            Some(Source { file, identity: served.identity, waiters: settings.waiters.clone() })
+            let (name, waiters) = (served.name, settings.waiters.clone());
+            Some(Source { name, file, identity: served.identity, waiters })
         }
     };
     FileBody::new(given, source)

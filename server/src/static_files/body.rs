@@ -1,5 +1,6 @@
 //! The body of an answer from a file: bytes that are held, or pieces read as they are sent.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -20,7 +21,8 @@ use super::tree::Identity;
 /// that a slow client costs one piece and an open file whatever the size is.
 ///
 /// It ends with a [`FileError`] where the file cannot give what was promised, and then the
-/// connection ends as well. Dropping it closes the file.
+/// connection ends as well. What is appended to it meanwhile, as to a log, is none of that: it is
+/// sent up to the length that was told. Dropping it closes the file.
 pub struct FileBody {
     parts: VecDeque<Part>,
     /// Bytes of all parts that have not been handed over.
@@ -31,6 +33,7 @@ pub struct FileBody {
 
 /// A file that is open and as it was found.
 pub(super) struct Source {
+    pub(super) name: Vec<u8>,
     pub(super) file: Arc<OwnedFd>,
     pub(super) identity: Identity,
     pub(super) waiters: Waiters,
@@ -45,13 +48,18 @@ pub(super) enum Part {
 
 /// A file failed while it was sent.
 #[derive(Debug)]
-pub enum FileError {
+pub struct FileError {
+    name: String,
+    failure: Failure,
+}
+
+#[derive(Debug)]
+enum Failure {
     /// It has become shorter than it was when its length was told.
     Shrunk,
     /// It was written to meanwhile, so what was sent is of no one version of it. A file that is
     /// replaced by renaming another over it is sent on as it was.
     Changed,
-    /// It cannot be read.
     Io(io::Error),
 }
 
@@ -77,7 +85,7 @@ impl FileBody {
                 Some(Part::Read(range)) if range.is_empty() => {}
                 Some(Part::Read(range)) => {
                     let Some(Source { file, waiters, .. }) = &self.source else {
-                        return Some(Err(FileError::Shrunk));
+                        return Some(Err(self.failed(Failure::Shrunk)));
                     };
                     let (file, range) = (file.clone(), range.clone());
                     self.reading = Some(waiters.look(move |look| {
@@ -97,24 +105,33 @@ impl FileBody {
 
     /// What came of a read.
     fn take(&mut self, read: io::Result<Bytes>) -> Result<Bytes, FileError> {
-        let bytes = read.map_err(FileError::Io)?;
+        let bytes = read.map_err(|error| self.failed(Failure::Io(error)))?;
         match self.parts.front_mut() {
             Some(Part::Read(range)) if !bytes.is_empty() => range.start += bytes.len() as u64,
-            _ => return Err(FileError::Shrunk),
+            _ => return Err(self.failed(Failure::Shrunk)),
         }
         Ok(bytes)
     }
 
+    fn failed(&self, failure: Failure) -> FileError {
+        let name = self.source.as_ref().map_or(&b""[..], |source| &source.name);
+        FileError { name: String::from_utf8_lossy(name).into_owned(), failure }
+    }
+
     /// The last piece goes only where the file is still the one that the others are from: without
-    /// it the answer is visibly incomplete.
+    /// it the answer is visibly incomplete. A file that has grown is taken to have been appended to:
+    /// whoever writes within a file makes it no longer.
     fn check(&self, last: &Bytes) -> Result<(), FileError> {
         let Some(source) = self.source.as_ref().filter(|_| self.left == last.len() as u64) else {
             return Ok(());
         };
-        let now = Identity::now(&source.file).map_err(FileError::Io)?;
-        match source.identity.has_content_of(&now) {
-            true => Ok(()),
-            false => Err(FileError::Changed),
+        let now = Identity::now(&source.file).map_err(|error| self.failed(Failure::Io(error)))?;
+        match now.size.cmp(&source.identity.size) {
+            Ordering::Less => Err(self.failed(Failure::Shrunk)),
+            Ordering::Equal if !source.identity.has_content_of(&now) => {
+                Err(self.failed(Failure::Changed))
+            }
+            Ordering::Equal | Ordering::Greater => Ok(()),
         }
     }
 }
@@ -164,13 +181,19 @@ impl fmt::Debug for FileBody {
 
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FileError::Shrunk => f.write_str("the file became shorter while it was sent"),
-            FileError::Changed => f.write_str(
-                "the file was written to while it was sent: replace files by renaming new ones \
-                 over them",
+        let name = &self.name;
+        match &self.failure {
+            Failure::Shrunk => write!(
+                f,
+                "the file {name:?} became shorter while it was sent: replace files by renaming new \
+                 ones over them"
             ),
-            FileError::Io(error) => write!(f, "the file cannot be read: {error}"),
+            Failure::Changed => write!(
+                f,
+                "the file {name:?} was written to while it was sent: replace files by renaming new \
+                 ones over them"
+            ),
+            Failure::Io(error) => write!(f, "the file {name:?} cannot be read: {error}"),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Wanted {
 pub(super) enum Found {
     /// Nothing that may be served.
     Nothing,
-    /// A directory whose URL lacks its slash.
+    /// A directory with an index, whose URL lacks its slash.
     Directory,
     /// A file, but none in a coding that the client accepts.
     NotAcceptable,
@@ -69,7 +69,7 @@ impl Files {
     /// Looks for what is wanted.
     pub(super) fn find(&self, wanted: &Wanted, look: Look) -> io::Result<Found> {
         let Wanted { path, accepts } = wanted;
-        let Settings { index, types, tree, precompressed, .. } = &*self.settings;
+        let Settings { index, types, precompressed, .. } = &*self.settings;
         let mut name = path.name.clone();
         match (path.is_directory, index) {
             (false, _) => {}
@@ -80,23 +80,13 @@ impl Files {
                 name.extend_from_slice(index.as_bytes());
             }
         }
-        let directory = |there: bool| match there && index.is_some() && !path.is_directory {
-            true => Found::Directory,
-            false => Found::Nothing,
-        };
-        let Some(content_type) = types.of(FilePath::extension(&name)) else {
-            // Of what has no type only whether it is a directory is of interest.
-            return Ok(match index.is_some() && !path.is_directory {
-                true => directory(matches!(tree.open(&name, look)?, Some(Opened::Directory))),
-                false => Found::Nothing,
-            });
-        };
+        let content_type = types.of(&name).filter(|_| !path.is_hidden);
+        let Some(content_type) = content_type else { return self.unserved(path, &name, look) };
         let (content, identity) = match self.load(&name, look)? {
             None => return Ok(Found::Nothing),
-            Some(Loaded::Directory) => return Ok(directory(true)),
+            Some(Loaded::Directory) => return self.directory(path, &name, look),
             Some(Loaded::File(content, identity)) => (content, identity),
         };
-        let content_type = content_type.clone();
         if *precompressed {
             for encoding in accepts.in_order() {
                 if let Some((content, identity)) = self.variant(&name, encoding, &identity, look)? {
@@ -115,6 +105,38 @@ impl Files {
             }
         }
         Ok(Found::File(Served { name, content, identity, content_type, encoding: None }))
+    }
+
+    /// What no file of is served: a directory all the same, or a file whose owner may wonder.
+    fn unserved(&self, path: &FilePath, name: &[u8], look: Look) -> io::Result<Found> {
+        let Settings { index, types, tree, unserved, .. } = &*self.settings;
+        if index.is_none() && types.are_chosen() {
+            return Ok(Found::Nothing);
+        }
+        match tree.open(name, look)? {
+            Some(Opened::Directory) if !path.is_hidden => self.directory(path, name, look),
+            Some(Opened::File(..)) => {
+                unserved.tell(name, path.is_hidden);
+                Ok(Found::Nothing)
+            }
+            _ => Ok(Found::Nothing),
+        }
+    }
+
+    /// A directory whose index is there, if its URL lacks the slash. One without an index is
+    /// nothing: its URL is free for an application's route.
+    fn directory(&self, path: &FilePath, name: &[u8], look: Look) -> io::Result<Found> {
+        let Settings { index, types, tree, .. } = &*self.settings;
+        let Some(index) = index.as_ref().filter(|_| !path.is_directory) else {
+            return Ok(Found::Nothing);
+        };
+        let name = match name {
+            b"" => index.as_bytes().to_vec(),
+            name => [name, b"/", index.as_bytes()].concat(),
+        };
+        let is_served =
+            types.of(&name).is_some() && matches!(tree.open(&name, look)?, Some(Opened::File(..)));
+        Ok(if is_served { Found::Directory } else { Found::Nothing })
     }
 
     /// A compressed variant, unless it is older than the plain file: then it was left behind.

@@ -48,6 +48,7 @@ mod rules;
 mod service;
 mod tree;
 mod types;
+mod unserved;
 mod validators;
 
 use std::fmt;
@@ -67,6 +68,7 @@ use self::read::Waiters;
 use self::rules::Ruled;
 use self::tree::Tree;
 use self::types::Types;
+use self::unserved::Unserved;
 use crate::closures::{Closure, ClosureOutput};
 use crate::tasks::Tasks;
 
@@ -91,6 +93,7 @@ struct Settings {
     prefix: String,
     index: Option<String>,
     types: Types,
+    unserved: Unserved,
     dotfiles: bool,
     rules: Vec<Ruled>,
     precompressed: bool,
@@ -143,8 +146,14 @@ pub enum StaticFilesError {
 
 impl StaticFiles {
     /// Begins a description: the files of the directory `root`, with `index.html` as the index of
-    /// directories, symbolic links followed [within it](Symlinks::Within), files that begin with a
-    /// dot hidden, and only files served whose extension is one of some seventy that are known.
+    /// directories and symbolic links followed [within it](Symlinks::Within).
+    ///
+    /// Types are those of a table of some thousand extensions; what it does not have, or has none,
+    /// is `application/octet-stream`. Not served are names that begin with a dot but for
+    /// `/.well-known/` (RFC 8615), sources of programs that other servers run (`.php`, `.phtml`,
+    /// `.phar`, `.cgi`, `.asp`, `.aspx`, `.jsp`) and what editors leave behind (`.bak`, `.orig`,
+    /// `.swp`, `…~`). The first such file that is asked for and is there is named on standard error,
+    /// once for each extension.
     pub fn of(root: impl AsRef<Path>) -> StaticFilesBuilder {
         StaticFilesBuilder {
             root: root.as_ref().to_owned(),
@@ -177,13 +186,13 @@ impl StaticFilesBuilder {
         StaticFilesBuilder { index: Some(name.into()), ..self }
     }
 
-    /// Directories have no index: paths that end in no known extension are then none of a file,
-    /// and cost no look at the disk.
+    /// Directories have no index. Together with [`only`](Self::only), paths that end in none of
+    /// its extensions are then none of a file, and cost no look at the disk.
     pub fn no_index(self) -> Self {
         StaticFilesBuilder { index: None, ..self }
     }
 
-    /// Serves these of the known extensions only.
+    /// Serves files of these extensions only.
     pub fn only<T: Into<String>>(self, extensions: impl IntoIterator<Item = T>) -> Self {
         StaticFilesBuilder { only: Some(extensions.into_iter().map(T::into).collect()), ..self }
     }
@@ -194,13 +203,14 @@ impl StaticFilesBuilder {
         self
     }
 
-    /// Serves files of any extension and of none, as `application/octet-stream` where it is not
-    /// known: for a tree in which there is nothing but what is to be served.
+    /// Serves files of any extension, those too that are otherwise [not](StaticFiles::of) served
+    /// for theirs: for a tree in which there is nothing but what is to be served.
     pub fn any_type(self) -> Self {
         StaticFilesBuilder { any_type: true, ..self }
     }
 
-    /// Serves files and directories too whose names begin with a dot.
+    /// Serves files and directories too whose names begin with a dot; without it of those
+    /// `/.well-known/` alone.
     pub fn dotfiles(self) -> Self {
         StaticFilesBuilder { dotfiles: true, ..self }
     }
@@ -263,7 +273,7 @@ impl StaticFilesBuilder {
         }
         let mut types = Types::known();
         if let Some(only) = self.only {
-            types.keep(&only);
+            types.keep(only);
         }
         for (extension, value) in self.types {
             types.add(&extension, value_of(&extension, &value)?);
@@ -273,12 +283,13 @@ impl StaticFilesBuilder {
         }
         let rules = self.rules.into_iter().map(ruled).collect::<Result<_, _>>()?;
         let tree = Tree::open_root(&root, self.symlinks)
-            .map_err(|cause| StaticFilesError::Root { root, cause })?;
+            .map_err(|cause| StaticFilesError::Root { root: root.clone(), cause })?;
         let settings = Settings {
             tree,
             prefix,
             index,
             types,
+            unserved: Unserved::of(root),
             dotfiles: self.dotfiles,
             rules,
             precompressed: self.precompressed,

@@ -9,14 +9,20 @@ pub(super) struct FilePath {
     pub(super) name: Vec<u8>,
     /// The URL ends with a slash, or is that of the root.
     pub(super) is_directory: bool,
+    /// A segment begins with a dot, and such are not served.
+    pub(super) is_hidden: bool,
 }
+
+/// What begins with a dot and is public all the same (RFC 8615): `security.txt`, the challenges of
+/// ACME. It is the first segment or none of it.
+const WELL_KNOWN: &[u8] = b".well-known";
 
 impl FilePath {
     /// Decodes the path of a URL; None where it can name no file that may be served.
     ///
     /// Refused are NUL, a slash or backslash that was encoded, the segments `.` and `..`, empty
-    /// segments (of which `//host` would be read as an authority by some), and, unless
-    /// `dotfiles`, each segment that begins with a dot.
+    /// segments (of which `//host` would be read as an authority by some). Hidden, unless
+    /// `dotfiles`, is what has a segment that begins with a dot.
     pub(super) fn decode(url_path: &str, dotfiles: bool) -> Option<Self> {
         let path = url_path.strip_prefix('/')?;
         let (path, is_directory) = match path.strip_suffix('/') {
@@ -24,6 +30,7 @@ impl FilePath {
             None => (path, path.is_empty()),
         };
         let mut name = Vec::with_capacity(path.len());
+        let mut is_hidden = false;
         for segment in path.split('/').filter(|_| !path.is_empty()) {
             if !name.is_empty() {
                 name.push(b'/');
@@ -32,11 +39,17 @@ impl FilePath {
             decode_segment(segment.as_bytes(), &mut name)?;
             match &name[start..] {
                 b"" | b"." | b".." => return None,
-                [b'.', ..] if !dotfiles => return None,
+                WELL_KNOWN if start == 0 => {}
+                [b'.', ..] => is_hidden |= !dotfiles,
                 _ => {}
             }
         }
-        (!url_path.ends_with("//")).then_some(FilePath { name, is_directory })
+        (!url_path.ends_with("//")).then_some(FilePath { name, is_directory, is_hidden })
+    }
+
+    /// The directory that is served itself, by a URL without its slash.
+    pub(super) fn of_mount() -> Self {
+        FilePath { name: Vec::new(), is_directory: false, is_hidden: false }
     }
 
     /// Its last segment's extension, without the dot.
@@ -78,7 +91,7 @@ mod tests {
     #[test]
     fn only_plain_names_come_through() {
         let check = |url: &str, expected: Option<(&str, bool)>| {
-            let path = FilePath::decode(url, false);
+            let path = FilePath::decode(url, false).filter(|path| !path.is_hidden);
             let got = path.as_ref().map(|path| {
                 (std::str::from_utf8(&path.name).expect("these are text"), path.is_directory)
             });
@@ -89,8 +102,9 @@ mod tests {
         check("/a/b%20c.css", Some(("a/b c.css", false)));
         check("/a/", Some(("a", true)));
         check("/a%2Ecss", Some(("a.css", false)));
-        check("/...a/b..", None);
         check("/b../c..d", Some(("b../c..d", false)));
+        check("/.well-known/security.txt", Some((".well-known/security.txt", false)));
+        check("/%2ewell-known/acme-challenge/x", Some((".well-known/acme-challenge/x", false)));
         for hostile in [
             "",
             "a",
@@ -120,14 +134,19 @@ mod tests {
             "/%4",
             "/%zz",
             "/%+1",
+            "/...a/b..",
             "/.git/config",
             "/a/.htaccess",
             "/%2egit/config",
+            "/a/.well-known/x",
+            "/.well-known/.htpasswd",
+            "/.well-knownx/x",
+            "/.well-known/../x",
         ] {
             check(hostile, None);
         }
-        let shown = FilePath::decode("/.well-known/x", true).expect("dotfiles are shown");
-        assert_eq!(shown.name, b".well-known/x");
+        let shown = FilePath::decode("/.git/x", true).expect("dotfiles are shown");
+        assert!(shown.name == b".git/x" && !shown.is_hidden);
         assert_eq!(FilePath::decode("/../x", true), None);
     }
 

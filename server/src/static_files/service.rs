@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::UPGRADE;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Empty};
 use pin_project_lite::pin_project;
@@ -21,13 +22,19 @@ use super::encodings::Accepts;
 use super::lookup::{Files, Found, Wanted};
 use super::path::FilePath;
 use super::read::Looking;
+use crate::http1::upgrade::Upgrade;
 
 /// The service of [`StaticFiles`]: it answers requests for files and leaves others to `S`.
+///
+/// Left to an application are, whatever their paths: methods other than GET and HEAD, and offers
+/// of an upgrade, such as the handshake of a WebSocket.
 ///
 /// Clones share a cache.
 pub struct ServeFiles<S> {
     files: Arc<Files>,
     inner: S,
+    /// Nobody is behind it who could answer what it does not.
+    is_alone: bool,
 }
 
 /// A service that finds nothing: 404.
@@ -38,9 +45,10 @@ pub struct NotFound;
 pub type FilesBody<B> = Either<FileBody, B>;
 
 impl StaticFiles {
-    /// The service that answers 404 where there is no file.
+    /// The service that answers 404 where there is no file, and 405 where there is one and the
+    /// method is none of GET, HEAD and OPTIONS.
     pub fn service(&self) -> ServeFiles<NotFound> {
-        self.layer(NotFound)
+        ServeFiles { is_alone: true, ..self.layer(NotFound) }
     }
 }
 
@@ -49,13 +57,15 @@ impl<S> Layer<S> for StaticFiles {
 
     /// Each service that is made has a cache of its own.
     fn layer(&self, inner: S) -> ServeFiles<S> {
-        ServeFiles { files: Arc::new(Files::new(self.settings.clone())), inner }
+        let files = Arc::new(Files::new(self.settings.clone()));
+        ServeFiles { files, inner, is_alone: false }
     }
 }
 
 impl<S: Clone> Clone for ServeFiles<S> {
     fn clone(&self) -> Self {
-        ServeFiles { files: self.files.clone(), inner: self.inner.clone() }
+        let (files, inner) = (self.files.clone(), self.inner.clone());
+        ServeFiles { files, inner, is_alone: self.is_alone }
     }
 }
 
@@ -94,18 +104,15 @@ where
         let looking = self.files.settings.waiters.look(find);
         let looking = match looking {
             // Nearly every look ends here.
-            Looking::Done(Some(found)) => match self.answer(found, &request) {
-                Some(answer) => {
-                    return Serving { state: State::Answered { answer: Some(answer) } };
-                }
-                None => return self.leave(request),
-            },
+            Looking::Done(Some(found)) => {
+                return Serving { state: self.found(found, request) };
+            }
             away => away,
         };
         // The one that was polled ready is used here, a clone of it waits for its next call.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
-        let service = ServeFiles { files: self.files.clone(), inner };
+        let service = ServeFiles { files: self.files.clone(), inner, is_alone: self.is_alone };
         Serving { state: State::Looking { looking, asked: Some((service, request)) } }
     }
 }
@@ -115,7 +122,17 @@ impl<S> ServeFiles<S> {
     fn wanted<B>(&self, request: &Request<B>) -> Option<Wanted> {
         let settings = &self.files.settings;
         let path = request.uri().path().strip_prefix(&*settings.prefix)?;
-        let path = FilePath::decode(path, settings.dotfiles)?;
+        let is_applications = !reads(request.method()) || offers_upgrade(request);
+        if is_applications && !self.is_alone {
+            return None;
+        }
+        let path = match path {
+            "" => FilePath::of_mount(),
+            path => FilePath::decode(path, settings.dotfiles)?,
+        };
+        if path.is_hidden && settings.unserved.is_told_of_dots() {
+            return None;
+        }
         let accepts = match settings.precompressed {
             true => Accepts::of(request.headers()),
             false => Accepts::IDENTITY,
@@ -127,7 +144,28 @@ impl<S> ServeFiles<S> {
     where
         S: Service<Request<B>>,
     {
-        Serving { state: State::Left { future: self.inner.call(request) } }
+        Serving { state: State::Left { future: self.inner.call(request), otherwise: None } }
+    }
+
+    /// What follows from a look at the disk.
+    fn found<B>(
+        &mut self,
+        found: io::Result<Found>,
+        request: Request<B>,
+    ) -> State<S, Request<B>, S::Future>
+    where
+        S: Service<Request<B>>,
+    {
+        let answer = self.answer(found, &request);
+        let is_mount = request.uri().path() == self.files.settings.prefix;
+        match answer {
+            // It is nobody's file: an application may have a route there.
+            Some(otherwise) if is_mount && !self.is_alone => {
+                State::Left { future: self.inner.call(request), otherwise: Some(otherwise) }
+            }
+            Some(answer) => State::Answered { answer: Some(answer) },
+            None => State::Left { future: self.inner.call(request), otherwise: None },
+        }
     }
 
     /// The answer to a request for which this was found; None: the inner service is to be asked.
@@ -138,10 +176,9 @@ impl<S> ServeFiles<S> {
     ) -> Option<Response<FileBody>> {
         let question =
             Question { method: request.method(), uri: request.uri(), fields: request.headers() };
-        let reads = matches!(*question.method, Method::GET | Method::HEAD);
         match found {
             Ok(Found::Nothing) => None,
-            Ok(Found::Directory) if !reads => None,
+            Ok(Found::Directory) if !reads(question.method) => None,
             Ok(Found::Directory) => Some(answer::to_directory(&question)),
             Ok(Found::NotAcceptable) => Some(answer::not_acceptable()),
             Ok(Found::File(served)) => {
@@ -150,6 +187,21 @@ impl<S> ServeFiles<S> {
             Err(error) => Some(answer::failed(&error)),
         }
     }
+}
+
+fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether the client wants to go on with another protocol, which no file does. HTTP/2 itself is
+/// not meant: some clients offer that with each first request, and take any answer (RFC 9113 §3.1
+/// has done away with it).
+fn offers_upgrade<B>(request: &Request<B>) -> bool {
+    request.extensions().get::<Upgrade>().is_some()
+        && request.headers().get_all(UPGRADE).iter().any(|offered| {
+            let offered = offered.as_bytes().split(|&byte| byte == b',');
+            offered.map(<[u8]>::trim_ascii).any(|name| !name.eq_ignore_ascii_case(b"h2c"))
+        })
 }
 
 pin_project! {
@@ -166,7 +218,8 @@ pin_project! {
     enum State<S, R, F> {
         Answered { answer: Option<Response<FileBody>> },
         Looking { #[pin] looking: Looking<Found>, asked: Option<(ServeFiles<S>, R)> },
-        Left { #[pin] future: F },
+        // With what is answered if the inner service finds nothing.
+        Left { #[pin] future: F, otherwise: Option<Response<FileBody>> },
     }
 }
 
@@ -185,16 +238,19 @@ where
                     // Polled after it was ready.
                     None => return Poll::Pending,
                 },
-                StateProjected::Left { future } => {
-                    return future.poll(context).map_ok(|answer| answer.map(Either::Right));
+                StateProjected::Left { future, otherwise } => {
+                    let answer = ready!(future.poll(context))?;
+                    let otherwise =
+                        otherwise.take().filter(|_| answer.status() == StatusCode::NOT_FOUND);
+                    return Poll::Ready(Ok(match otherwise {
+                        Some(otherwise) => otherwise.map(Either::Left),
+                        None => answer.map(Either::Right),
+                    }));
                 }
                 StateProjected::Looking { looking, asked } => {
                     let found = ready!(looking.poll(context));
                     let Some((mut service, request)) = asked.take() else { return Poll::Pending };
-                    match service.answer(found, &request) {
-                        Some(answer) => State::Answered { answer: Some(answer) },
-                        None => State::Left { future: service.inner.call(request) },
-                    }
+                    service.found(found, request)
                 }
             };
             state.set(next);

@@ -1,11 +1,17 @@
-//! Content types by extension. What has no type is not served: a list of what may go out is safer
-//! than one of what may not, beside sources, backups and configuration.
+//! Content types by extension: those that are said here, then those of `mime_guess`'s table.
+//!
+//! What is in neither goes out as bytes of no known type, as it does from other servers; who wants a
+//! list of what may go out gives one (`only`). Never meant to go out, and found in trees that are
+//! served nevertheless, are sources that another server runs and what editors leave behind.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use http::HeaderValue;
 
-/// The list that is served unless it is changed.
+use super::path::FilePath;
+
+/// Types that browsers agree on, texts with the encoding that is meant today.
 const KNOWN: &[(&str, &str)] = &[
     ("7z", "application/x-7z-compressed"),
     ("aac", "audio/aac"),
@@ -32,6 +38,8 @@ const KNOWN: &[(&str, &str)] = &[
     ("js", "text/javascript; charset=utf-8"),
     ("json", "application/json"),
     ("jsonld", "application/ld+json"),
+    // RFC 8216 §4; the table has an older name.
+    ("m3u8", "application/vnd.apple.mpegurl"),
     ("m4a", "audio/mp4"),
     ("map", "application/json"),
     ("md", "text/markdown; charset=utf-8"),
@@ -78,45 +86,125 @@ const KNOWN: &[(&str, &str)] = &[
     ("zst", "application/zstd"),
 ];
 
-/// The extensions that are served, in lower case, with their types.
+/// Not served unless somebody says so.
+const KEPT_BACK: &[&str] =
+    &["asp", "aspx", "bak", "cgi", "jsp", "orig", "phar", "php", "phps", "phtml", "swo", "swp"];
+
+const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// Which extensions are served, and with which types. All are in lower case.
 pub(super) struct Types {
-    by_extension: HashMap<Vec<u8>, HeaderValue>,
-    other: Option<HeaderValue>,
+    known: HashMap<&'static [u8], &'static str>,
+    /// Said by the owner: served in any case.
+    said: HashMap<Vec<u8>, HeaderValue>,
+    only: Option<Vec<Vec<u8>>>,
+    any: bool,
 }
 
 impl Types {
     pub(super) fn known() -> Self {
-        let entry = |&(extension, value): &(&str, &'static str)| {
-            (extension.as_bytes().to_vec(), HeaderValue::from_static(value))
-        };
-        Types { by_extension: KNOWN.iter().map(entry).collect(), other: None }
+        let entry = |&(extension, value): &(&'static str, _)| (extension.as_bytes(), value);
+        let known = KNOWN.iter().map(entry).collect();
+        Types { known, said: HashMap::new(), only: None, any: false }
     }
 
     /// Keeps these extensions only.
-    pub(super) fn keep(&mut self, extensions: &[String]) {
-        let kept = |extension: &Vec<u8>| {
-            extensions.iter().any(|kept| kept.as_bytes().eq_ignore_ascii_case(extension))
-        };
-        self.by_extension.retain(|extension, _| kept(extension));
+    pub(super) fn keep(&mut self, extensions: Vec<String>) {
+        let lower = |extension: String| extension.to_ascii_lowercase().into_bytes();
+        self.only = Some(extensions.into_iter().map(lower).collect());
     }
 
     pub(super) fn add(&mut self, extension: &str, value: HeaderValue) {
-        self.by_extension.insert(extension.to_ascii_lowercase().into_bytes(), value);
+        self.said.insert(extension.to_ascii_lowercase().into_bytes(), value);
     }
 
-    /// Serves the rest too, as bytes of no known type.
+    /// Serves the rest too.
     pub(super) fn add_all(&mut self) {
-        self.other = Some(HeaderValue::from_static("application/octet-stream"));
+        self.any = true;
     }
 
-    /// The type of an extension; None: such files are not served.
-    pub(super) fn of(&self, extension: Option<&[u8]>) -> Option<&HeaderValue> {
-        let known = extension.and_then(|extension| {
-            self.by_extension.get(extension).or_else(|| {
-                let upper = extension.iter().any(u8::is_ascii_uppercase);
-                self.by_extension.get(&extension.to_ascii_lowercase()).filter(|_| upper)
-            })
-        });
-        known.or(self.other.as_ref())
+    /// Whether the owner has said which there are, so that nobody wonders about others.
+    pub(super) fn are_chosen(&self) -> bool {
+        self.only.is_some()
+    }
+
+    /// The type of a file; None: it is not served.
+    pub(super) fn of(&self, name: &[u8]) -> Option<HeaderValue> {
+        let extension = FilePath::extension(name).unwrap_or_default();
+        let extension = match extension.iter().any(u8::is_ascii_uppercase) {
+            true => Cow::Owned(extension.to_ascii_lowercase()),
+            false => Cow::Borrowed(extension),
+        };
+        if let Some(said) = self.said.get(&*extension) {
+            return Some(said.clone());
+        }
+        let is_kept_back = name.ends_with(b"~")
+            || KEPT_BACK.iter().any(|kept| kept.as_bytes() == &*extension)
+            || self.only.as_ref().is_some_and(|only| !only.iter().any(|one| **one == *extension));
+        (self.any || !is_kept_back).then(|| self.type_of(&extension))
+    }
+
+    fn type_of(&self, extension: &[u8]) -> HeaderValue {
+        if let Some(known) = self.known.get(extension) {
+            return HeaderValue::from_static(known);
+        }
+        let extension = std::str::from_utf8(extension).unwrap_or_default();
+        match mime_guess::from_ext(extension).first_raw() {
+            // Browsers would take it for Windows-1252.
+            Some(text) if text.starts_with("text/") => {
+                HeaderValue::try_from(format!("{text}; charset=utf-8")).unwrap_or(UNKNOWN)
+            }
+            Some(guessed) => HeaderValue::from_static(guessed),
+            None => UNKNOWN,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extension_has_its_type_whatever_its_case_and_one_that_nobody_knows_has_none() {
+        let types = Types::known();
+        for (name, expected) in [
+            ("a.css", "text/css; charset=utf-8"),
+            ("d/a.CSS", "text/css; charset=utf-8"),
+            ("a.ts", "video/mp2t"),
+            ("a.m3u8", "application/vnd.apple.mpegurl"),
+            ("a.vtt", "text/vtt; charset=utf-8"),
+            ("a.mov", "video/quicktime"),
+            ("a.dmg", "application/octet-stream"),
+            ("a.bin", "application/octet-stream"),
+            ("a.log", "text/plain; charset=utf-8"),
+            ("LICENSE", "application/octet-stream"),
+            ("a.", "application/octet-stream"),
+            ("a.nobody-knows", "application/octet-stream"),
+        ] {
+            let found = types.of(name.as_bytes());
+            assert_eq!(found, Some(HeaderValue::from_static(expected)), "{name}");
+        }
+        for kept_back in ["index.php", "a.PHP", "a.css.bak", "a.css~", "Makefile~", ".a.css.swp"] {
+            assert_eq!(types.of(kept_back.as_bytes()), None, "{kept_back}");
+        }
+    }
+
+    #[test]
+    fn who_owns_the_files_has_the_last_word() {
+        let (mut only, mut any) = (Types::known(), Types::known());
+        only.keep(vec!["CSS".to_owned(), "m3u8".to_owned()]);
+        only.add("Php", HeaderValue::from_static("text/x-php"));
+        any.add_all();
+        for (name, by_only, by_any) in [
+            ("a.css", true, true),
+            ("a.m3u8", true, true),
+            ("a.php", true, true),
+            ("a.txt", false, true),
+            ("a.css~", false, true),
+            ("a", false, true),
+        ] {
+            let is_served = |types: &Types| types.of(name.as_bytes()).is_some();
+            assert_eq!((is_served(&only), is_served(&any)), (by_only, by_any), "{name}");
+        }
     }
 }

@@ -9,19 +9,20 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
-use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::{
-    ClientHello, ParsedCertificate, ProducesTickets, ResolvesServerCert, ServerConnection,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ProducesTickets, ServerConnection};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{InconsistentKeys, ServerConfig};
 
+use super::by_name::{ByName, Named};
 use super::error::{CertificateError, Problem};
+use super::warnings::{Worry, worries};
+use super::x509::{Facts, Key};
 
 /// The protocols that may be offered (RFC 7301), best first.
 pub(super) const HTTP2: &[u8] = b"h2";
@@ -36,10 +37,16 @@ pub struct Certificates {
 struct Shared {
     files: Vec<Files>,
     tickets: Arc<dyn ProducesTickets>,
-    current: Mutex<Arc<ServerConfig>>,
+    current: Mutex<Loaded>,
     /// Of `current`: one more with each reload. Written under its lock; a reader that sees a
     /// version (Acquire, of the Release here) and then takes the lock finds that one or a later.
     version: AtomicU64,
+}
+
+struct Loaded {
+    config: Arc<ServerConfig>,
+    /// Of each certificate in each chain, as far as they are known.
+    facts: Vec<(PathBuf, Vec<Facts>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +65,12 @@ impl Certificates {
     }
 
     /// Reads several, each with its key. A client gets the first one that is valid for the name that
-    /// it asks for (SNI, RFC 6066 §3), wildcards included; else the first of all.
+    /// it asks for (SNI, RFC 6066 §3), wildcards included; else the first of all. Of several of one
+    /// name, with keys of several kinds, it gets the first that it can verify: so an ECDSA
+    /// certificate is followed by an RSA one, for clients that know nothing newer.
+    ///
+    /// What clients will refuse, such as one that has expired, is told on standard error, and by
+    /// [`warnings`](Self::warnings).
     pub fn from_pem_pairs(
         pairs: impl IntoIterator<Item = (impl Into<PathBuf>, impl Into<PathBuf>)>,
     ) -> Result<Self, CertificateError> {
@@ -66,7 +78,7 @@ impl Certificates {
         let files: Vec<_> = pairs.into_iter().map(|(c, k)| files((c.into(), k.into()))).collect();
         let tickets = ring::Ticketer::new()
             .map_err(|error| CertificateError::new(Path::new(""), Problem::Unusable(error)))?;
-        let current = Mutex::new(Arc::new(load(&files, &tickets)?));
+        let current = Mutex::new(load(&files, &tickets)?);
         let version = AtomicU64::new(0);
         Ok(Certificates { shared: Arc::new(Shared { files, tickets, current, version }) })
     }
@@ -75,15 +87,22 @@ impl Certificates {
     /// are open stay. Where a file is at fault all goes on with what was read before.
     pub fn reload(&self) -> Result<(), CertificateError> {
         let shared = &self.shared;
-        let config = Arc::new(load(&shared.files, &shared.tickets)?);
+        let loaded = load(&shared.files, &shared.tickets)?;
         let mut current = shared.current.lock().unwrap_or_else(PoisonError::into_inner);
-        *current = config;
+        *current = loaded;
         shared.version.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
+    /// What clients refuse, now, of the certificates that are in use, a line for each: one that has
+    /// expired or is not valid yet (those behind it in its chain too), or is for no name.
+    pub fn warnings(&self) -> Vec<String> {
+        let current = self.shared.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.worries().iter().map(Worry::to_string).collect()
+    }
+
     fn current(&self) -> Arc<ServerConfig> {
-        self.shared.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.current.lock().unwrap_or_else(PoisonError::into_inner).config.clone()
     }
 }
 
@@ -131,22 +150,38 @@ fn offering(certificates: &Certificates, protocols: &[Vec<u8>]) -> Arc<ServerCon
     Arc::new(config)
 }
 
-fn load(
-    files: &[Files],
-    tickets: &Arc<dyn ProducesTickets>,
-) -> Result<ServerConfig, CertificateError> {
+impl Loaded {
+    fn worries(&self) -> Vec<Worry<'_>> {
+        let now = SystemTime::now();
+        self.facts.iter().flat_map(|(file, chain)| worries(file, chain, now)).collect()
+    }
+}
+
+fn load(files: &[Files], tickets: &Arc<dyn ProducesTickets>) -> Result<Loaded, CertificateError> {
     let provider = Arc::new(ring::default_provider());
     let keys: Vec<_> = files.iter().map(|files| files.read(&provider)).collect::<Result<_, _>>()?;
     if keys.is_empty() {
         return Err(CertificateError::new(Path::new(""), Problem::None));
     }
+    let (mut named, mut facts) = (Vec::new(), Vec::new());
+    for (files, key) in files.iter().zip(keys) {
+        let chain: Vec<_> = key.cert.iter().filter_map(|der| Facts::of(der)).collect();
+        let own = key.cert.first().and_then(|der| Facts::of(der));
+        let names = own.map(|own| own.names).unwrap_or_default();
+        named.push(Named { key, names });
+        facts.push((files.chain.clone(), chain));
+    }
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|error| CertificateError::new(&files[0].chain, Problem::Unusable(error)))?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(ByName(keys)));
+        .with_cert_resolver(Arc::new(ByName::new(named)));
     config.ticketer = tickets.clone();
-    Ok(config)
+    let loaded = Loaded { config: Arc::new(config), facts };
+    for worry in loaded.worries() {
+        sidecore_runtime::stderr::line(format_args!("{worry}"));
+    }
+    Ok(loaded)
 }
 
 impl Files {
@@ -158,8 +193,13 @@ impl Files {
         if chain.is_empty() {
             return Err(CertificateError::new(&self.chain, Problem::NoCertificate));
         }
-        let key = match PrivateKeyDer::from_pem_slice(&read(&self.key)?) {
+        let own = Facts::of(&chain[0]);
+        let text = read(&self.key)?;
+        let key = match PrivateKeyDer::from_pem_slice(&text) {
             Ok(key) => key,
+            Err(_) if is_encrypted(&text) => {
+                return Err(CertificateError::new(&self.key, Problem::Encrypted));
+            }
             Err(pem::Error::NoItemsFound) => {
                 return Err(CertificateError::new(&self.key, Problem::NoKey));
             }
@@ -173,11 +213,22 @@ impl Files {
             }
             // The certificate was not read before its key.
             rustls::Error::InvalidCertificate(_) => {
-                CertificateError::new(&self.chain, Problem::Unusable(error))
+                let is_old = own.is_some_and(|own| own.version < 3);
+                let problem = if is_old { Problem::Version } else { Problem::Unusable(error) };
+                CertificateError::new(&self.chain, problem)
             }
-            error => CertificateError::new(&self.key, Problem::Unusable(error)),
+            error => {
+                let kind = own.map_or(Key::Unknown, |own| own.key);
+                CertificateError::new(&self.key, Problem::Key { kind, error })
+            }
         })
     }
+}
+
+/// RFC 7468 §11, and the older way of OpenSSL (RFC 1421 §4.6.1.1).
+fn is_encrypted(pem: &[u8]) -> bool {
+    let has = |text: &[u8]| pem.windows(text.len()).any(|window| window == text);
+    has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"Proc-Type: 4,ENCRYPTED")
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
@@ -186,26 +237,4 @@ fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
 
 fn bad_pem(path: &Path, error: &pem::Error) -> CertificateError {
     CertificateError::new(path, Problem::BadPem(error.to_string()))
-}
-
-/// Chooses by the name that the client asks for.
-struct ByName(Vec<Arc<CertifiedKey>>);
-
-impl ResolvesServerCert for ByName {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
-        let named = name.and_then(|name| self.0.iter().find(|key| is_for(key, &name)));
-        named.or(self.0.first()).cloned()
-    }
-}
-
-impl fmt::Debug for ByName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ByName({})", self.0.len())
-    }
-}
-
-fn is_for(key: &CertifiedKey, name: &ServerName<'_>) -> bool {
-    let parsed = key.end_entity_cert().ok().and_then(|own| ParsedCertificate::try_from(own).ok());
-    parsed.is_some_and(|parsed| verify_server_name(&parsed, name).is_ok())
 }

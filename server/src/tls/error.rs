@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::x509::Key;
+
 /// Certificates that cannot be used.
 #[derive(Debug)]
 pub struct CertificateError {
@@ -22,6 +24,15 @@ pub(super) enum Problem {
         key: PathBuf,
     },
     Unusable(rustls::Error),
+    /// Not a key that handshakes can be made with.
+    Key {
+        /// The certificate's.
+        kind: Key,
+        error: rustls::Error,
+    },
+    Encrypted,
+    /// X.509 before version 3.
+    Version,
     None,
 }
 
@@ -55,6 +66,29 @@ impl fmt::Display for CertificateError {
                 key.display()
             ),
             Problem::Unusable(cause) => write!(f, "{file} cannot be used: {cause}"),
+            Problem::Key { kind, error } => {
+                match kind {
+                    Key::Rsa { bits } => write!(f, "{file} cannot be used, a key of RSA {bits}")?,
+                    Key::Named(name) => write!(f, "{file} cannot be used, a key of {name}")?,
+                    Key::Unknown => write!(f, "{file} cannot be used")?,
+                }
+                write!(
+                    f,
+                    ": {error}; have a certificate made for a key of ECDSA P-256 or P-384, Ed25519, \
+                     or RSA of 2048 to 4096 bits"
+                )
+            }
+            Problem::Encrypted => write!(
+                f,
+                "{file} is encrypted: give it without a passphrase (`openssl pkey -in {file} -out \
+                 plain.key`), readable by the server alone"
+            ),
+            Problem::Version => write!(
+                f,
+                "{file} is a certificate of X.509 version 1, which has no room for the names that \
+                 clients check: have one made with them (`openssl x509 -req` with \
+                 `-extfile <(echo subjectAltName=DNS:example.org)`)"
+            ),
             Problem::None => f.write_str("no certificate is given: give one at least"),
         }
     }

@@ -11,7 +11,8 @@
 //! # }
 //! ```
 //!
-//! `certificates` makes and renews what handshakes are made with; `handshake` takes a connection
+//! `certificates` makes and renews what handshakes are made with, `by_name` chooses among them, and
+//! `warnings` says by what `x509` reads whom clients will refuse; `handshake` takes a connection
 //! from its first byte to the end of the handshake; from then on `stream` stands between the socket
 //! and HTTP. `session`, with `records`, is the protocol between bytes and bytes, without I/O.
 //!
@@ -23,12 +24,15 @@
 //!
 //! Replaces Swoole's `SWOOLE_SSL`, `ssl_cert_file` and `ssl_key_file`.
 
+mod by_name;
 mod certificates;
 mod error;
 mod handshake;
 mod records;
 mod session;
 mod stream;
+mod warnings;
+mod x509;
 
 pub use self::certificates::Certificates;
 pub use self::error::CertificateError;

@@ -61,4 +61,19 @@ impl fmt::Display for WebSocketError {
     }
 }
 
+impl WebSocketError {
+    /// What the peer is told of what it did wrong. The [`Display`](fmt::Display) of it is for the
+    /// application and its log: the peer has no use for an operator's settings.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            WebSocketError::TooLarge { size, size_max } => {
+                format!("at most {size_max} bytes are taken at once, and here are {size}")
+            }
+            WebSocketError::NotUtf8 => "a text has to be UTF-8".to_owned(),
+            WebSocketError::Protocol(cause) => cause.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl std::error::Error for WebSocketError {}

@@ -322,7 +322,7 @@ impl WebSocket {
             Error::Utf8(_) => (WebSocketError::NotUtf8, close_code::INVALID),
             error => (WebSocketError::Protocol(error.to_string()), close_code::PROTOCOL),
         };
-        self.begin_close(code, &end.to_string());
+        self.begin_close(code, &end.reason());
         self.finish(Err(end));
     }
 

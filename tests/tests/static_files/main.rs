@@ -30,7 +30,10 @@ impl Site {
         let files = make(StaticFiles::of(root.path())).build().expect("the root is there");
         let left = |request: Request<Incoming>| async move {
             let mut answer = Response::new(format!("left: {}", request.uri()));
-            *answer.status_mut() = StatusCode::IM_A_TEAPOT;
+            *answer.status_mut() = match request.uri().query() {
+                Some("absent") => StatusCode::NOT_FOUND,
+                _ => StatusCode::IM_A_TEAPOT,
+            };
             Ok::<_, std::convert::Infallible>(answer)
         };
         let mut config = Config::default();
@@ -122,42 +125,94 @@ fn a_file_is_sent_whole_with_what_its_copies_need() {
     site.stop();
 }
 
+/// An endpoint may have the path of a file, or of the index: a form's POST, a preflight.
 #[test]
-fn methods_beside_get_are_told_what_is_allowed() {
+fn methods_beside_get_and_head_are_the_applications() {
     let site = Site::start(|files| files);
     site.file("a.txt", "hello");
-    assert_eq!(
-        site.ask("OPTIONS", "/a.txt", ""),
-        "HTTP/1.1 204 No Content\r\nallow: GET, HEAD, OPTIONS\r\nConnection: close\r\n\r\n"
-    );
-    for method in ["POST", "PUT", "DELETE", "PATCH", "X"] {
-        assert_eq!(
-            site.ask(method, "/a.txt", ""),
-            "HTTP/1.1 405 Method Not Allowed\r\nallow: GET, HEAD, OPTIONS\r\n\
-             Content-Length: 0\r\nConnection: close\r\n\r\n"
-        );
+    site.file("index.html", "page");
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "X"] {
+        for path in ["/a.txt", "/", "/b.txt"] {
+            let answer = site.ask(method, path, "");
+            assert!(answer.ends_with(&format!("left: {path}")), "{method} {path}: {answer}");
+        }
     }
-    // What is no file is the application's, whatever the method.
-    assert!(site.ask("POST", "/b.txt", "").ends_with("left: /b.txt"));
     assert!(site.ask("OPTIONS", "*", "").ends_with("left: *"));
     site.stop();
+}
+
+#[test]
+fn an_upgrade_is_the_applications_but_one_to_http2_is_none() {
+    let site = Site::start(|files| files);
+    site.file("a.txt", "hello");
+    site.file("index.html", "page");
+    let offer = |protocols| format!("Upgrade: {protocols}\r\n");
+    let get = |path, fields: &str| {
+        let mut client = site.client();
+        client
+            .send(format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n{fields}\r\n"));
+        String::from_utf8(client.answer().body).unwrap()
+    };
+    for (protocols, root, file) in [
+        ("websocket", "left: /", "left: /a.txt"),
+        ("h2c, websocket", "left: /", "left: /a.txt"),
+        ("h2c", "page", "hello"),
+    ] {
+        let answers = (get("/", &offer(protocols)), get("/a.txt", &offer(protocols)));
+        assert_eq!((&*answers.0, &*answers.1), (root, file), "{protocols}");
+    }
+    // RFC 9110 §7.8: without `Connection: upgrade` the field is none of this hop's.
+    assert!(site.get("/a.txt", &offer("websocket")).ends_with("hello"));
+    site.stop();
+}
+
+/// Static files as the service itself.
+fn start_alone(root: &Scratch, prefix: &str) -> Running {
+    let files = StaticFiles::of(root.path()).under(prefix).build().unwrap();
+    let mut config = Config::default();
+    config.port = 0;
+    config.options.worker_num = Some(1);
+    config.options.task_worker_num = Some(0);
+    Server::new(config).start(move |_| files.service()).unwrap()
 }
 
 #[test]
 fn without_an_application_what_is_no_file_is_not_found() {
     let root = Scratch::new("static-files");
     std::fs::write(root.path().join("a.txt"), "hello").unwrap();
-    let files = StaticFiles::of(root.path()).build().unwrap();
-    let mut config = Config::default();
-    config.port = 0;
-    config.options.worker_num = Some(1);
-    config.options.task_worker_num = Some(0);
-    let running = Server::new(config).start(move |_| files.service()).unwrap();
+    std::fs::create_dir(root.path().join("empty")).unwrap();
+    let running = start_alone(&root, "");
     let mut client = Client::connect(running.address());
     let answer = client.request("GET", "/a.txt", "");
     assert_eq!((answer.status, &*answer.body), (200, &b"hello"[..]));
-    let answer = client.request("GET", "/b.txt", "");
-    assert_eq!((answer.status, answer.body.len()), (404, 0));
+    client.send(
+        "GET /a.txt HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    assert_eq!(client.answer().body, b"hello");
+    for (method, path) in [("GET", "/b.txt"), ("GET", "/empty"), ("POST", "/b.txt")] {
+        let answer = client.request(method, path, "");
+        assert_eq!((answer.status, answer.body.len()), (404, 0), "{method} {path}");
+    }
+    let answer = client.request("OPTIONS", "/a.txt", "");
+    assert_eq!((answer.status, answer.field("allow")), (204, Some("GET, HEAD, OPTIONS")));
+    for method in ["POST", "PUT", "DELETE", "PATCH", "X"] {
+        let answer = client.request(method, "/a.txt", "");
+        assert_eq!((answer.status, answer.field("allow")), (405, Some("GET, HEAD, OPTIONS")));
+    }
+    drop(client);
+    running.shutdown().raise();
+    running.wait().unwrap();
+}
+
+#[test]
+fn a_mount_is_found_without_its_slash() {
+    let root = Scratch::new("static-files");
+    std::fs::write(root.path().join("index.html"), "hello").unwrap();
+    let running = start_alone(&root, "/docs");
+    let mut client = Client::connect(running.address());
+    let answer = client.request("GET", "/docs", "");
+    assert_eq!((answer.status, answer.field("location")), (301, Some("./docs/")));
+    assert_eq!(client.request("GET", "/docs/", "").body, b"hello");
     drop(client);
     running.shutdown().raise();
     running.wait().unwrap();

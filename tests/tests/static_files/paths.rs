@@ -7,7 +7,7 @@ use super::Site;
 use sidecore::static_files::Symlinks;
 
 #[test]
-fn only_listed_types_are_served() {
+fn types_are_served_that_are_not_kept_back() {
     let site = Site::start(|files| files.only(["css", "JS"]).content_type("Data", "x/data"));
     for name in ["a.css", "a.JS", "a.txt", "a.data", "a.php", "css", "a.css.bak", "a."] {
         site.file(name, "x");
@@ -25,6 +25,24 @@ fn only_listed_types_are_served() {
         assert_eq!(site.status(path, ""), status, "{path}");
     }
     site.stop();
+    let default = Site::start(|files| files);
+    for (name, expected) in [
+        ("list.m3u8", "application/vnd.apple.mpegurl"),
+        ("a.vtt", "text/vtt; charset=utf-8"),
+        ("a.bin", "application/octet-stream"),
+        ("LICENSE", "application/octet-stream"),
+        (".well-known/security.txt", "text/plain; charset=utf-8"),
+        (".well-known/acme-challenge/token", "application/octet-stream"),
+    ] {
+        default.file(name, "x");
+        let answer = default.get(&format!("/{name}"), "");
+        assert!(answer.contains(&format!("content-type: {expected}\r\n")), "{name}: {answer}");
+    }
+    for name in ["index.php", "a.css~", ".well-known/.htpasswd", "a/.well-known/b.txt", ".env"] {
+        default.file(name, "x");
+        assert_eq!(default.status(&format!("/{name}"), ""), 418, "{name}");
+    }
+    default.stop();
     let any = Site::start(|files| files.any_type());
     any.file("Makefile", "x");
     any.file("a.css", "x");
@@ -49,7 +67,7 @@ fn a_directory_has_an_index_at_its_url_with_a_slash() {
     );
     assert!(site.get("/style.css", "").contains("location: ./style.css/\r\n"));
     assert!(site.ask("POST", "/docs", "").ends_with("left: /docs"));
-    assert_eq!(site.status("/empty/", ""), 418);
+    assert_eq!((site.status("/empty/", ""), site.status("/empty", "")), (418, 418));
     assert_eq!(site.status("/index.html/", ""), 418);
     site.stop();
     let without = Site::start(|files| files.no_index());
@@ -68,6 +86,12 @@ fn a_prefix_maps_a_root() {
     for path in ["/a.css", "/assetsa.css", "/assets", "/assets//a.css", "/x/assets/a.css"] {
         assert_eq!(site.status(path, ""), 418, "{path}");
     }
+    // The URL of the mount is the application's if it has something there.
+    assert_eq!(site.status("/assets?absent", ""), 404);
+    site.file("index.html", "page");
+    assert_eq!(site.status("/assets", ""), 418);
+    let redirect = site.get("/assets?absent", "");
+    assert!(redirect.contains("location: ./assets/?absent\r\n"), "{redirect}");
     site.stop();
 }
 

@@ -1,7 +1,7 @@
 //! Large files, files that change, task workers that wait for the disk, and what is left behind.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -88,6 +88,18 @@ fn a_file_that_is_written_to_is_not_sent_as_if_it_were_whole() {
     File::options().write(true).open(&path).unwrap().write_all_at(b"new", 60 * MIB).unwrap();
     let received = client.rest().len() as u64;
     assert!(received > 60 * MIB && received < 64 * MIB, "{received} bytes came");
+    site.stop();
+}
+
+/// A log, for instance: what was there when its length was told is what was asked for.
+#[test]
+fn a_file_that_is_appended_to_is_sent_up_to_the_length_that_was_told() {
+    let site = Site::start(|files| files);
+    let (path, mut client) = half_sent(&site);
+    File::options().append(true).open(&path).unwrap().write_all(b"appended").unwrap();
+    let answer = client.answer();
+    assert_eq!(answer.field("content-length"), Some(&*(64 * MIB).to_string()));
+    assert!(answer.body.len() as u64 == 64 * MIB && answer.body.iter().all(|&byte| byte == 0));
     site.stop();
 }
 

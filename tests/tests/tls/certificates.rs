@@ -169,3 +169,171 @@ fn the_configuration_names_the_files() {
     let error = Server::new(swapped).start(|_| tower::service_fn(answer)).err().unwrap();
     assert!(error.is_config() && error.to_string().contains("no certificate"), "{error}");
 }
+
+/// Has openssl make something in the tests' directory.
+fn openssl(pem: &Pem, arguments: &[&str]) {
+    let made = std::process::Command::new("openssl")
+        .args(arguments)
+        .current_dir(&pem.directory)
+        .output()
+        .expect("openssl is there");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// A certificate for `localhost` with a key of this kind.
+fn openssl_made(pem: &Pem, file: &str, key: &[&str]) {
+    let (out, keyout) = (format!("{file}.pem"), format!("{file}.key"));
+    let (leaf, name) = ("basicConstraints=critical,CA:FALSE", "subjectAltName=DNS:localhost");
+    let fixed = ["req", "-x509", "-nodes", "-subj", "/CN=localhost", "-addext", leaf];
+    let files = ["-addext", name, "-out", &out, "-keyout", &keyout, "-newkey"];
+    openssl(pem, &[&fixed[..], &files, key].concat());
+}
+
+const EC256: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+
+/// A client that verifies these signatures alone, by this version.
+fn verifying(
+    pem: &Pem,
+    file: &str,
+    kind: &str,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> Arc<ClientConfig> {
+    let mut provider = rustls::crypto::ring::default_provider();
+    let mut algorithms = provider.signature_verification_algorithms;
+    let mapping = algorithms.mapping.iter().copied();
+    let kept: Vec<_> =
+        mapping.filter(|(scheme, _)| format!("{scheme:?}").starts_with(kind)).collect();
+    algorithms.mapping = kept.leak();
+    provider.signature_verification_algorithms = algorithms;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(pem.path(file, "pem")).unwrap()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+    let builder = builder.with_protocol_versions(&[version]).unwrap();
+    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[test]
+fn of_two_certificates_of_a_name_a_client_gets_the_one_that_it_can_verify() {
+    let pem = Pem::new();
+    openssl_made(&pem, "rsa", &["rsa:2048"]);
+    openssl_made(&pem, "ec", EC256);
+    for order in [["ec", "rsa"], ["rsa", "ec"]] {
+        let pairs = order.map(|file| (pem.path(file, "pem"), pem.path(file, "key")));
+        let running = start(Certificates::from_pem_pairs(pairs).unwrap());
+        for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+            for (file, kind) in [("rsa", "RSA"), ("ec", "ECDSA")] {
+                let client = verifying(&pem, file, kind, version);
+                ask(&mut connect_as(running.address(), &client, "localhost"), GET);
+            }
+        }
+        // Who can verify both gets the first.
+        ask(&mut connect_as(running.address(), &pem.client_of(order[0]), "localhost"), GET);
+        end(running);
+    }
+}
+
+#[test]
+fn a_key_or_certificate_that_cannot_be_used_is_named_with_the_cure() {
+    let pem = Pem::new();
+    openssl_made(&pem, "p521", &["ec", "-pkeyopt", "ec_paramgen_curve:P-521"]);
+    openssl_made(&pem, "rsa1024", &["rsa:1024"]);
+    openssl_made(&pem, "ed448", &["ed448"]);
+    openssl_made(&pem, "ec", EC256);
+    let (request, one) = (["req", "-new", "-key", "ec.key", "-subj", "/CN=localhost"], "one.csr");
+    openssl(&pem, &[&request[..], &["-out", one]].concat());
+    openssl(&pem, &["x509", "-req", "-in", one, "-signkey", "ec.key", "-out", "version1.pem"]);
+    std::fs::copy(pem.path("ec", "key"), pem.path("version1", "key")).unwrap();
+    let encrypt = ["-in", "ec.key", "-aes128", "-passout", "pass:secret", "-out"];
+    for (file, how) in [("pkcs8", "pkey"), ("older", "ec")] {
+        std::fs::copy(pem.path("ec", "pem"), pem.path(file, "pem")).unwrap();
+        openssl(&pem, &[&[how], &encrypt[..], &[&*format!("{file}.key")]].concat());
+    }
+    for (file, expected, cure) in [
+        ("p521", "p521.key cannot be used, a key of ECDSA P-521", "ECDSA P-256 or P-384"),
+        ("rsa1024", "rsa1024.key cannot be used, a key of RSA 1024", "RSA of 2048"),
+        ("ed448", "ed448.key cannot be used, a key of Ed448", "Ed25519"),
+        ("version1", "version1.pem is a certificate of X.509 version 1", "subjectAltName"),
+        ("pkcs8", "pkcs8.key is encrypted", "openssl pkey"),
+        ("older", "older.key is encrypted", "openssl pkey"),
+    ] {
+        let error = Certificates::from_pem_files(pem.path(file, "pem"), pem.path(file, "key"));
+        let error = error.expect_err(file).to_string();
+        assert!(error.contains(expected) && error.contains(cure), "{error:?}");
+        assert_eq!(error.lines().count(), 1);
+    }
+}
+
+#[test]
+fn what_clients_will_refuse_is_told_at_the_start_and_at_a_reload() {
+    let pem = Pem::new();
+    let warnings = |certificates: &Certificates| certificates.warnings().join("\n");
+    let make = |file: &str, from: (i32, u8), until: (i32, u8), names: &[&str]| {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params.not_before = rcgen::date_time_ymd(from.0, from.1, 1);
+        params.not_after = rcgen::date_time_ymd(until.0, until.1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = params.self_signed(&key).unwrap();
+        std::fs::write(pem.path(file, "pem"), made.pem()).unwrap();
+        std::fs::write(pem.path(file, "key"), key.serialize_pem()).unwrap();
+    };
+    make("good", (2020, 1), (4096, 1), &["localhost"]);
+    let good = pem.certificates("good");
+    assert_eq!(good.warnings(), [""; 0]);
+    make("expired", (2020, 1), (2021, 2), &["localhost"]);
+    let expired = warnings(&pem.certificates("expired"));
+    assert!(expired.contains("expired.pem expired on Mon, 01 Feb 2021 00:00:00 GMT"), "{expired}");
+    make("early", (2090, 3), (4096, 1), &["localhost"]);
+    let early = warnings(&pem.certificates("early"));
+    assert!(early.contains("early.pem is valid from Wed, 01 Mar 2090 00:00:00 GMT on"), "{early}");
+    make("nameless", (2020, 1), (4096, 1), &[]);
+    let nameless = warnings(&pem.certificates("nameless"));
+    assert!(nameless.contains("nameless.pem has no subjectAltName"), "{nameless}");
+    // One behind it in the chain, found at a reload.
+    let chain = ["good", "expired"].map(|file| std::fs::read(pem.path(file, "pem")).unwrap());
+    std::fs::write(pem.path("good", "pem"), chain.concat()).unwrap();
+    let running = start(good.clone());
+    running.reload().certificates().unwrap();
+    let reloaded = warnings(&good);
+    assert!(reloaded.starts_with("certificate 2 of ") && reloaded.contains("2021"), "{reloaded}");
+    assert_eq!(reloaded.lines().count(), 1);
+    end(running);
+}
+
+/// The quickest of some handshakes, as a client sees it.
+fn quickest(address: SocketAddr, client: &Arc<ClientConfig>, name: &str) -> Duration {
+    let one = || {
+        let begin = std::time::Instant::now();
+        ask(&mut connect_as(address, &pem_of(client), name), GET);
+        begin.elapsed()
+    };
+    (0..10).map(|_| one()).min().expect("some")
+}
+
+/// The names are gathered at the load: no handshake goes through all certificates. The quickest of
+/// many handshakes are compared, for more of them where others use the machine.
+#[test]
+fn a_handshake_costs_the_same_among_five_hundred_certificates() {
+    let pem = Pem::new();
+    let files: Vec<_> = (0..500).map(|at| format!("host{at}")).collect();
+    for file in &files {
+        pem.make(file, &[&*format!("{file}.test"), &*format!("*.{file}.test")]);
+    }
+    let servers = [&files[499..], &files].map(|files| {
+        let pairs = files.iter().map(|file| (pem.path(file, "pem"), pem.path(file, "key")));
+        start(Certificates::from_pem_pairs(pairs).unwrap())
+    });
+    let client = pem.client_of("host499");
+    for name in ["host499.test", "any.host499.test"] {
+        let mut times = [Duration::MAX; 2];
+        let is_alike = (0..30).any(|_| {
+            for (time, running) in times.iter_mut().zip(&servers) {
+                *time = (*time).min(quickest(running.address(), &client, name));
+            }
+            times[1] < times[0] * 3 / 2
+        });
+        println!("{name}: {times:?}, alone and among many");
+        assert!(is_alike, "{name}: {times:?}");
+    }
+    servers.into_iter().for_each(end);
+}

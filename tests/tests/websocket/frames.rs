@@ -139,6 +139,36 @@ fn a_peer_that_breaks_the_protocol_is_told_so() {
     served.stop();
 }
 
+/// The peer has no settings of the server's to change: it is told what it may send.
+#[test]
+fn a_close_for_a_fault_tells_the_peer_what_it_can_do() {
+    let served = Served::start();
+    let reason = |path: &str, bytes: &[u8]| {
+        let mut peer = served.open(path);
+        peer.send(bytes);
+        let (first, payload) = peer.frame();
+        assert_eq!(first, CLOSE);
+        let _ = served.end();
+        String::from_utf8(payload[2..].to_vec()).unwrap()
+    };
+    let fragments = [frame(0x01, b"123456"), frame(0x80, b"78901")].concat();
+    let endless = [&frame(BINARY, b"")[..1], b"\xff\x7f", &[0xFF; 7], &[0; 4]].concat();
+    for (path, bytes, expected) in [
+        ("/small", &frame(TEXT, b"1234567")[..6], "at most 6 bytes are taken at once"),
+        ("/small", &fragments, "at most 10 bytes are taken at once"),
+        ("/echo", &endless, "at most 1048576 bytes are taken at once"),
+        ("/echo", &frame(TEXT, b"\xff"), "a text has to be UTF-8"),
+    ] {
+        let reason = reason(path, bytes);
+        assert!(reason.starts_with(expected), "{reason:?}");
+        assert!(!reason.contains("_max") && reason.len() <= 123, "{reason:?}");
+    }
+    // A fault of the protocol is named, and whose it is needs no word.
+    let unmasked = reason("/echo", b"\x81\x05Hello");
+    assert!(!unmasked.is_empty() && !unmasked.contains("the peer"), "{unmasked:?}");
+    served.stop();
+}
+
 #[test]
 fn what_is_at_the_limit_passes() {
     let served = Served::start();
