@@ -35,6 +35,9 @@ struct Written<J> {
     /// Milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline_at_ms: Option<u64>,
+    /// Its length when it was written: what bounds it should the clock be set back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deadline_ms: Option<u64>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -77,14 +80,17 @@ impl Plan {
         });
         let since = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let deadline_at_ms = self.deadline_at.map(|at| ms(since(at)));
-        serde_json::to_vec(&Written { job, retry, deadline_at_ms })
+        // Rounded up, so that it never cuts the deadline while the clock runs true.
+        let deadline_ms = self.time_left().map(|left| ms(left).saturating_add(1));
+        serde_json::to_vec(&Written { job, retry, deadline_at_ms, deadline_ms })
     }
 
     /// What a record says.
     pub(super) fn read<J: DeserializeOwned>(
         record: &Record,
     ) -> Result<(J, Plan), serde_json::Error> {
-        let Written { job, retry, deadline_at_ms } = serde_json::from_slice(&record.payload)?;
+        let Written { job, retry, deadline_at_ms, deadline_ms } =
+            serde_json::from_slice(&record.payload)?;
         let priority = match record.priority {
             1.. => Priority::High,
             0 => Priority::Normal,
@@ -95,8 +101,10 @@ impl Plan {
             backoff: Duration::from_millis(retry.backoff_ms),
             backoff_max: Duration::from_millis(retry.backoff_max_ms),
         });
-        let deadline_at =
-            deadline_at_ms.map(|at| UNIX_EPOCH + Duration::from_millis(at).min(2 * TIME_MAX));
+        let latest = deadline_ms.map(|length| from_now(Duration::from_millis(length)));
+        let deadline_at = deadline_at_ms
+            .map(|at| UNIX_EPOCH + Duration::from_millis(at).min(2 * TIME_MAX))
+            .map(|at| latest.map_or(at, |latest| at.min(latest)));
         let (due_at, attempts_before) = (record.due_at, record.attempts);
         let plan =
             Plan { priority, due_at, deadline_at, task_worker: None, retry, attempts_before };
@@ -162,6 +170,16 @@ mod tests {
         assert_eq!((read.retry, read.task_worker, read.attempts_before), (plan.retry, None, 2));
         let off = plan.deadline_at.unwrap().duration_since(read.deadline_at.unwrap()).unwrap();
         assert!(off < Duration::from_millis(1), "{off:?}");
+    }
+
+    #[test]
+    fn a_deadline_is_never_longer_than_its_own_length_from_now() {
+        // As written by a clock that was set back by an hour since.
+        let at_ms = ms(from_now(Duration::from_secs(3600)).duration_since(UNIX_EPOCH).unwrap());
+        let payload = format!(r#"{{"job":"job","deadline_at_ms":{at_ms},"deadline_ms":500}}"#);
+        let written = record(&Plan::default(), payload.into_bytes());
+        let (_, read) = Plan::read::<String>(&written).unwrap();
+        assert!(read.time_left().unwrap() <= Duration::from_millis(500), "{read:?}");
     }
 
     #[test]
