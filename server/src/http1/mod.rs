@@ -18,6 +18,7 @@ pub(crate) mod exchange;
 pub(crate) mod head;
 mod head_lines;
 pub(crate) mod head_scan;
+mod lingering;
 pub(crate) mod panicked;
 pub(crate) mod patience;
 pub(crate) mod reject;
