@@ -211,3 +211,96 @@ fn a_request_has_a_limit_as_a_whole_whatever_it_waits_for() {
     }
     server.stop();
 }
+
+/// Asks for what takes a task so long.
+fn ask_to_sleep(client: &mut Client, ms: u32) {
+    let task = format!(r#"{{"kind":"sleep","ms":{ms}}}"#);
+    let head = "POST /tasks/run HTTP/1.1\r\nHost: h\r\n";
+    client.send(format!("{head}Content-Length: {}\r\n\r\n{task}", task.len()));
+}
+
+#[test]
+fn a_peer_that_has_ended_is_waited_for_no_longer_than_its_limit() {
+    let server = ServerProcess::start(&[("SIDECORE_HALF_CLOSE_TIMEOUT_MS", "600")]);
+    let before = server.descriptors();
+    let gone: Vec<_> = (0..20).map(|_| Client::connect(server.address())).collect();
+    for mut client in gone {
+        ask_to_sleep(&mut client, 20_000);
+    }
+    let start = Instant::now();
+    wait_until("nobody waits for who is gone", || server.descriptors() <= before);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    // Killed by its drop: the tasks themselves sleep on.
+}
+
+#[test]
+fn a_peer_that_half_closes_or_only_waits_gets_its_answer() {
+    let server = ServerProcess::start(&[("SIDECORE_HALF_CLOSE_TIMEOUT_MS", "1000")]);
+    let mut ended = Client::connect(server.address());
+    ask_to_sleep(&mut ended, 100);
+    ended.end();
+    assert_eq!(ended.answer().status, 200);
+    let mut waiting = Client::connect(server.address());
+    ask_to_sleep(&mut waiting, 1500);
+    assert_eq!(waiting.answer().status, 200);
+    server.stop();
+}
+
+#[test]
+fn a_reader_far_slower_than_the_kernels_buffer_is_large_keeps_its_connection() {
+    let server = ServerProcess::start(&[("SIDECORE_WRITE_TIMEOUT_MS", "1500")]);
+    let client = large_answer(&server);
+    // 200 kB a second: a third of a buffer of 4 MiB takes it seven seconds.
+    let (start, mut buffer) = (Instant::now(), vec![0; 20 * 1024]);
+    while start.elapsed() < Duration::from_secs(6) {
+        let read = client.stream().read(&mut buffer);
+        assert!(matches!(read, Ok(1..)), "{read:?} after {:?}", start.elapsed());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    server.stop();
+}
+
+#[test]
+fn a_connection_whose_peer_is_silent_is_probed() {
+    let server = ServerProcess::start(&[]);
+    let mut client = Client::connect(server.address());
+    assert_eq!(client.request("GET", "/", "").status, 200);
+    let local = format!(":{:04X}", server.address().port());
+    let probed = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        table.lines().skip(1).any(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            // An established connection (01) with the timer of probes (02) running.
+            fields[1].ends_with(&local) && fields[3] == "01" && fields[5].starts_with("02:")
+        })
+    };
+    wait_until("the timer runs", probed);
+    server.stop();
+}
+
+#[test]
+fn an_answer_to_an_unread_body_reaches_who_sends_all_of_it_first() {
+    let server = ServerProcess::start(&[]);
+    for _ in 0..8 {
+        let mut client = Client::connect(server.address());
+        let head = "POST /nowhere HTTP/1.1\r\nHost: h\r\n";
+        client.send(format!("{head}Content-Length: {}\r\n\r\n", 5 << 20));
+        client.send(vec![b'a'; 5 << 20]);
+        assert_eq!(client.answer().status, 404);
+    }
+    server.stop();
+}
+
+#[test]
+fn a_slow_upload_after_its_answer_is_cut_off_only_when_it_pauses() {
+    let server = ServerProcess::start(&[("SIDECORE_LINGER_TIMEOUT_MS", "1000")]);
+    let mut client = Client::connect(server.address());
+    client
+        .send(format!("POST /nowhere HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", 5 << 20));
+    for sent in 0..30 {
+        assert!(client.try_send([b'a'; 1000]), "cut off at {sent}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(client.answer().status, 404);
+    server.stop();
+}

@@ -92,10 +92,11 @@ impl BufferRing {
 
     /// Offers buffer `id` to the kernel again, from the next [`publish`](Self::publish) on.
     pub(super) fn give_back(&mut self, id: u16) {
-        debug_assert!(id < self.count);
+        assert!(id < self.count, "the kernel named a buffer that it was not given");
         let slot = usize::from(self.tail & (self.count - 1));
         let address = self.memory.as_ptr() as u64 + self.offset(id) as u64;
-        // SAFETY: `slot < count`, so the entry is in bounds; the kernel does not read entries at
+        // SAFETY: `slot < count`, so the entry is in bounds, and so is the buffer by the assertion,
+        // which the kernel writes to, release builds included; the kernel does not read entries at
         // or past the published tail, and at most `count` are ever outstanding.
         let entry = unsafe { &mut *self.entries.as_ptr().add(slot) };
         entry.set_addr(address);

@@ -18,6 +18,7 @@ use std::task::Waker;
 use rustix::net::SocketFlags;
 use slab::Slab;
 
+use super::liveness;
 use super::ring::{Completion, GENERATION_MASK, Kind, Ring, Token};
 
 /// Accepted sockets that may wait for their owner before accepting stops.
@@ -56,6 +57,7 @@ impl Listeners {
 
     /// Takes over a socket that listens already, for other executors too if it is `shared`.
     pub(crate) fn insert(&mut self, socket: OwnedFd, shared: bool) -> ListenerKey {
+        liveness::inherited_from(&socket);
         let generation = self.next_generation;
         self.next_generation = (generation + 1) & GENERATION_MASK;
         let index = self.slots.insert(Listener {

@@ -21,6 +21,7 @@ mod tcp;
 mod unix;
 
 pub(crate) mod listeners;
+mod liveness;
 pub(crate) mod ring;
 pub(crate) mod streams;
 

@@ -193,9 +193,14 @@ static KEYS: [Key; 43] = [
         "for a request from its head's end to its answer's, else 503, or 408 in its body; 0 for none",
     ),
     option(
+        "half_close_timeout_ms",
+        number!(half_close_timeout_ms, 1, DAY_MS),
+        "for an answer, or its next part, once the peer has ended its side",
+    ),
+    option(
         "linger_timeout_ms",
         number!(linger_timeout_ms, 1, DAY_MS),
-        "for the peer's end after ours",
+        "for the peer's end after ours, or more of what it still sends",
     ),
     option(
         "accept_timeout_ms",

@@ -29,6 +29,7 @@ use super::exchange::{Exchange, Progress, Stage};
 use super::head::{HEADER_COUNT_CAP, Parsed, Version, check_end, next_head};
 use super::head_lines::take_minor_version;
 use super::head_scan::{blank_lines, is_blank};
+use super::lingering::Lingering;
 use super::patience::{Patience, Waiting};
 use super::preface::Begins;
 use super::reject::Reject;
@@ -45,9 +46,6 @@ pub(crate) const UNSENT_MAX_BYTES: usize = 256 * 1024;
 /// Requests answered on a connection after the drain began, for those that had arrived by then: a
 /// client that keeps sending would otherwise never be told to stop.
 pub(crate) const FAREWELLS_MAX: u32 = 1024;
-/// Bytes thrown away while lingering.
-const LINGER_MAX_BYTES: usize = 1024 * 1024;
-
 /// A connection; its future ends when it is closed.
 pub(crate) struct Connection<A: App> {
     state: State<A>,
@@ -85,9 +83,7 @@ enum State<A: App> {
     Http2,
     Exchange(Box<Exchange<A>>),
     Flush,
-    Linger {
-        discarded: usize,
-    },
+    Linger(Lingering),
 }
 
 /// What a step came to.
@@ -141,7 +137,7 @@ impl<A: App> Connection<A> {
             State::Http2 => Step::Close,
             State::Exchange(_) => self.exchange(context),
             State::Flush => self.flush(context),
-            State::Linger { .. } => self.linger(context),
+            State::Linger(_) => self.linger(context),
         }
     }
 
@@ -294,7 +290,7 @@ impl<A: App> Connection<A> {
             Poll::Ready(Ok(())) => {
                 self.io.stream.shutdown_write();
                 self.io.stream.release();
-                self.state = State::Linger { discarded: 0 };
+                self.state = State::Linger(Lingering::default());
                 Step::Again
             }
         }
@@ -302,10 +298,10 @@ impl<A: App> Connection<A> {
 
     /// Throws away what the peer still sends, until its end.
     fn linger(&mut self, context: &mut Context<'_>) -> Step {
-        let State::Linger { discarded } = &mut self.state else { return Step::Close };
-        *discarded += self.io.rest().len();
+        let State::Linger(lingering) = &mut self.state else { return Step::Close };
+        let discarded = self.io.rest().len();
         self.io.consumed = self.io.input.len();
-        if *discarded > LINGER_MAX_BYTES {
+        if lingering.is_over(discarded, context) {
             return Step::Close;
         }
         match self.io.fill(context) {
@@ -373,7 +369,7 @@ impl<A: App> Connection<A> {
                 Step::Again
             }
             Waiting::Write => self.cut(),
-            Waiting::Linger => Step::Close,
+            Waiting::Linger | Waiting::HandlerForEnded => Step::Close,
         }
     }
 
@@ -385,9 +381,13 @@ impl<A: App> Connection<A> {
 
     /// Waits, within the time limits of what is waited for and of the request.
     fn wait(&mut self, waiting: Waiting, context: &mut Context<'_>) -> Poll<Step> {
+        let waiting = match waiting {
+            Waiting::Handler if self.io.ended => Waiting::HandlerForEnded,
+            waiting => waiting,
+        };
         let done = match waiting {
-            Waiting::Body => self.io.received,
-            Waiting::Write => self.io.stream.taken(),
+            Waiting::Body | Waiting::Linger => self.io.received,
+            Waiting::Write | Waiting::HandlerForEnded => self.io.stream.taken(),
             _ => 0,
         };
         let timeouts = &self.place.serving().timeouts;

@@ -20,6 +20,7 @@ pub(crate) struct Timeouts {
     body: Duration,
     keep_alive: Duration,
     write: Duration,
+    half_close: Duration,
     linger: Duration,
     pub(crate) request: Duration,
     /// Bytes of a body that set its deadline anew.
@@ -41,6 +42,9 @@ pub(crate) enum Waiting {
     Linger,
     /// The handler, for which only the limit of the whole request holds.
     Handler,
+    /// The same, of a peer that has ended its side: until something is sent to it, one that still
+    /// reads cannot be told from one that is gone.
+    HandlerForEnded,
 }
 
 /// The current wait of a connection.
@@ -63,6 +67,7 @@ impl Timeouts {
             body: ms(options.body_timeout_ms),
             keep_alive: ms(options.keep_alive_timeout_ms),
             write: ms(options.write_timeout_ms),
+            half_close: ms(options.half_close_timeout_ms),
             linger: ms(options.linger_timeout_ms),
             request: ms(options.request_timeout_ms),
             body_least_bytes: u64::try_from(least).unwrap_or(u64::MAX).max(1),
@@ -87,6 +92,7 @@ impl Timeouts {
             Waiting::Write => Some(self.write),
             Waiting::Linger => Some(self.linger),
             Waiting::Handler => None,
+            Waiting::HandlerForEnded => Some(self.half_close),
         }
     }
 
@@ -94,7 +100,7 @@ impl Timeouts {
     fn is_progress(&self, waiting: Waiting, bytes: u64) -> bool {
         match waiting {
             Waiting::Body => bytes >= self.body_least_bytes,
-            Waiting::Write => bytes > 0,
+            Waiting::Write | Waiting::Linger | Waiting::HandlerForEnded => bytes > 0,
             _ => false,
         }
     }
