@@ -127,6 +127,15 @@ pub fn run_on(cpus: &CpuList) -> io::Result<()> {
     Ok(sched_setaffinity(None, &set)?)
 }
 
+/// Pins the calling thread, and the threads that it starts from now on, to one CPU.
+pub fn pin_to(cpu: CpuId) -> io::Result<()> {
+    // The crate says only whether it succeeded; the cause is left in errno by its one call.
+    match core_affinity::set_for_current(core_affinity::CoreId { id: cpu.0 }) {
+        true => Ok(()),
+        false => Err(io::Error::last_os_error()),
+    }
+}
+
 /// The calling thread's affinity mask.
 fn affinity() -> Result<CpuList, TopologyError> {
     match sched_getaffinity(None) {

@@ -19,9 +19,9 @@ use super::notice::OnNotice;
 use super::stack;
 use super::worker::{Left, TaskWorker, panic_message};
 use super::{Failure, Notice, PoolError, Seat, Shared, TaskContext, TaskWorkerInfo};
-use crate::cpu_list::{CpuId, CpuList};
+use crate::cpu_list::CpuId;
 use crate::panics::drop_quietly;
-use crate::topology::run_on;
+use crate::topology::pin_to;
 
 /// How often an ending pool looks whether its threads have ended.
 const LOOK: Duration = Duration::from_micros(200);
@@ -114,7 +114,7 @@ where
 
     fn make(&self, task_worker: usize, seat: Seat) -> Result<R, PoolError> {
         stack::publish();
-        run_on(&CpuList::from_iter([CpuId(seat.cpu)])).map_err(|cause| PoolError::Pin {
+        pin_to(CpuId(seat.cpu)).map_err(|cause| PoolError::Pin {
             task_worker,
             cpu: seat.cpu,
             cause,

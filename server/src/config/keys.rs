@@ -69,7 +69,7 @@ pub fn keys() -> &'static [Key] {
     &KEYS
 }
 
-static KEYS: [Key; 43] = [
+static KEYS: [Key; 44] = [
     top(
         "host",
         Field::Host,

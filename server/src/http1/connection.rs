@@ -13,6 +13,7 @@
 //! end of the poll, so pipelined requests are answered together and in their order. Closing is
 //! always half-close, drain, close, lest a reset destroy the answer (RFC 9112 §9.6).
 
+mod io;
 mod prior;
 
 use std::future::Future;
@@ -24,11 +25,9 @@ use std::task::{Context, Poll};
 use sidecore_runtime::executor;
 
 use super::direct::{direct, whole_size};
-use super::encode::{self, BodyLength, Content, HeadContext};
+use super::encode::{self, BodyLength, HeadContext};
 use super::exchange::{Exchange, Progress, Stage};
 use super::head::{HEADER_COUNT_CAP, Parsed, Version, check_end, next_head};
-use super::head_lines::take_minor_version;
-use super::head_scan::{blank_lines, is_blank};
 use super::lingering::Lingering;
 use super::patience::{Patience, Waiting};
 use super::preface::Begins;
@@ -36,8 +35,11 @@ use super::reject::Reject;
 use super::serving::Place;
 use super::started::Started;
 use super::upgrade::Run;
-use crate::service::{App, Plain, Refused, drop_answered};
+
+use crate::service::{App, Refused, drop_answered};
 use crate::transport::Transport;
+
+pub(crate) use self::io::Io;
 
 /// Requests answered before other connections get their turn.
 const REQUESTS_PER_POLL: usize = 64;
@@ -58,20 +60,6 @@ pub(crate) struct Connection<A: App> {
     /// Requests read since the drain began.
     farewells: u32,
     patience: Patience,
-}
-
-/// The stream and the bytes that arrived.
-pub(crate) struct Io {
-    pub(crate) stream: Transport,
-    pub(super) input: Vec<u8>,
-    /// Bytes of `input` that are done with.
-    pub(crate) consumed: usize,
-    /// Bytes of the current head that were searched for its end.
-    scanned: usize,
-    /// The peer has sent its last byte.
-    pub(crate) ended: bool,
-    /// Bytes that have arrived since the connection began.
-    received: u64,
 }
 
 enum State<A: App> {
@@ -432,92 +420,3 @@ impl<A: App> Future for Connection<A> {
 
 // Nothing in a connection is pinned in place: futures and bodies are boxed.
 impl<A: App> Unpin for Connection<A> {}
-
-impl Io {
-    pub(crate) fn new(stream: Transport) -> Self {
-        Io { stream, input: Vec::new(), consumed: 0, scanned: 0, ended: false, received: 0 }
-    }
-
-    /// Whether nothing of a request has begun (RFC 9112 §2.2: blank lines before one do not count).
-    pub(crate) fn is_idle(&self) -> bool {
-        is_blank(self.rest())
-    }
-
-    /// Has the head that begins here be one of HTTP/1.1, where it is of a higher minor version.
-    fn take_minor_version(&mut self) -> bool {
-        self.scanned = 0;
-        let start = self.consumed + blank_lines(self.rest()).unwrap_or(0);
-        take_minor_version(&mut self.input[start..])
-    }
-
-    /// The stream, what has arrived on it, and how many bytes of that are done with.
-    #[cfg(feature = "http2")]
-    pub(crate) fn into_parts(self) -> (Transport, Vec<u8>, usize) {
-        (self.stream, self.input, self.consumed)
-    }
-
-    /// Bytes that arrived and are not done with.
-    pub(crate) fn rest(&self) -> &[u8] {
-        &self.input[self.consumed..]
-    }
-
-    /// Receives more; false at the peer's end.
-    pub(crate) fn fill(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
-        if self.ended {
-            return Poll::Ready(Ok(false));
-        }
-        self.compact();
-        match self.stream.poll_recv(context, &mut self.input) {
-            Poll::Ready(Ok(0)) => {
-                self.ended = true;
-                Poll::Ready(Ok(false))
-            }
-            Poll::Ready(Ok(count)) => {
-                self.received += count as u64;
-                Poll::Ready(Ok(true))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    fn consume_head(&mut self, size: usize) {
-        self.consumed += size;
-        self.scanned = 0;
-    }
-
-    /// Moves what is left to the front, before more is appended.
-    fn compact(&mut self) {
-        if self.consumed == self.input.len() {
-            self.input.clear();
-        } else if self.consumed > 0 {
-            self.input.drain(..self.consumed);
-        }
-        self.consumed = 0;
-    }
-
-    /// An idle connection holds no buffer.
-    pub(crate) fn recycle(&mut self) {
-        self.compact();
-        if self.input.is_empty() && self.input.capacity() > 0 {
-            self.stream.recycle(&mut self.input);
-        }
-    }
-
-    fn answer(
-        &self,
-        plain: &Plain,
-        version: Version,
-        head_only: bool,
-        keep_alive: bool,
-        date: &[u8; super::date::DATE_BYTES],
-    ) {
-        let length = match encode::content_of(plain.status) {
-            Content::Allowed => BodyLength::Known(plain.body.len() as u64),
-            Content::Empty => BodyLength::Known(0),
-            Content::Absent | Content::LengthOnly => BodyLength::None,
-        };
-        let context = HeadContext { version, keep_alive, length, date };
-        self.stream.write(|out| encode::encode_plain(out, plain, head_only, &context));
-    }
-}
