@@ -96,6 +96,11 @@ impl Transport {
         of_either!(self, stream => stream.taken())
     }
 
+    /// Ready when the connection has failed; takes nothing of what arrives.
+    pub(crate) fn poll_failed(&self, context: &mut Context<'_>) -> Poll<()> {
+        of_either!(self, stream => stream.poll_failed(context))
+    }
+
     #[inline]
     pub(crate) fn has_failed(&self) -> bool {
         of_either!(self, stream => stream.has_failed())

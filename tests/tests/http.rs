@@ -7,7 +7,7 @@ use sidecore_tests::{Client, ServerProcess, get};
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
 fn server() -> ServerProcess {
-    ServerProcess::start(&[("SIDECORE_TASK_WORKER_NUM", "1")])
+    ServerProcess::start(&[("SIDECORE_TASK_WORKER_NUM", "1"), ("SIDECORE_WORKER_NUM", "1")])
 }
 
 #[test]
@@ -214,4 +214,57 @@ fn a_reader_that_never_reads_is_bounded_and_does_not_disturb_others() {
     std::thread::sleep(Duration::from_millis(1500));
     drop(clients);
     server.stop();
+}
+
+/// The end of a connection whose handler awaited a task is sent with its answer, and not when the
+/// executor next wakes.
+#[test]
+fn the_end_of_a_connection_comes_with_its_last_answer() {
+    let server = server();
+    let body = r#"{"kind":"noop"}"#;
+    let request =
+        format!("POST /tasks/run HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    // The least of many: whatever else the machine does.
+    let least = (0..60).map(|_| {
+        let mut client = Client::connect(server.address());
+        client.send(&request);
+        assert_eq!(client.answer().status, 200);
+        let answered = Instant::now();
+        assert!(client.rest().is_empty());
+        answered.elapsed()
+    });
+    let least = least.min().unwrap();
+    assert!(least < Duration::from_millis(3), "{least:?}");
+    server.stop();
+}
+
+#[test]
+fn a_reset_is_noticed_behind_a_request_that_waits_for_its_turn() {
+    let server = server();
+    let mut watcher = Client::connect(server.address());
+    let body = r#"{"kind":"sleep","ms":4000}"#;
+    let length = body.len();
+    for behind in ["GET / HTTP/1.1\r\nHo", "GET / HTTP/1.1\r\nHost: h\r\n\r\n"] {
+        let mut client = Client::connect(server.address());
+        client.send(format!(
+            "POST /tasks/run HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{body}{behind}"
+        ));
+        wait_for_connections(&mut watcher, 2);
+        std::thread::sleep(Duration::from_millis(50));
+        let start = Instant::now();
+        // Closed with a linger time of zero: a reset.
+        rustix::net::sockopt::set_socket_linger(client.stream(), Some(Duration::ZERO)).unwrap();
+        drop(client);
+        wait_for_connections(&mut watcher, 1);
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    }
+    server.stop();
+}
+
+fn wait_for_connections(watcher: &mut Client, count: u64) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while watcher.request("GET", "/stats", "").json()["connection_num"] != count {
+        assert!(Instant::now() < end, "there are not {count} connections");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

@@ -337,7 +337,8 @@ impl Ring {
             into.push(Completion { token, result: entry.result(), buffer, more });
         }
         self.gather.found(receives);
-        self.sends_awaited = false;
+        // While one is out, a wait must not pass over its end: what is awaited may be this one.
+        self.sends_awaited &= self.sends_now > 0;
     }
 
     /// A task waits for the end of a send, and is not to wait for anything else.

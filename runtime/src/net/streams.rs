@@ -221,6 +221,19 @@ impl Streams {
         get(&mut self.slots, key).is_none_or(|stream| stream.error.is_some())
     }
 
+    /// Whether the connection has failed; keeps `waker` for that otherwise, and takes nothing.
+    pub(crate) fn poll_failed(&mut self, ring: &mut Ring, key: StreamKey, waker: &Waker) -> bool {
+        let Some(stream) = get(&mut self.slots, key) else { return true };
+        if stream.error.is_some() {
+            return true;
+        }
+        if stream.input.is_empty() {
+            stream.resume(ring, key);
+        }
+        keep(&mut stream.waker, waker);
+        false
+    }
+
     /// Starts sending what was written, unless a send is in flight, whose end will.
     pub(crate) fn flush(&mut self, ring: &mut Ring, key: StreamKey) {
         if let Some(stream) = get(&mut self.slots, key) {

@@ -172,12 +172,8 @@ impl<A: App> Exchange<A> {
         };
         let demand = sender.demand(context.waker());
         match demand {
-            Demand::Satisfied if io.stream.has_failed() => {
-                sender.fail("the connection was lost");
-                return Err(Progress::Broken);
-            }
-            Demand::Satisfied => return Ok(Read::Nothing),
-            Demand::NotYet if *expects => return Ok(Read::Nothing),
+            Demand::Satisfied => return watch_reader(sender, io, context),
+            Demand::NotYet if *expects => return watch_reader(sender, io, context),
             // RFC 9110 §10.1.1: the body is asked for when the handler first wants it, but not
             // within the answer, of which the interim response would become a part.
             Demand::Wanted if std::mem::take(expects) && unanswered => {
@@ -423,9 +419,20 @@ fn watch_peer(io: &mut Io, context: &mut Context<'_>) -> Result<Read, Progress> 
     // Once the next request has arrived it is not read further; the window does the rest.
     let failed = match io.rest().is_empty() && !io.ended {
         true => matches!(io.fill(context), Poll::Ready(Err(_))),
-        false => io.stream.has_failed(),
+        false => io.stream.poll_failed(context).is_ready(),
     };
     if failed { Err(Progress::Broken) } else { Ok(Read::Nothing) }
+}
+
+/// While nothing is read of a body, for its reader's sake: a reset ends the exchange.
+fn watch_reader(sender: &BodySender, io: &Io, context: &mut Context<'_>) -> Result<Read, Progress> {
+    match io.stream.poll_failed(context) {
+        Poll::Ready(()) => {
+            sender.fail("the connection was lost");
+            Err(Progress::Broken)
+        }
+        Poll::Pending => Ok(Read::Nothing),
+    }
 }
 
 fn deadline(limit: Duration) -> Option<Deadline> {

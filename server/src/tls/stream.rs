@@ -136,6 +136,13 @@ impl TlsStream {
         !self.inner.borrow().session.has_ended()
     }
 
+    pub(crate) fn poll_failed(&self, context: &mut Context<'_>) -> Poll<()> {
+        match self.inner.borrow().failed {
+            true => Poll::Ready(()),
+            false => self.socket.poll_failed(context),
+        }
+    }
+
     pub(crate) fn has_failed(&self) -> bool {
         self.inner.borrow().failed || self.socket.has_failed()
     }
