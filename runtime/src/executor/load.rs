@@ -31,9 +31,10 @@ impl Load {
 
     /// Looks again, if it is time to; whether the thread is busy.
     pub(super) fn is_busy(&mut self, now: Instant) -> bool {
-        let elapsed = now.saturating_duration_since(self.sampled);
-        if elapsed >= SAMPLE {
-            let cpu_time = thread_cpu_time();
+        if now.saturating_duration_since(self.sampled) >= SAMPLE {
+            // `now` may be as old as the turn: both clocks are read at one moment.
+            let (now, cpu_time) = (Instant::now(), thread_cpu_time());
+            let elapsed = now.saturating_duration_since(self.sampled);
             self.judge(elapsed, cpu_time.saturating_sub(self.cpu_time));
             (self.sampled, self.cpu_time) = (now, cpu_time);
         }

@@ -15,7 +15,15 @@
 //!
 //!   worker w, before it sleeps with no job: beating[w] = false, then its bit in the roster, by a
 //!   Release that whoever calls it acquires: the call's `true` comes after the `false`.
+//!
+//!   worker w, when it ends: beating[w] = false, workers_left -= 1 (AcqRel), unpark the heart
 //! ```
+//!
+//! The heart acquires in `workers_left` what each worker did before it left: its last `false` above
+//! all, so that no beat follows the end, and what who joins the heart's thread may rely on, that all
+//! workers have left. The subtractions are read-modify-writes of one word, so the last one's Release
+//! carries those before it. The flags themselves are Relaxed: a beat too many does no harm, and one
+//! too few is made up for by the look after `armed.arm()`, whose fence pairs with that of `must_ring`.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -46,6 +46,7 @@ mod periodic;
 mod queue;
 mod roster;
 mod run;
+mod running;
 mod send;
 mod slots;
 mod stack;

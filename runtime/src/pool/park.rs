@@ -30,6 +30,11 @@
 //!   raises the epoch in the upper half of `tokens` and wakes all sleepers: each looks into its
 //!   own mailbox between reading the word and sleeping on it, so that either it sees the job, or
 //!   the word has changed and it does not sleep. Who has mail takes itself back by CAS as above.
+//! - The epoch has 16 bits and wraps. A worker would sleep beside its mail if, between its read of
+//!   the word and the kernel's look at it, a multiple of 65,536 posts came, no more and no fewer, and
+//!   no token; each of these posts wakes all who sleep by then, with a system call of a microsecond,
+//!   so the worker would have to stand still for 65 ms between two instructions and a system call,
+//!   and then meet that count. The next post or token would wake it.
 //! - `closing` is set, then all sleepers are moved. A worker leaves only when it sees `closing`
 //!   and, after that, an empty queue; the last push happens before `close`.
 

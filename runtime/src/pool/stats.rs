@@ -1,10 +1,11 @@
 //! Counters of a pool: each has one writer, so that an update is a plain load and store.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::histogram::Histogram;
+use super::running::{Running, Seen};
 use super::{Percentiles, Shared, TaskError};
 
 /// A counter with one writer.
@@ -117,15 +118,9 @@ pub(crate) struct TaskWorkerStats {
     ran: Counter,
     panicked: Counter,
     renewed: Counter,
-    /// The id of the task that runs, 0 for none. Stored after the two below and before they change
-    /// again, so that who reads it around them has those of that task.
-    running: AtomicU64,
+    running: Running,
     /// Jobs that an async worker has taken up and not ended.
     running_jobs: AtomicU64,
-    /// Microseconds from `epoch` to when it began.
-    since_us: AtomicU64,
-    /// The kind of its job.
-    kind: AtomicUsize,
     /// The thread, as the system numbers it.
     thread_id: AtomicU32,
     /// Whether it has a thread, and whether that is asked to leave: of a spare only.
@@ -222,10 +217,8 @@ impl TaskWorkerStats {
     }
 
     pub(super) fn begin(&self, id: u64, kind: usize, start: Instant, waited: Duration) {
-        let since = start.saturating_duration_since(epoch());
-        self.since_us.store(since.as_micros() as u64, Ordering::Release);
-        self.kind.store(kind, Ordering::Release);
-        self.running.store(id, Ordering::Release);
+        let since_us = start.saturating_duration_since(epoch()).as_micros() as u64;
+        self.running.begin(Seen { id, since_us, kind });
         self.kinds[kind].waited.record(waited);
     }
 
@@ -236,17 +229,14 @@ impl TaskWorkerStats {
             self.kinds[kind].panicked.add(1);
         }
         self.kinds[kind].run_time.record(ran);
-        self.running.store(0, Ordering::Release);
+        self.running.end();
     }
 
     /// What runs, and for how long; None too if that changes just now.
     pub(super) fn running(&self) -> Option<RunningTask> {
-        let task = self.running.load(Ordering::Acquire);
-        // Acquire: whoever sees a later task's start here sees below that this one is over.
-        let began = Duration::from_micros(self.since_us.load(Ordering::Acquire));
-        let kind = self.kind.load(Ordering::Acquire);
-        let same = task != 0 && self.running.load(Ordering::Acquire) == task;
-        same.then(|| RunningTask { task, kind, since: epoch().elapsed().saturating_sub(began) })
+        let Seen { id: task, since_us, kind } = self.running.look()?;
+        let since = epoch().elapsed().saturating_sub(Duration::from_micros(since_us));
+        Some(RunningTask { task, kind, since })
     }
 
     pub(super) fn count_renewal(&self) {

@@ -14,6 +14,7 @@ mod gate;
 mod park;
 mod queue;
 mod roster;
+mod running;
 mod schedule;
 mod sync;
 mod told;
@@ -39,6 +40,9 @@ mod park_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/roster.rs"]
 mod roster_protocol;
+#[allow(dead_code)]
+#[path = "../../../runtime/src/pool/running.rs"]
+mod running_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/executor/schedule.rs"]
 mod schedule_protocol;

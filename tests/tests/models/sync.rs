@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use loom::sync::atomic::Ordering;
 pub(crate) use loom::thread::yield_now;
 
 /// A fault that a protocol must be seen to need the absence of.
@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     SkippedSwap,
     /// A store of a word orders nothing.
     RelaxedStore,
+    /// A load of a word of 64 bits orders nothing.
+    RelaxedLoad,
     /// A futex wait sleeps without looking at the word.
     BlindWait,
     /// A compare-exchange is a load and then a store.
@@ -132,6 +134,51 @@ impl AtomicU32 {
             let relaxed = Ordering::Relaxed;
             return self.0.compare_exchange(current, new, relaxed, relaxed);
         }
+        self.0.compare_exchange(current, new, success, failure)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct AtomicU64(loom::sync::atomic::AtomicU64);
+
+impl AtomicU64 {
+    pub(crate) fn new(value: u64) -> Self {
+        AtomicU64(loom::sync::atomic::AtomicU64::new(value))
+    }
+
+    pub(crate) fn load(&self, ordering: Ordering) -> u64 {
+        let relaxed = commits(Fault::RelaxedLoad);
+        self.0.load(if relaxed { Ordering::Relaxed } else { ordering })
+    }
+
+    pub(crate) fn store(&self, value: u64, ordering: Ordering) {
+        let relaxed = commits(Fault::RelaxedStore);
+        self.0.store(value, if relaxed { Ordering::Relaxed } else { ordering });
+    }
+
+    pub(crate) fn fetch_add(&self, value: u64, ordering: Ordering) -> u64 {
+        self.0.fetch_add(value, ordering)
+    }
+
+    pub(crate) fn fetch_sub(&self, value: u64, ordering: Ordering) -> u64 {
+        self.0.fetch_sub(value, ordering)
+    }
+
+    pub(crate) fn fetch_or(&self, value: u64, ordering: Ordering) -> u64 {
+        self.0.fetch_or(value, ordering)
+    }
+
+    pub(crate) fn fetch_and(&self, value: u64, ordering: Ordering) -> u64 {
+        self.0.fetch_and(value, ordering)
+    }
+
+    pub(crate) fn compare_exchange(
+        &self,
+        current: u64,
+        new: u64,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u64, u64> {
         self.0.compare_exchange(current, new, success, failure)
     }
 }

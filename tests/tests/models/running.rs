@@ -1,0 +1,48 @@
+//! What a worker runs now: who looks sees one job's parts together, or none.
+
+use loom::sync::Arc;
+use loom::thread;
+
+use crate::running_protocol::{Running, Seen};
+use crate::sync::Fault;
+use crate::{finds, holds};
+
+/// The parts of a job follow from its id, so that a mixture shows.
+fn job(id: u64) -> Seen {
+    Seen { id, since_us: id * 10, kind: id as usize * 100 }
+}
+
+fn parts_belong_together() {
+    let running = Arc::new(Running::new());
+    let worker = {
+        let running = running.clone();
+        thread::spawn(move || {
+            for id in 1..=2 {
+                running.begin(job(id));
+                running.end();
+            }
+        })
+    };
+    for _ in 0..2 {
+        if let Some(seen) = running.look() {
+            assert_eq!(seen, job(seen.id));
+        }
+    }
+    worker.join().unwrap();
+    assert_eq!(running.look(), None);
+}
+
+#[test]
+fn who_looks_at_a_worker_sees_one_job_or_none() {
+    holds(3, parts_belong_together);
+}
+
+#[test]
+fn stores_that_release_nothing_show_a_mixture() {
+    finds(Fault::RelaxedStore, 3, parts_belong_together);
+}
+
+#[test]
+fn loads_that_acquire_nothing_show_a_mixture() {
+    finds(Fault::RelaxedLoad, 3, parts_belong_together);
+}
