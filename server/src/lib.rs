@@ -133,7 +133,7 @@ pub use crate::reload::Reload;
 pub use crate::running::{Report, Running};
 pub use crate::server::Server;
 pub use crate::service::{
-    App, Direct, Oneshot, PeerAddress, Plain, Refused, ServiceFailed, WithPeers,
+    App, Direct, Oneshot, PeerAddress, Plain, Refused, Secured, ServiceFailed, WithPeers,
 };
 pub use crate::shutdown::Shutdown;
 pub use crate::signals::catch_signals;

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -66,6 +67,11 @@ pub struct Refused<'a> {
     pub received: &'a [u8],
     /// Who sent it, where the application [wants to know](App::wants_peers).
     pub peer: Option<SocketAddr>,
+    /// Whether its connection is secured by TLS.
+    pub is_secured: bool,
+    /// How long its head had been awaited, from its first byte on (of the first one of a connection
+    /// from the accept on).
+    pub waited: Duration,
 }
 
 impl<'a> Refused<'a> {
@@ -102,6 +108,12 @@ pub(crate) fn drop_answered(unanswered: impl Sized, status: StatusCode, body_byt
 pub(crate) fn answered_instead() -> Option<(StatusCode, u64)> {
     INSTEAD.get()
 }
+
+/// In the extensions of a request that came over TLS: its scheme is https, whatever its target and
+/// its fields say. A request without it came over a plain connection, which a proxy may have secured
+/// before: only its own fields can tell that, to who trusts the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Secured;
 
 /// Who sent a request, in its extensions: see [`WithPeers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

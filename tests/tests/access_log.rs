@@ -426,3 +426,23 @@ fn handlers_see_their_peers_address() {
     drop(client);
     site.stop();
 }
+
+#[test]
+fn the_line_of_half_a_head_says_how_long_it_was_awaited() {
+    let format = Format::parse("%>s %{ms}T").unwrap();
+    let site = Site::start_configured(format, narrow(), |log, router| log.app(router));
+    let mut client = Client::connect(site.address());
+    client.send("GET /slo");
+    assert_eq!(client.answer().status, 408);
+    drop(client);
+    let mut client = Client::connect(site.address());
+    client.send("GET /a HTTP/1.1\r\n");
+    std::thread::sleep(Duration::from_millis(150));
+    client.send("Ho st: h\r\n\r\n");
+    assert_eq!(client.answer().status, 400);
+    drop(client);
+    let lines = site.stop();
+    let ms = |line: &str| line.split(' ').nth(1).and_then(|ms| ms.parse::<u64>().ok()).unwrap();
+    assert!(lines[0].starts_with("408 ") && (300..5000).contains(&ms(&lines[0])), "{lines:?}");
+    assert!(lines[1].starts_with("400 ") && (140..300).contains(&ms(&lines[1])), "{lines:?}");
+}

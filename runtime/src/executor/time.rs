@@ -43,6 +43,11 @@ impl Deadline {
         self.at_ms = None;
     }
 
+    /// How long it is until then, where it is set; reads the clock.
+    pub fn left(&self) -> Option<Duration> {
+        self.at_ms.map(|at| Duration::from_millis(at.saturating_sub(self.core.read_clock_ms())))
+    }
+
     /// Whether it is set and has passed.
     pub fn is_past(&self) -> bool {
         self.at_ms.is_some_and(|at| at <= self.core.now_ms())

@@ -11,7 +11,7 @@ use super::escape::Escape;
 use super::format::{AtEnd, Format, Item, OfAnswer, OfRequest};
 use crate::http1::head::{RequestHead, Version};
 use crate::http1::target::Target;
-use crate::service::{PeerAddress, Refused};
+use crate::service::{PeerAddress, Refused, Secured};
 
 /// So much of one text of a client's is logged; a field may be as long as its head. Escaped it is
 /// up to six times that, so a line is bounded by the texts of its format.
@@ -29,7 +29,7 @@ pub(super) struct Line {
 pub(super) trait Asked {
     /// The request line, as it came or as it would have come, of bounded length.
     fn line(&self) -> Cow<'_, [u8]>;
-    /// Whether it says so itself, which it does where it has a scheme.
+    /// Whether it came over TLS, or says so itself, which it may where it has a scheme.
     fn is_https(&self) -> bool;
     fn method(&self) -> &[u8];
     fn path(&self) -> &[u8];
@@ -198,7 +198,8 @@ impl<B> Asked for Request<B> {
     }
 
     fn is_https(&self) -> bool {
-        self.uri().scheme() == Some(&http::uri::Scheme::HTTPS)
+        self.extensions().get::<Secured>().is_some()
+            || self.uri().scheme() == Some(&http::uri::Scheme::HTTPS)
     }
 
     fn method(&self) -> &[u8] {
@@ -237,7 +238,8 @@ impl Asked for RequestHead<'_> {
         match self.target.authority() {
             None => line_of(Asked::method(self), target.as_bytes(), self.protocol()),
             Some(authority) => {
-                let scheme = if self.is_https() { "https" } else { "http" };
+                let is_https = matches!(self.target, Target::Absolute { is_https: true, .. });
+                let scheme = if is_https { "https" } else { "http" };
                 let target = format!("{scheme}://{authority}{target}");
                 line_of(Asked::method(self), target.as_bytes(), self.protocol())
             }
@@ -245,7 +247,7 @@ impl Asked for RequestHead<'_> {
     }
 
     fn is_https(&self) -> bool {
-        matches!(self.target, Target::Absolute { is_https: true, .. })
+        self.is_secured
     }
 
     fn method(&self) -> &[u8] {
@@ -285,7 +287,7 @@ impl Asked for Refused<'_> {
     }
 
     fn is_https(&self) -> bool {
-        self.part(1).is_some_and(|target| target.starts_with(b"https:"))
+        self.is_secured
     }
 
     fn method(&self) -> &[u8] {

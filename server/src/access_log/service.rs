@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::{Buf, Bytes};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -155,8 +155,7 @@ impl<A: App> App for LoggedApp<A> {
         let Target { format, shared } = &self.target;
         let mut line = Line::begin(format, refused, SystemTime::now());
         line.answer(format, Some((refused.status, refused.fields)));
-        // When it began nobody noted.
-        shared.push(&line.end(format, refused.body_bytes, Duration::ZERO));
+        shared.push(&line.end(format, refused.body_bytes, refused.waited));
         self.inner.refused(refused);
     }
 }

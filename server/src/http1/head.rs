@@ -80,6 +80,8 @@ pub struct RequestHead<'a> {
     /// Who sent it, where the application wants that told
     /// ([`App::wants_peers`](crate::App::wants_peers)).
     pub peer: Option<SocketAddr>,
+    /// Whether it came over TLS.
+    pub is_secured: bool,
 }
 
 /// A head, or that it is not all there yet.
@@ -192,6 +194,7 @@ fn check<'a>(
         upgrade: seen.upgrade && version == Version::Http11 && framing == Framing::None,
         size_bytes,
         peer: None,
+        is_secured: rules.is_secured,
     })
 }
 

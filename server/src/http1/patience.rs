@@ -50,6 +50,10 @@ pub(crate) enum Waiting {
 /// The current wait of a connection.
 pub(crate) struct Patience {
     waiting: Option<Waiting>,
+    /// The time of a head whose limit has passed, until another wait begins.
+    overdue: Duration,
+    /// That of the current wait for a head.
+    head_limit: Duration,
     /// What the peer had done when the deadline was set.
     mark: u64,
     deadline: Deadline,
@@ -108,7 +112,25 @@ impl Timeouts {
 
 impl Patience {
     pub(crate) fn new() -> Self {
-        Patience { waiting: None, mark: 0, deadline: Deadline::unset() }
+        Patience {
+            waiting: None,
+            overdue: Duration::ZERO,
+            head_limit: Duration::ZERO,
+            mark: 0,
+            deadline: Deadline::unset(),
+        }
+    }
+
+    /// How long a head has been awaited, or was when its time limit passed; zero where it came whole.
+    pub(crate) fn head_awaited(&self) -> Duration {
+        match self.waiting {
+            Some(Waiting::Head) => {
+                let left = self.deadline.left().unwrap_or_default();
+                self.head_limit.saturating_sub(left)
+            }
+            Some(_) => Duration::ZERO,
+            None => self.overdue,
+        }
     }
 
     /// What was waited for has come: a wait of the same kind begins anew.
@@ -127,12 +149,18 @@ impl Patience {
     ) -> Poll<()> {
         let bytes = done.saturating_sub(self.mark);
         if self.waiting != Some(waiting) || timeouts.is_progress(waiting, bytes) {
-            (self.waiting, self.mark) = (Some(waiting), done);
+            (self.waiting, self.mark, self.overdue) = (Some(waiting), done, Duration::ZERO);
+            if waiting == Waiting::Head {
+                self.head_limit = timeouts.head;
+            }
             match timeouts.limit(waiting) {
                 Some(limit) => self.deadline.set(limit),
                 None => self.deadline.clear(),
             }
         }
-        self.deadline.poll(context).map(|()| self.renew())
+        self.deadline.poll(context).map(|()| {
+            self.overdue = if waiting == Waiting::Head { timeouts.head } else { Duration::ZERO };
+            self.renew();
+        })
     }
 }

@@ -8,7 +8,7 @@ use super::body_decoder::BodyDecoder;
 use super::head::{Framing, RequestHead, Version};
 use super::reject::Reject;
 use super::target::{Target, encode_path_and_query};
-use crate::service::PeerAddress;
+use crate::service::{PeerAddress, Secured};
 
 /// What `http::Uri` holds at most.
 const URI_MAX_BYTES: usize = 65_534;
@@ -43,6 +43,9 @@ impl Started {
         *request.headers_mut() = build_fields(head)?;
         if let Some(peer) = head.peer {
             request.extensions_mut().insert(PeerAddress(peer));
+        }
+        if head.is_secured {
+            request.extensions_mut().insert(Secured);
         }
         Ok(Started {
             request,

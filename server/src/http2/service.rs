@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -25,7 +26,7 @@ use crate::http1::encode;
 use crate::http1::panicked;
 use crate::http1::patience::Waiting;
 use crate::http1::reject::Reject;
-use crate::service::{App, PeerAddress, Refused, ServiceFailed, drop_answered};
+use crate::service::{App, PeerAddress, Refused, Secured, ServiceFailed, drop_answered};
 
 /// The application, as hyper calls it.
 pub(super) struct Calls<A>(pub(super) Rc<Session<A>>);
@@ -75,6 +76,9 @@ fn admitted<A: App>(
     if let Some(peer) = session.peer {
         parts.extensions.insert(PeerAddress(peer));
     }
+    if session.is_secured {
+        parts.extensions.insert(Secured);
+    }
     if body.is_end_stream() {
         return (Ok(Request::from_parts(parts, Incoming::empty())), None);
     }
@@ -92,6 +96,9 @@ fn tell_refused<A: App>(parts: &Parts, reject: Reject, session: &Session<A>) {
         fields: &reject.fields(),
         received: format!("{} {target} HTTP/2.0\r\n", parts.method).as_bytes(),
         peer: session.peer,
+        is_secured: session.is_secured,
+        // It came whole, as far as this server knows.
+        waited: Duration::ZERO,
     });
 }
 
@@ -103,6 +110,8 @@ pub(super) fn tell_unheard<A: App>(session: &Session<A>) {
         fields: &HeaderMap::new(),
         received: b"",
         peer: session.peer,
+        is_secured: session.is_secured,
+        waited: Duration::ZERO,
     });
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Session<A> {
     pub(super) is_refused: bool,
     /// The peer's address, if the application wants it told.
     pub(super) peer: Option<SocketAddr>,
+    /// It speaks TLS.
+    pub(super) is_secured: bool,
     /// Of the call that was made last, until hyper spawns what will poll it.
     called: RefCell<Option<Rc<Stream>>>,
     /// Requests that were read.
@@ -45,11 +47,13 @@ impl<A> Session<A> {
         peer: Option<SocketAddr>,
         is_refused: bool,
     ) -> Rc<Self> {
+        let is_secured = wire.transport().is_secured();
         Rc::new(Session {
             serving,
             wire: Rc::downgrade(wire),
             is_refused,
             peer,
+            is_secured,
             called: RefCell::default(),
             begun: Cell::new(0),
             over: Cell::new(0),

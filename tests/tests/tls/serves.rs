@@ -168,3 +168,42 @@ fn curl_and_openssl_are_served() {
     }
     end(running);
 }
+
+/// HTTP/1.1 has no scheme in its requests: that they came over TLS is told beside them.
+#[test]
+fn a_handler_and_the_log_know_that_a_request_came_over_tls() {
+    use sidecore::access_log::{AccessLog, Format};
+    let scratch = sidecore_tests::Scratch::new("tls-secured");
+    let format = Format::parse("%v %p").unwrap();
+    let log = AccessLog::to_file(scratch.path().join("access.log"), format).unwrap();
+    let (logging, pem) = (log.clone(), Pem::new());
+    let running = server(pem.certificates("own"), |config| {
+        config.options.worker_num = Some(1);
+        config.listen.push("127.0.0.1:0".parse().unwrap());
+    })
+    .start(move |_| {
+        logging.app(tower::service_fn(async |request: Request<Incoming>| {
+            let is_secured = request.extensions().get::<sidecore::Secured>().is_some();
+            Ok::<_, Infallible>(Response::new(is_secured.to_string()))
+        }))
+    })
+    .unwrap();
+    let mut client = connect(running.addresses()[0], &pem.client());
+    assert_eq!(ask(&mut client, "GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"), b"true");
+    let plain = sidecore_tests::get(running.addresses()[1], "/");
+    assert_eq!(plain.body, b"false");
+    client.write_all(b"GET /%00 HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    assert!(read_answer(&mut client).0.starts_with("HTTP/1.1 400"));
+    drop(client);
+    end(running);
+    drop(log);
+    let lines = std::fs::read_to_string(scratch.path().join("access.log")).unwrap();
+    let ports: Vec<_> = lines.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
+    let own = plain_port(&lines);
+    assert_eq!(ports, ["443", own, "443"], "{lines}");
+}
+
+/// The port that the plain request's Host has.
+fn plain_port(lines: &str) -> &str {
+    lines.lines().nth(1).and_then(|line| line.rsplit(' ').next()).unwrap_or_default()
+}

@@ -30,9 +30,10 @@ impl<A: App> Connection<A> {
     pub(super) fn tell_refused(&mut self, status: StatusCode, body_bytes: u64, fields: &HeaderMap) {
         let wants_peers = self.place.serving().app.wants_peers();
         let peer = if wants_peers { self.peer_address() } else { None };
-        let received = self.io.rest();
+        let (received, is_secured) = (self.io.rest(), self.io.stream.is_secured());
+        let waited = self.patience.head_awaited();
         let app = &self.place.serving().app;
-        app.refused(&Refused { status, body_bytes, fields, received, peer });
+        app.refused(&Refused { status, body_bytes, fields, received, peer, is_secured, waited });
     }
 
     /// When its future has ended: itself again, unless its client speaks HTTP/2.

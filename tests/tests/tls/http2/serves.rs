@@ -303,7 +303,7 @@ fn logs_ids_files_and_triggers_know_such_a_request() {
         let other = client.ask(Method::GET, "/other", &[("host", "other")], Vec::new());
         assert_eq!(other.await.unwrap().status, 400);
         // What h2 refuses, once with all of the status and once with a number for it.
-        let long = "x".repeat(40_000);
+        let long = "x".repeat(70_000);
         let long = [("x-long", &*long)];
         for _ in 0..2 {
             let large = client.ask(Method::GET, "/large", &long, Vec::new());
@@ -319,9 +319,9 @@ fn logs_ids_files_and_triggers_know_such_a_request() {
         "127.0.0.1 \"GET /directory/ HTTP/2.0\" localhost 443 200 5 mine",
         "127.0.0.1 \"GET /directory?q HTTP/2.0\" localhost 443 301 - mine",
         "127.0.0.1 \"GET /made?q HTTP/2.0\" localhost 443 200 5 mine",
-        "127.0.0.1 \"GET /other HTTP/2.0\" - 80 400 34 -",
-        "127.0.0.1 \"-\" - 80 431 - -",
-        "127.0.0.1 \"-\" - 80 431 - -",
+        "127.0.0.1 \"GET /other HTTP/2.0\" - 443 400 34 -",
+        "127.0.0.1 \"-\" - 443 431 - -",
+        "127.0.0.1 \"-\" - 443 431 - -",
         "127.0.0.1 \"POST /late HTTP/2.0\" localhost 443 413 41 -",
     ];
     assert_eq!(log.lines().collect::<Vec<_>>(), expected);
