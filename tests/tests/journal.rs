@@ -238,20 +238,11 @@ fn of_two_processes_one_is_refused_until_the_other_ends() {
     open(scratch.path());
 }
 
-/// A child fills its disk: it says so once, takes no more, does not panic, loses nothing.
-fn fills(command: Command, directory: &Path) {
+/// A child fills its disk: it says so, does not panic, loses nothing. What it said.
+fn fills(command: Command, directory: &Path) -> (Vec<String>, String) {
     let (status, lines, stderr) = JournalChild::spawn(command).wait();
     assert!(status.success(), "{status}: {stderr}");
     assert!(!stderr.contains("panicked"), "{stderr}");
-    assert_eq!(stderr.matches("takes no more records").count(), 1, "{stderr}");
-    let last = |word: &str| {
-        let found = lines.iter().rev().find(|line| line.starts_with(word));
-        found.unwrap_or_else(|| panic!("no {word} in {:?}", lines.last())).clone()
-    };
-    assert!(last("failed").contains("takes no more records"), "{}", last("failed"));
-    assert!(last("refused").contains("takes no more records"), "{}", last("refused"));
-    assert_eq!(last("closed"), "closed Err(true)");
-
     let mut said = Said::default();
     said.hear(&lines);
     assert!(said.durable.len() > 20, "{} records before the end", said.durable.len());
@@ -264,8 +255,16 @@ fn fills(command: Command, directory: &Path) {
     assert!(recovery.is_whole(), "{recovery}");
     let there: BTreeSet<u64> = recovery.pending.iter().map(|record| record.sequence).collect();
     assert!(said.durable.keys().all(|sequence| there.contains(sequence)), "{recovery}");
+    (lines, stderr)
 }
 
+/// The last line of a child that begins so.
+fn last(lines: &[String], word: &str) -> String {
+    let found = lines.iter().rev().find(|line| line.starts_with(word));
+    found.unwrap_or_else(|| panic!("no {word} in {:?}", lines.last())).clone()
+}
+
+/// An error of the file system, after which nobody knows what was written.
 #[test]
 fn a_file_that_may_not_grow_poisons_the_journal_without_a_panic() {
     let scratch = Scratch::new("journal-limit");
@@ -278,7 +277,12 @@ fn a_file_that_may_not_grow_poisons_the_journal_without_a_panic() {
     };
     // SAFETY: between fork and exec only system calls are made.
     unsafe { command.pre_exec(prepare) };
-    fills(command, scratch.path());
+    let (lines, stderr) = fills(command, scratch.path());
+    let refusal = "takes no more records";
+    assert_eq!(stderr.matches(refusal).count(), 1, "{stderr}");
+    assert!(last(&lines, "failed").contains(refusal), "{}", last(&lines, "failed"));
+    assert!(last(&lines, "refused").contains(refusal), "{}", last(&lines, "refused"));
+    assert_eq!(last(&lines, "closed"), "closed Err(true)");
 }
 
 /// A small disk, taken away when dropped.
@@ -309,10 +313,15 @@ impl Drop for Disk {
 }
 
 #[test]
-fn a_disk_that_is_full_poisons_the_journal_without_a_panic() {
+fn a_disk_that_is_full_refuses_what_comes_then_and_takes_again_once_there_is_room() {
     let Some(disk) = Disk::mount() else {
         println!("no right to mount a small disk; the limit of a file's size stands in for it");
         return;
     };
-    fills(JournalChild::command("fill", disk.0.path()), disk.0.path());
+    std::fs::write(disk.0.path().join("ballast"), [0; 200_000]).unwrap();
+    let (lines, stderr) = fills(JournalChild::command("fill", disk.0.path()), disk.0.path());
+    assert!(last(&lines, "failed").contains("full"), "{}", last(&lines, "failed"));
+    assert_eq!(last(&lines, "taken"), "taken again", "{stderr}");
+    assert_eq!(last(&lines, "closed"), "closed Ok(())");
+    assert!(!stderr.contains("takes no more records"), "{stderr}");
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use sidecore_runtime::executor::{sleep, yield_now};
 
 use super::dispatch::Parcel;
+use super::oneshot::oneshot;
 use super::plan::Plan;
 use super::{DurableError, DurableJob, Entry, Shared};
 use crate::journal::{Record, say};
@@ -72,6 +73,9 @@ pub(super) async fn redeliver<J: DurableJob, O: Send + 'static>(
     shutdown: Shutdown,
     mut backlog: Backlog,
 ) {
+    if backlog.len() > 0 && !begin_run(&shared, &shutdown).await {
+        return;
+    }
     while !shutdown.is_raised() {
         let now = SystemTime::now();
         match backlog.next(now) {
@@ -81,6 +85,23 @@ pub(super) async fn redeliver<J: DurableJob, O: Send + 'static>(
         }
         yield_now().await;
     }
+}
+
+/// Has the journal count from now on: what is delivered may run, and take the process with it. False:
+/// it cannot, or the server drains; then nothing is delivered.
+async fn begin_run<O: Send + 'static>(shared: &Arc<Shared<O>>, shutdown: &Shutdown) -> bool {
+    while !shutdown.is_raised() {
+        let (sender, begun) = oneshot();
+        shared.journal.begin_run(move |result| drop(sender.send(result)));
+        match begun.await {
+            Some(Ok(())) => return true,
+            Some(Err(error)) if error.is_poisoned() || error.is_closed() => return false,
+            // Busy or full: it may be otherwise soon.
+            Some(Err(_)) => sleep(LOOK).await,
+            None => return false,
+        }
+    }
+    false
 }
 
 async fn deliver<J: DurableJob, O: Send + 'static>(

@@ -17,6 +17,8 @@ pub(super) enum Command {
     Settle,
     /// A look at the dead letters.
     DeadLetters { after: Sequence, max: usize, done: Done<Vec<DeadLetter>> },
+    /// Note that records may be attempted from now on.
+    BeginRun { done: Done<()> },
     /// Flush, close and reply.
     Close { reply: SyncSender<Result<(), JournalError>> },
 }

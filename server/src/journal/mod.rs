@@ -146,6 +146,18 @@ impl Journal {
         Err(if full { AppendError::Full(payload) } else { AppendError::Closed(payload) })
     }
 
+    /// Notes that records may be attempted from now on, then calls `done`, on the journal's thread: a
+    /// crash after that counts as an attempt of each record that is pending. The first append and
+    /// the first settlement note it too. Until then the process may end as it likes, and as often:
+    /// nothing is charged.
+    pub fn begin_run(&self, done: impl FnOnce(Result<(), JournalError>) + Send + 'static) {
+        let command = Command::BeginRun { done: Done::new(done) };
+        if let Err(TrySendError::Full(Command::BeginRun { done })) = self.commands.try_send(command)
+        {
+            done.call(Err(JournalError::busy()));
+        }
+    }
+
     /// The record was dealt with: it is deleted, some milliseconds later.
     ///
     /// Once a record: a sequence that is not pending is ignored.

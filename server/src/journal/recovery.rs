@@ -217,7 +217,11 @@ fn keep_wal(paths: &Paths) -> Option<PathBuf> {
     fs::copy(Paths::wal(&paths.database), Paths::wal(&aside)).ok().map(|_| aside)
 }
 
-/// Begins a run in one transaction: damaged rows become dead letters, totals say what is there.
+/// Prepares a run in one transaction: damaged rows become dead letters, totals say what is there.
+///
+/// A run that ended without a clean close is counted here, once. The new one counts only when it
+/// begins ([`Journal::begin_run`](super::Journal::begin_run), or the first commit): a start that
+/// never served charges no record an attempt, however it ends.
 fn begin_run(
     mut connection: Connection,
     contents: Contents,
@@ -228,7 +232,7 @@ fn begin_run(
     let last = totals.last.max(mark.last).max(highest);
     let run = totals.run.max(mark.run) + i64::from(!totals.clean);
     let settled = last - intact.len() as u64;
-    let totals = Totals { last, settled, run, clean: false };
+    let totals = Totals { last, settled, run, clean: true };
     let now = SystemTime::now();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for (sequence, row) in damaged {
@@ -248,7 +252,7 @@ fn begin_run(
     totals.write(&transaction)?;
     transaction.commit()?;
     let pending = intact.into_iter().map(|row| record(row, run)).collect();
-    Ok((Store::new(connection, totals)?, pending))
+    Ok((Store::new(connection, Totals { clean: false, ..totals })?, pending))
 }
 
 fn record(row: Row, run: i64) -> Record {

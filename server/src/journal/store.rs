@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 
 use super::command::{Append, Settlement, Verdict};
 use super::record::{DeadLetter, Header, Sequence, payload_part, to_ms};
@@ -92,6 +94,14 @@ pub(super) struct Written {
     pub(super) dead_dropped: u64,
 }
 
+/// A group that was not committed.
+#[derive(Debug)]
+pub(super) struct Unwritten {
+    pub(super) cause: rusqlite::Error,
+    /// Nothing of it is in the database, nor will be.
+    pub(super) is_certain: bool,
+}
+
 impl Store {
     /// Takes a connection whose totals were written. WAL checkpoints are its own from now on.
     pub(super) fn new(connection: Connection, totals: Totals) -> rusqlite::Result<Self> {
@@ -107,6 +117,26 @@ impl Store {
 
     /// Commits a group: durable when it returns.
     pub(super) fn write(
+        &mut self,
+        appends: &[Append],
+        settlements: &[Settlement],
+        dead_max: u64,
+    ) -> Result<Written, Unwritten> {
+        let written = self.try_write(appends, settlements, dead_max);
+        written.map_err(|cause| Unwritten { is_certain: self.is_unwritten(&cause), cause })
+    }
+
+    /// Whether a transaction that failed so has certainly left nothing behind: somebody else had the
+    /// database, or there was no room, and it was rolled back. What failed otherwise, such as the
+    /// sync of a commit, may be there after a crash.
+    fn is_unwritten(&self, cause: &rusqlite::Error) -> bool {
+        use ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory};
+        let passing = [DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory];
+        let is_passing = cause.sqlite_error_code().is_some_and(|code| passing.contains(&code));
+        is_passing && self.connection.is_autocommit()
+    }
+
+    fn try_write(
         &mut self,
         appends: &[Append],
         settlements: &[Settlement],
@@ -135,8 +165,12 @@ impl Store {
     /// Copies the WAL back if it has grown enough, which bounds it and the time of an open.
     pub(super) fn checkpoint(&mut self) -> rusqlite::Result<()> {
         if self.wal_pages >= CHECKPOINT_PAGES {
-            self.connection.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(()))?;
-            self.wal_pages = 0;
+            match self.connection.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(())) {
+                Ok(()) => self.wal_pages = 0,
+                // All is in the WAL, and is copied at a later commit.
+                Err(cause) if self.is_unwritten(&cause) => {}
+                Err(cause) => return Err(cause),
+            }
         }
         Ok(())
     }

@@ -297,3 +297,56 @@ fn a_name_that_would_be_a_path_and_a_foreign_database_are_refused() {
     let foreign = rusqlite::Connection::open(&file).unwrap();
     foreign.execute_batch("insert into customers values ('still here')").unwrap();
 }
+
+#[test]
+fn a_start_that_never_serves_charges_nothing_however_it_ends() {
+    let mut scratch = Scratch::new();
+    let (journal, _) = open(&scratch);
+    append(&journal, b"kept");
+    journal.close(LONG).unwrap();
+    for start in 0..500 {
+        let (journal, recovery) = open(&scratch);
+        assert_eq!(recovery.pending[0].attempts, 0, "after {start} starts");
+        match start % 10 {
+            // As by an exit, or kill -9.
+            0 => scratch = scratch.crash_image(),
+            _ => journal.close(LONG).unwrap(),
+        }
+    }
+    // One that serves is charged once, by whatever starts follow.
+    let (journal, _) = open(&scratch);
+    let (sent, received) = channel();
+    journal.begin_run(move |begun| sent.send(begun).unwrap());
+    received.recv_timeout(LONG).unwrap().unwrap();
+    scratch = scratch.crash_image();
+    for _ in 0..3 {
+        let (_journal, recovery) = open(&scratch);
+        assert_eq!(recovery.pending[0].attempts, 1);
+        scratch = scratch.crash_image();
+    }
+}
+
+#[test]
+fn a_database_that_is_held_by_another_refuses_what_comes_then_and_nothing_later() {
+    let scratch = Scratch::new();
+    let (journal, _) = open(&scratch);
+    let first = append(&journal, b"first");
+    let second = append(&journal, b"second");
+    let other = rusqlite::Connection::open(scratch.path().join("jobs.sqlite")).unwrap();
+    other.execute_batch("begin immediate").unwrap();
+    let refused = send(&journal, b"meanwhile", Meta::default()).unwrap();
+    journal.ack(first);
+    let refused = refused.recv_timeout(LONG).unwrap().unwrap_err();
+    assert!(!refused.is_poisoned(), "{refused}");
+    journal.ack(second);
+    other.execute_batch("rollback").unwrap();
+    drop(other);
+    // The acks were put off and not lost; what comes now is taken.
+    settled(&journal, 2);
+    let later = append(&journal, b"later");
+    journal.close(LONG).unwrap();
+    let (_journal, recovery) = open(&scratch);
+    assert!(recovery.is_whole(), "{recovery}");
+    let kept: Vec<_> = recovery.pending.iter().map(|record| record.sequence).collect();
+    assert_eq!(kept, [later]);
+}

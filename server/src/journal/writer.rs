@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sidecore_runtime::instant;
 
@@ -13,8 +13,12 @@ use super::limits::JournalLimits;
 use super::mark::Mark;
 use super::record::{DeadLetter, Sequence};
 use super::shared::Shared;
-use super::store::{Store, Written};
+use super::store::{Store, Unwritten, Written};
 
+/// After which settlements are tried again that found the database busy or full.
+const AGAIN_PAUSE: Duration = Duration::from_millis(100);
+/// How often they are tried at the close.
+const END_TRIES_MAX: u32 = 3;
 /// Settlements in one commit, so that a flood of them does not keep appends waiting for long.
 const SETTLEMENTS_MAX: usize = 8 * 1024;
 
@@ -30,6 +34,10 @@ pub(super) struct Writer {
     limits: JournalLimits,
     /// Settlements were left over: there is work without a word.
     left_over: bool,
+    /// Settlements of a group that could not be committed just then.
+    put_off: Vec<Settlement>,
+    /// When they are tried again.
+    again_at: Option<Instant>,
 }
 
 /// What is done with one commit.
@@ -38,6 +46,7 @@ struct Group {
     appends: Vec<Append>,
     settlements: Vec<Settlement>,
     looks: Vec<(Sequence, usize, Done<Vec<DeadLetter>>)>,
+    begins: Vec<Done<()>>,
     closes: Vec<Reply>,
 }
 
@@ -47,13 +56,17 @@ impl Group {
             Command::Append(append) => self.appends.push(append),
             Command::Settle => {}
             Command::DeadLetters { after, max, done } => self.looks.push((after, max, done)),
+            Command::BeginRun { done } => self.begins.push(done),
             Command::Close { reply } => self.closes.push(reply),
         }
     }
 
     /// Whether someone waits for this group.
     fn is_urgent(&self) -> bool {
-        !(self.appends.is_empty() && self.looks.is_empty() && self.closes.is_empty())
+        !(self.appends.is_empty()
+            && self.looks.is_empty()
+            && self.begins.is_empty()
+            && self.closes.is_empty())
     }
 
     fn is_empty(&self) -> bool {
@@ -69,7 +82,16 @@ impl Writer {
         shared: Arc<Shared>,
         limits: JournalLimits,
     ) -> Self {
-        Writer { store, mark, commands, shared, limits, left_over: false }
+        Writer {
+            store,
+            mark,
+            commands,
+            shared,
+            limits,
+            left_over: false,
+            put_off: Vec::new(),
+            again_at: None,
+        }
     }
 
     /// Serves until it is told to close, or all handles are gone.
@@ -94,11 +116,17 @@ impl Writer {
     /// Waits for a word; `None` when nobody is left to give one.
     fn wait(&mut self) -> Option<Command> {
         loop {
-            let Some(sync_at) = self.mark.sync_at() else { return self.commands.recv().ok() };
-            let left = sync_at.saturating_duration_since(Instant::now());
+            let times = [self.mark.sync_at(), self.again_at];
+            let Some(at) = times.into_iter().flatten().min() else {
+                return self.commands.recv().ok();
+            };
+            let left = at.saturating_duration_since(Instant::now());
             match self.commands.recv_timeout(left) {
                 Ok(command) => return Some(command),
                 Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if self.again_at == Some(at) => {
+                    return Some(Command::Settle);
+                }
                 Err(RecvTimeoutError::Timeout) => self.sync_mark(),
             }
         }
@@ -125,22 +153,35 @@ impl Writer {
             }
         }
         self.shared.told.lower();
+        // Before later ones, in their order.
+        group.settlements.append(&mut self.put_off);
+        self.again_at = None;
         while group.settlements.len() < SETTLEMENTS_MAX {
             match self.shared.settlements.pop() {
                 Some(settlement) => group.settlements.push(settlement),
                 None => break,
             }
         }
-        self.left_over = group.settlements.len() == SETTLEMENTS_MAX;
+        self.left_over = group.settlements.len() >= SETTLEMENTS_MAX;
     }
 
     /// Commits a group, then answers all who wait for it.
     fn serve(&mut self, group: Group) {
-        let Group { appends, settlements, looks, .. } = group;
-        if !(appends.is_empty() && settlements.is_empty()) {
-            match self.commit(&appends, &settlements) {
+        let Group { appends, settlements, looks, begins, .. } = group;
+        if !(appends.is_empty() && settlements.is_empty() && begins.is_empty()) {
+            let committed = self.commit(&appends, &settlements);
+            let begun = committed.as_ref().map(|_| ()).map_err(JournalError::clone);
+            begins.into_iter().for_each(|done| done.call(begun.clone()));
+            match committed {
                 Ok(written) => self.answer(appends, written),
-                Err(failure) => self.refuse(appends, &failure),
+                Err(failure) => {
+                    self.refuse(appends, &failure);
+                    if self.shared.failure().is_none() {
+                        self.put_off = settlements;
+                        self.again_at = Some(instant::after(AGAIN_PAUSE));
+                        self.left_over = false;
+                    }
+                }
             }
             // After the answers, which need not wait for it.
             if self.shared.failure().is_none()
@@ -167,10 +208,12 @@ impl Writer {
         if let Some(failure) = self.shared.failure() {
             return Err(failure);
         }
-        let written = self
-            .store
-            .write(appends, settlements, self.limits.dead_max)
-            .map_err(|cause| self.shared.poison(&cause))?;
+        let written = self.store.write(appends, settlements, self.limits.dead_max).map_err(
+            |Unwritten { cause, is_certain }| match is_certain {
+                true => JournalError::sqlite("write to", &self.shared.file, cause),
+                false => self.shared.poison(&cause),
+            },
+        )?;
         self.mark
             .write(self.store.totals().levels())
             .map_err(|cause| self.shared.poison(&cause))?;
@@ -209,6 +252,7 @@ impl Writer {
     /// Flushes what has arrived since, closes the files, gives the lock back and replies.
     fn end(mut self, mut closes: Vec<Reply>) {
         self.shared.closing.store(true, Ordering::Release);
+        let mut tries = 0;
         loop {
             let mut group = Group::default();
             self.gather(&mut group);
@@ -217,6 +261,15 @@ impl Writer {
                 break;
             }
             self.serve(group);
+            if !self.put_off.is_empty() {
+                tries += 1;
+                if tries == END_TRIES_MAX {
+                    // Their records stay, and are delivered again.
+                    self.shared.poison(&"the last settlements could not be written");
+                    break;
+                }
+                std::thread::sleep(AGAIN_PAUSE);
+            }
         }
         let Writer { store, mut mark, commands, shared, .. } = self;
         let result = match shared.failure() {

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     tell("open");
     match mode.as_str() {
         "append" => append_for_ever(&journal),
-        "fill" => fill(&journal),
+        "fill" => fill(&journal, Path::new(directory)),
         _ => std::thread::sleep(DEADLINE),
     }
     ExitCode::SUCCESS
@@ -82,8 +82,9 @@ fn append_for_ever(journal: &Journal) {
     }
 }
 
-/// Appends until a write fails, tries once more, and closes.
-fn fill(journal: &Journal) {
+/// Appends until a write fails, makes room where there is a file `ballast`, tries once more, and
+/// closes.
+fn fill(journal: &Journal, directory: &Path) {
     let (sent, received): (_, Receiver<Durable>) = channel();
     let mut number = 0;
     let failure = loop {
@@ -97,8 +98,12 @@ fn fill(journal: &Journal) {
         }
     };
     tell(&format!("failed {failure}"));
+    let _ = std::fs::remove_file(directory.join("ballast"));
     match append(journal, number, 1000, &sent) {
-        Ok(()) => tell("refused not at all"),
+        Ok(()) => match received.recv().expect("each append is answered").1 {
+            Ok(_) => tell("taken again"),
+            Err(error) => tell(&format!("refused {error}")),
+        },
         Err(refused) => tell(&format!("refused {refused}")),
     }
     tell(&format!("closed {:?}", journal.close(DEADLINE).map_err(|error| error.is_poisoned())));

@@ -165,3 +165,32 @@ fn durable_tasks_that_are_not_due_keep_no_other_waiting_and_no_drain() {
     assert_eq!(answer.status, 200);
     server.stop();
 }
+
+/// Starts on a port that is taken, as a supervisor tries them again and again.
+#[test]
+fn starts_that_are_refused_charge_no_attempt() {
+    let scratch = Scratch::new("durable-binary-refused");
+    let (server, mut client) = start(scratch.path());
+    dispatch(&mut client, r#"{"kind":"sleep","ms":60000,"pool":"durable"}"#);
+    dispatch(&mut client, r#"{"kind":"noop","retries":3,"pool":"durable"}"#);
+    assert_eq!(server.stop().count("kept"), 2);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let starts = std::env::var("SIDECORE_TEST_REFUSED_STARTS");
+    let starts = starts.ok().and_then(|starts| starts.parse().ok()).unwrap_or(20);
+    for _ in 0..starts {
+        let output = sidecore_tests::server_command(&[
+            ("SIDECORE_DATA_DIR", scratch.path().to_str().unwrap()),
+            ("SIDECORE_PORT", &port),
+        ])
+        .output()
+        .unwrap();
+        assert!(!output.status.success());
+    }
+    let limits = JournalLimits::default();
+    let opened = sidecore::journal::Journal::open(scratch.path(), "durable", limits);
+    let (_journal, recovery) = opened.unwrap();
+    let attempts: Vec<_> = recovery.pending.iter().map(|record| record.attempts).collect();
+    // The first one's own, which the drain ended.
+    assert_eq!(attempts, [1, 0]);
+}
