@@ -102,11 +102,6 @@ impl Transport {
     }
 
     #[inline]
-    pub(crate) fn has_failed(&self) -> bool {
-        of_either!(self, stream => stream.has_failed())
-    }
-
-    #[inline]
     pub(crate) fn poll_sent(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         of_either!(self, stream => stream.poll_sent(context))
     }

@@ -257,7 +257,8 @@ fn sse() {
     for event in ["event: progress\ndata: 3/3\n", "event: done\ndata: counted to 3\n"] {
         assert!(events.contains(event), "{events}");
     }
-    let id = events.lines().filter_map(|line| line.strip_prefix("id: ")).last().expect("an id");
+    let id =
+        events.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().expect("an id");
     let mut client = example.client();
     client.send(format!("GET /count?steps=3 HTTP/1.1\r\nHost: h\r\nLast-Event-ID: {id}\r\n\r\n"));
     assert_eq!(client.answer().status, 204);

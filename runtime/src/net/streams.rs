@@ -216,11 +216,6 @@ impl Streams {
         get(&mut self.slots, key).map_or(0, |stream| stream.outbox.taken())
     }
 
-    /// Whether the connection has failed, as far as is known without taking what arrived.
-    pub(crate) fn has_failed(&mut self, key: StreamKey) -> bool {
-        get(&mut self.slots, key).is_none_or(|stream| stream.error.is_some())
-    }
-
     /// Whether the connection has failed; keeps `waker` for that otherwise, and takes nothing.
     pub(crate) fn poll_failed(&mut self, ring: &mut Ring, key: StreamKey, waker: &Waker) -> bool {
         let Some(stream) = get(&mut self.slots, key) else { return true };

@@ -82,20 +82,15 @@ impl TcpStream {
         self.core.streams.borrow_mut().taken(self.key)
     }
 
-    /// Ready when the connection has failed. What arrives meanwhile wakes the task too, and is not
-    /// taken; 64 KiB of it at most, behind which a failure is not seen.
+    /// Ready when the connection has failed: what arrived before that can still be taken, and
+    /// [`poll_recv`](Self::poll_recv) then says how. What arrives meanwhile wakes the task too, and is
+    /// not taken; 64 KiB of it at most, behind which a failure is not seen.
     pub fn poll_failed(&self, context: &mut Context<'_>) -> Poll<()> {
         let (mut ring, mut streams) = (self.core.ring.borrow_mut(), self.core.streams.borrow_mut());
         match streams.poll_failed(&mut ring, self.key, context.waker()) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
-    }
-
-    /// Whether the connection has failed, as far as is known: what arrived before that can still
-    /// be taken, and [`poll_recv`](Self::poll_recv) then says how.
-    pub fn has_failed(&self) -> bool {
-        self.core.streams.borrow_mut().has_failed(self.key)
     }
 
     /// Ready when the kernel has taken all that was written. Call [`flush`](Self::flush) first.

@@ -50,10 +50,8 @@ pub(crate) enum Waiting {
 /// The current wait of a connection.
 pub(crate) struct Patience {
     waiting: Option<Waiting>,
-    /// The time of a head whose limit has passed, until another wait begins.
-    overdue: Duration,
-    /// That of the current wait for a head.
-    head_limit: Duration,
+    /// The limit of a head has passed, and no other wait has begun.
+    head_overdue: bool,
     /// What the peer had done when the deadline was set.
     mark: u64,
     deadline: Deadline,
@@ -112,24 +110,17 @@ impl Timeouts {
 
 impl Patience {
     pub(crate) fn new() -> Self {
-        Patience {
-            waiting: None,
-            overdue: Duration::ZERO,
-            head_limit: Duration::ZERO,
-            mark: 0,
-            deadline: Deadline::unset(),
-        }
+        Patience { waiting: None, head_overdue: false, mark: 0, deadline: Deadline::unset() }
     }
 
     /// How long a head has been awaited, or was when its time limit passed; zero where it came whole.
-    pub(crate) fn head_awaited(&self) -> Duration {
+    pub(crate) fn head_awaited(&self, timeouts: &Timeouts) -> Duration {
         match self.waiting {
             Some(Waiting::Head) => {
-                let left = self.deadline.left().unwrap_or_default();
-                self.head_limit.saturating_sub(left)
+                timeouts.head.saturating_sub(self.deadline.left().unwrap_or_default())
             }
-            Some(_) => Duration::ZERO,
-            None => self.overdue,
+            None if self.head_overdue => timeouts.head,
+            _ => Duration::ZERO,
         }
     }
 
@@ -149,17 +140,14 @@ impl Patience {
     ) -> Poll<()> {
         let bytes = done.saturating_sub(self.mark);
         if self.waiting != Some(waiting) || timeouts.is_progress(waiting, bytes) {
-            (self.waiting, self.mark, self.overdue) = (Some(waiting), done, Duration::ZERO);
-            if waiting == Waiting::Head {
-                self.head_limit = timeouts.head;
-            }
+            (self.waiting, self.mark, self.head_overdue) = (Some(waiting), done, false);
             match timeouts.limit(waiting) {
                 Some(limit) => self.deadline.set(limit),
                 None => self.deadline.clear(),
             }
         }
         self.deadline.poll(context).map(|()| {
-            self.overdue = if waiting == Waiting::Head { timeouts.head } else { Duration::ZERO };
+            self.head_overdue = waiting == Waiting::Head;
             self.renew();
         })
     }

@@ -224,6 +224,7 @@ impl Drop for Upgraded {
 }
 
 /// The task of a connection: HTTP, and what it may be upgraded to.
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the largest, for all their life")]
 pub(crate) enum ConnectionTask<A: App> {
     Http(Connection<A>),
     Upgraded(Host<A>),
@@ -291,14 +292,12 @@ impl<A: App> Future for ConnectionTask<A> {
                         return Poll::Ready(());
                     };
                     #[cfg(feature = "http2")]
-                    let connection = match connection.into_http2() {
-                        Ok((io, place)) => {
-                            let serving = Box::pin(crate::http2::serve(io, place));
-                            *self = ConnectionTask::Http2(serving);
-                            continue;
-                        }
-                        Err(connection) => connection,
-                    };
+                    if connection.speaks_http2() {
+                        let (io, place) = connection.into_parts();
+                        let serving = Box::pin(crate::http2::serve(io, place));
+                        *self = ConnectionTask::Http2(serving);
+                        continue;
+                    }
                     let Some((run, io, place)) = connection.into_upgraded() else {
                         return Poll::Ready(());
                     };

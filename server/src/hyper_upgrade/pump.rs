@@ -133,7 +133,9 @@ impl Pump {
                 Moved::Some
             }
             // The application does not read, so neither do we: TCP's window does the rest.
-            Poll::Pending if io.stream.has_failed() => self.lost(ErrorKind::ConnectionReset),
+            Poll::Pending if io.stream.poll_failed(context).is_ready() => {
+                self.lost(ErrorKind::ConnectionReset)
+            }
             Poll::Pending => Moved::Nothing,
         }
     }

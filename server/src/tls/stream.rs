@@ -143,10 +143,6 @@ impl TlsStream {
         }
     }
 
-    pub(crate) fn has_failed(&self) -> bool {
-        self.inner.borrow().failed || self.socket.has_failed()
-    }
-
     pub(crate) fn poll_sent(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_sent(context)
     }

@@ -31,17 +31,19 @@ impl<A: App> Connection<A> {
         let wants_peers = self.place.serving().app.wants_peers();
         let peer = if wants_peers { self.peer_address() } else { None };
         let (received, is_secured) = (self.io.rest(), self.io.stream.is_secured());
-        let waited = self.patience.head_awaited();
+        let waited = self.patience.head_awaited(&self.place.serving().timeouts);
         let app = &self.place.serving().app;
         app.refused(&Refused { status, body_bytes, fields, received, peer, is_secured, waited });
     }
 
-    /// When its future has ended: itself again, unless its client speaks HTTP/2.
+    /// When its future has ended: whether its client speaks HTTP/2.
     #[cfg(feature = "http2")]
-    pub(in crate::http1) fn into_http2(self) -> Result<(Io, Place<A>), Self> {
-        match self.state {
-            State::Http2 => Ok((self.io, self.place)),
-            _ => Err(self),
-        }
+    pub(in crate::http1) fn speaks_http2(&self) -> bool {
+        matches!(self.state, State::Http2)
+    }
+
+    #[cfg(feature = "http2")]
+    pub(in crate::http1) fn into_parts(self) -> (Io, Place<A>) {
+        (self.io, self.place)
     }
 }
