@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::{DurableJob, Entry};
@@ -38,6 +38,9 @@ struct Written<J> {
     /// Its length when it was written: what bounds it should the clock be set back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline_ms: Option<u64>,
+    /// The delay's length, for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delay_ms: Option<u64>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -58,6 +61,19 @@ fn until(time: SystemTime) -> Duration {
 
 fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// When a record is due: after a clock was set back, no later than its own delay or pause from now.
+pub(super) fn bounded_due(record: &Record, now: SystemTime) -> Option<SystemTime> {
+    let due_at = record.due_at.filter(|at| *at > now);
+    let (Some(at), Ok(written)) =
+        (due_at, serde_json::from_slice::<Written<IgnoredAny>>(&record.payload))
+    else {
+        return record.due_at;
+    };
+    let pause_ms = written.retry.map(|retry| retry.backoff_max_ms).filter(|_| record.attempts > 0);
+    let longest = written.delay_ms.max(pause_ms).map(Duration::from_millis);
+    Some(longest.map_or(at, |longest| at.min(now + longest.min(TIME_MAX))))
 }
 
 impl Plan {
@@ -82,14 +98,15 @@ impl Plan {
         let deadline_at_ms = self.deadline_at.map(|at| ms(since(at)));
         // Rounded up, so that it never cuts the deadline while the clock runs true.
         let deadline_ms = self.time_left().map(|left| ms(left).saturating_add(1));
-        serde_json::to_vec(&Written { job, retry, deadline_at_ms, deadline_ms })
+        let delay_ms = self.due_at.map(|at| ms(until(at)).saturating_add(1));
+        serde_json::to_vec(&Written { job, retry, deadline_at_ms, deadline_ms, delay_ms })
     }
 
     /// What a record says.
     pub(super) fn read<J: DeserializeOwned>(
         record: &Record,
     ) -> Result<(J, Plan), serde_json::Error> {
-        let Written { job, retry, deadline_at_ms, deadline_ms } =
+        let Written { job, retry, deadline_at_ms, deadline_ms, .. } =
             serde_json::from_slice(&record.payload)?;
         let priority = match record.priority {
             1.. => Priority::High,
@@ -180,6 +197,22 @@ mod tests {
         let written = record(&Plan::default(), payload.into_bytes());
         let (_, read) = Plan::read::<String>(&written).unwrap();
         assert!(read.time_left().unwrap() <= Duration::from_millis(500), "{read:?}");
+    }
+
+    #[test]
+    fn a_due_time_is_never_further_than_its_own_delay_or_pause_from_now() {
+        let (now, hour) = (SystemTime::now(), Duration::from_secs(3600));
+        let due = |attempts, payload: &str| {
+            let payload = payload.as_bytes().to_vec();
+            let due_at = Some(now + hour);
+            let record = Record { sequence: 1, payload, attempts, priority: 0, due_at };
+            bounded_due(&record, now).unwrap().duration_since(now).unwrap()
+        };
+        let retry = r#"{"job":1,"retry":{"retries":3,"backoff_ms":100,"backoff_max_ms":900}}"#;
+        assert_eq!(due(1, retry), Duration::from_millis(900));
+        assert_eq!(due(0, r#"{"job":1,"delay_ms":500}"#), Duration::from_millis(500));
+        // Of an earlier version, which did not keep the delay.
+        assert_eq!([due(0, retry), due(0, r#"{"job":1}"#)], [hour, hour]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use sidecore_runtime::executor::{sleep, yield_now};
 
 use super::dispatch::Parcel;
 use super::oneshot::oneshot;
-use super::plan::Plan;
+use super::plan::{Plan, bounded_due};
 use super::{DurableError, DurableJob, Entry, Shared};
 use crate::journal::{Record, say};
 use crate::shutdown::Shutdown;
@@ -41,7 +41,10 @@ enum Next {
 
 impl Backlog {
     /// Of records by their sequences.
-    pub(super) fn new(records: Vec<Record>, now: SystemTime) -> Self {
+    pub(super) fn new(mut records: Vec<Record>, now: SystemTime) -> Self {
+        for record in &mut records {
+            record.due_at = bounded_due(record, now);
+        }
         let is_later = |record: &Record| record.due_at.is_some_and(|at| at > now);
         let (mut later, mut due): (Vec<_>, Vec<_>) = records.into_iter().partition(is_later);
         // Both sorts are stable.
