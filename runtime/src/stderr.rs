@@ -21,6 +21,8 @@ use crate::{instant, signals};
 
 /// Bytes of lines that wait; more are lost. A line of more is cut.
 const QUEUE_BYTES_MAX: usize = 256 << 10;
+/// How long the end of a process waits for lines that nobody has flushed.
+const EXIT_LIMIT: Duration = Duration::from_millis(100);
 /// Bytes of one line.
 const LINE_BYTES_MAX: usize = 16 << 10;
 /// A write of so many bytes does not wait where poll(2) says that there is room (pipe(7), PIPE_BUF).
@@ -132,9 +134,21 @@ impl Queue {
         if !self.has_writer {
             let thread = std::thread::Builder::new().name("stderr".into());
             self.has_writer = thread.spawn(write_lines).is_ok();
+            if self.has_writer {
+                // SAFETY: the function is there for the life of the process, takes nothing and
+                // does not unwind. Where it cannot be registered, a process that does not flush
+                // may end before its last lines.
+                unsafe { libc::atexit(flush_at_exit) };
+            }
         }
         self.has_writer
     }
+}
+
+/// Whoever ends the process without a [`flush`] of its own, as a program that uses a part of this
+/// crate may, has its last lines all the same.
+extern "C" fn flush_at_exit() {
+    let _ = flush(EXIT_LIMIT);
 }
 
 fn lock() -> MutexGuard<'static, Queue> {

@@ -151,13 +151,14 @@ fn what_sleeps_keeps_nothing_from_what_could_run() {
             (0..1025).map(|_| tasks.job(1).delay(hour).dispatch().unwrap()).collect();
         let failing = Retry { retries: 1, backoff: hour, backoff_max: hour };
         let paused: Vec<_> = (0..64).map(|_| tasks.job(99).retry(failing).send()).collect();
+        let mut handles = Vec::new();
         for paused in paused {
-            let handle = paused.await.unwrap();
-            while tasks.snapshot().unwrap().retried == 0 {
-                sleep(Duration::from_millis(1)).await;
-            }
-            assert!(!handle.is_over());
+            handles.push(paused.await.unwrap());
         }
+        while tasks.snapshot().unwrap().retried < 64 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(handles.iter().all(|handle| !handle.is_over()));
         assert_eq!(tasks.run(1).await.unwrap(), 1);
         let start = Instant::now();
         begin_drain(Instant::now() + Duration::from_secs(30));

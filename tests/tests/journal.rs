@@ -90,7 +90,16 @@ impl Said {
 }
 
 fn open(directory: &Path) -> (Journal, Recovery) {
-    Journal::open(directory, "jobs", JournalLimits::default()).expect("the journal opens")
+    let end = std::time::Instant::now() + LONG;
+    loop {
+        match Journal::open(directory, "jobs", JournalLimits::default()) {
+            // A child of another test has its descriptors until it executes its program.
+            Err(error) if error.is_locked() && std::time::Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened.expect("the journal opens"),
+        }
+    }
 }
 
 /// The number in a record's payload, which must be as it was appended.

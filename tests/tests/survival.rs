@@ -94,7 +94,7 @@ fn who_leaves_at_any_stage_of_a_request_leaves_nothing_behind() {
 fn send_endlessly(client: &mut Client, start: &str, more: &str) -> usize {
     let mut sent = 0;
     let mut bytes = start.to_owned();
-    while sent < 64 << 20 && client.try_send(&bytes) {
+    while sent < 128 << 20 && client.try_send(&bytes) {
         sent += bytes.len();
         bytes = more.repeat(1000);
     }
@@ -129,7 +129,8 @@ fn what_never_ends_is_refused_and_takes_no_memory() {
         // A stream that is never read from until it has broken: the answer may be lost to the
         // reset, but not the memory.
         let sent = send_endlessly(&mut client, start, more);
-        assert!(sent < 64 << 20, "{start:?} was taken without end");
+        // 64 MiB are thrown away, and some are in the buffers of both sides.
+        assert!(sent < 96 << 20, "{start:?} was taken without end");
         most = most.max(server.resident_bytes());
         // One that stops soon reads the answer.
         let mut client = Client::connect(server.address());

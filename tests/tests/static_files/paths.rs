@@ -125,6 +125,10 @@ fn hostile_paths_name_no_file() {
         "/s/public.txt%20".into(),
         "/s/PUBLIC.TXT".into(),
         "/s/%70ublic.tx".into(),
+        "/s/%".into(),
+        "/s/%zz".into(),
+        "/s/public.txt%".into(),
+        "/s/a\\..\\b".into(),
         format!("/s/{}", "a/".repeat(2000)),
         format!("/s/{}", "a".repeat(300)),
     ];
@@ -140,7 +144,7 @@ fn hostile_paths_name_no_file() {
         assert!(!answer.ends_with("secret") && !answer.contains("root:"), "{path}: {answer}");
     }
     // The codec refuses these before.
-    for path in ["/s/public.txt%00", "/s/%00", "/s/%", "/s/%zz", "/s/a\\..\\b"] {
+    for path in ["/s/public.txt%00", "/s/%00"] {
         assert!(site.get(path, "").starts_with("HTTP/1.1 400 "), "{path}");
     }
     assert_eq!(site.status("/s/public.txt", ""), 200);
