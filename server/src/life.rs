@@ -1,7 +1,6 @@
 //! The moments of a server's life, and who is told of them.
 
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 
@@ -9,6 +8,7 @@ use sidecore_runtime::stderr;
 
 use crate::running::Report;
 use crate::server::Server;
+use sidecore_runtime::panics::catch;
 
 /// A moment in a server's life: what [`Server::on_life`] is told of.
 ///
@@ -162,10 +162,8 @@ impl Hooks {
 }
 
 fn call(hook: &Hook, life: &Life) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| hook(life))) {
+    if catch(|| hook(life)).is_none() {
         stderr::line(format_args!("a hook panicked when it was told {life:?}"));
-        // A payload may panic when it is dropped.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
     }
 }
 

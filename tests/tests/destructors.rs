@@ -181,3 +181,43 @@ fn of_jobs_that_wait_when_their_executor_ends() {
         assert!(delayed.is_ok());
     });
 }
+
+/// What a handler panics with is its own too: dropped where a panic of its destructor ends. The
+/// executor, which every other connection shares, lives on.
+#[test]
+fn of_what_a_handler_panics_with() {
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use sidecore::{Config, Direct, Incoming, Request, Response, Server};
+    let mut config = Config::default();
+    config.port = 0;
+    config.options.worker_num = Some(1);
+    config.options.task_worker_num = Some(0);
+    let running = Server::new(config)
+        .start(|_| {
+            let service = tower::service_fn(|request: Request<Incoming>| {
+                if request.uri().path() == "/at-the-call" {
+                    std::panic::panic_any(Bomb);
+                }
+                async move {
+                    if request.uri().path() == "/at-a-poll" {
+                        std::panic::panic_any(Bomb);
+                    }
+                    Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from("ok"))))
+                }
+            });
+            Direct::new(service, |head, _| {
+                if head.target.path() == "/direct" {
+                    std::panic::panic_any(Bomb);
+                }
+                None
+            })
+        })
+        .unwrap();
+    for path in ["/at-the-call", "/at-a-poll", "/direct"] {
+        assert_eq!(sidecore_tests::get(running.address(), path).status, 500, "{path}");
+        assert_eq!(sidecore_tests::get(running.address(), "/").status, 200, "after {path}");
+    }
+    running.shutdown().raise();
+    running.wait().unwrap();
+}

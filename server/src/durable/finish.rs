@@ -10,12 +10,12 @@
 //! A record is settled after `on_finish` has returned, so that it, too, is called at least once.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::oneshot::Sender;
 use crate::journal::{Journal, Sequence, say};
 use crate::tasks::{FinishContext, TaskError, TaskHandle, TaskId, TaskResult, TaskState};
+use sidecore_runtime::panics::catch;
 
 /// Executors beyond so many share the locks of the first ones.
 const SHARDS: usize = 64;
@@ -98,7 +98,7 @@ impl<O> Finisher<O> {
 
     /// Tells an outcome whose future was dropped after it had come, on the thread of that.
     pub(super) fn tell_instead(&self, (finish, outcome): Told<O>) {
-        if catch_unwind(AssertUnwindSafe(|| self.call(&finish, outcome))).is_err() {
+        if catch(|| self.call(&finish, outcome)).is_none() {
             say("on_finish of a durable pool panicked");
         }
     }

@@ -1,10 +1,9 @@
 //! Requests that are all there, and may be answered from their bytes.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::head::{Framing, RequestHead};
 use super::reject::Reject;
 use crate::service::{App, Plain};
+use sidecore_runtime::panics::catch;
 
 /// The size of a request that is all there, head and body, and may be answered from its bytes.
 pub(super) fn whole_size(
@@ -26,5 +25,5 @@ pub(super) fn direct<A: App>(
     head: &RequestHead<'_>,
     body: &[u8],
 ) -> Result<Option<Plain>, Reject> {
-    catch_unwind(AssertUnwindSafe(|| app.direct(head, body))).map_err(|_| Reject::handler_failed())
+    catch(|| app.direct(head, body)).ok_or_else(Reject::handler_failed)
 }

@@ -109,7 +109,7 @@ impl<A: App> Exchange<A> {
         let response = match catch_unwind(AssertUnwindSafe(|| serving.app.call(request))) {
             Ok(future) => Answer::Called(Box::pin(future)),
             Err(payload) => {
-                panicked::advise(&*payload);
+                panicked::advise(payload);
                 Answer::Failed
             }
         };
@@ -251,7 +251,7 @@ impl<A: App> Exchange<A> {
                 }
                 // The panic hook has reported it; it costs this request its answer, no more.
                 Err(payload) => {
-                    panicked::advise(&*payload);
+                    panicked::advise(payload);
                     return Progress::Refused(Reject::handler_failed());
                 }
             }

@@ -2,16 +2,19 @@
 
 use std::any::Any;
 
+use sidecore_runtime::panics::drop_quietly;
 use sidecore_runtime::stderr;
 
 /// What tokio says where no runtime of its is entered on the thread.
 const NO_TOKIO: &str = "there is no reactor running, must be called from the context of a Tokio";
 
-/// Says on standard error what to do about a panic, where that is known.
-pub(crate) fn advise(payload: &(dyn Any + Send)) {
-    if let Some(advice) = advice(payload) {
+/// Says on standard error what to do about a panic, where that is known. The payload is the
+/// application's, and may panic as it is dropped.
+pub(crate) fn advise(payload: Box<dyn Any + Send>) {
+    if let Some(advice) = advice(&*payload) {
         stderr::line(format_args!("{advice}"));
     }
+    drop_quietly(payload);
 }
 
 fn advice(payload: &(dyn Any + Send)) -> Option<&'static str> {

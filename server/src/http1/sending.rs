@@ -53,7 +53,7 @@ impl<B: Body<Data = Bytes, Error: Display>> Sending<B> {
                 Ok(Poll::Ready(Some(Err(error)))) => return broken(&error),
                 // The panic hook has reported it.
                 Err(payload) => {
-                    panicked::advise(&*payload);
+                    panicked::advise(payload);
                     return Next::Broken;
                 }
             };

@@ -9,7 +9,6 @@
 //! Nothing of it crosses a thread: what the handler leaves in its [`Upgrade`] is a function that
 //! is called on the executor, once the 101 is written.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -23,6 +22,8 @@ use std::time::Duration;
 
 use http::header::UPGRADE;
 use http::{HeaderMap, Request, StatusCode};
+
+use sidecore_runtime::panics::drop_quietly;
 
 use super::connection::{Connection, Io, UNSENT_MAX_BYTES};
 use super::panicked;
@@ -106,7 +107,7 @@ impl Offered {
 
     /// The handler has answered otherwise: what it has left is dropped.
     pub(super) fn declined(self, status: StatusCode) {
-        drop_caught(self.upgrade.left());
+        drop_quietly(self.upgrade.left());
         hyper_upgrade::advise(status);
     }
 }
@@ -254,7 +255,7 @@ impl<A: App> Host<A> {
         });
         let upgraded = Upgraded { io: Some(io), home: home.clone() };
         let running = catch_unwind(AssertUnwindSafe(|| run(upgraded)));
-        let running = running.map_err(|payload| panicked::advise(&*payload)).ok();
+        let running = running.map_err(|payload| panicked::advise(payload)).ok();
         Host { running, home, place }
     }
 
@@ -268,9 +269,9 @@ impl<A: App> Host<A> {
             match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(context))) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(())) => {}
-                Err(payload) => panicked::advise(&*payload),
+                Err(payload) => panicked::advise(payload),
             }
-            drop_caught(self.running.take());
+            drop_quietly(self.running.take());
         }
         // It may be held by another task still.
         *self.home.io_waker.borrow_mut() = Some(context.waker().clone());
@@ -336,9 +337,4 @@ fn wake(waker: &RefCell<Option<Waker>>) {
     if let Some(waker) = waker {
         waker.wake();
     }
-}
-
-/// Drops what is the application's; its panic has been reported by the hook.
-fn drop_caught(value: impl Any) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }

@@ -124,7 +124,7 @@ fn called<A: App>(app: &A, request: Request<Incoming>) -> Call<A::Future> {
     match catch_unwind(AssertUnwindSafe(|| app.call(request))) {
         Ok(future) => Call::Called { future },
         Err(payload) => {
-            panicked::advise(&*payload);
+            panicked::advise(payload);
             Call::Refused { reject: Reject::handler_failed() }
         }
     }
@@ -221,7 +221,7 @@ where
         }
         // The panic hook has reported it; it costs this request its answer, no more.
         Err(payload) => {
-            panicked::advise(&*payload);
+            panicked::advise(payload);
             Err(Reject::handler_failed())
         }
     })

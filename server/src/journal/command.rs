@@ -1,12 +1,12 @@
 //! What the journal's thread is told.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::SyncSender;
 use std::time::SystemTime;
 
 use super::error::JournalError;
 use super::record::{DeadLetter, Meta, Sequence};
+use sidecore_runtime::panics::catch;
 
 /// A word to the writer, in the order of the channel.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl<T> Done<T> {
     fn call_once(&mut self, result: Result<T, JournalError>) {
         let Some(callback) = self.0.take() else { return };
         // A panic of one callback must not keep the others, or the journal, from going on.
-        if catch_unwind(AssertUnwindSafe(|| callback(result))).is_err() {
+        if catch(|| callback(result)).is_none() {
             say("a journal's callback panicked");
         }
     }
