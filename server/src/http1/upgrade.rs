@@ -255,7 +255,7 @@ impl<A: App> Host<A> {
         });
         let upgraded = Upgraded { io: Some(io), home: home.clone() };
         let running = catch_unwind(AssertUnwindSafe(|| run(upgraded)));
-        let running = running.map_err(|payload| panicked::advise(payload)).ok();
+        let running = running.map_err(panicked::advise).ok();
         Host { running, home, place }
     }
 
