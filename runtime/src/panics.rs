@@ -12,7 +12,12 @@ pub fn drop_quietly<T>(value: T) {
     let _ = catch(|| drop(value));
 }
 
-/// Calls `call`; a panic ends there. None: it panicked.
+/// Calls `call`; a panic ends there. The error is its text.
+pub fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(message)
+}
+
+/// The same for whom the text is of no use. None: it panicked.
 pub fn catch<T>(call: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => Some(value),
@@ -61,5 +66,14 @@ mod tests {
     fn a_panic_whose_payload_panics_ends_at_the_call() {
         assert!(catch(|| std::panic::panic_any(Endless)).is_none());
         assert_eq!(catch(|| 7), Some(7));
+    }
+
+    #[test]
+    fn a_panic_has_a_text_whatever_its_payload() {
+        assert_eq!(caught(|| 7), Ok(7));
+        let text = |panics: fn()| caught(panics).unwrap_err();
+        assert_eq!(text(|| panic!("plain")), "plain");
+        assert_eq!(text(|| panic!("of {}", 7)), "of 7");
+        assert_eq!(text(|| std::panic::panic_any(Endless)), "a payload that is no text");
     }
 }

@@ -19,7 +19,6 @@ pub(crate) mod waker;
 
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -199,8 +198,7 @@ where
 }
 
 fn caught(run: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
-    catch_unwind(AssertUnwindSafe(run))
-        .unwrap_or_else(|payload| Err(Fault::Panicked(panics::message(payload))))
+    panics::caught(run).unwrap_or_else(|message| Err(Fault::Panicked(message)))
 }
 
 /// Runs `future` on this executor, as a task of its own.

@@ -18,7 +18,6 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -302,8 +301,8 @@ pub(super) fn spawn_main(core: &Rc<Core>, main: impl Future<Output = ()> + 'stat
     let gone = Gone(end.clone());
     let mut main = Box::pin(main);
     let caught = std::future::poll_fn(move |context| {
-        catch_unwind(AssertUnwindSafe(|| main.as_mut().poll(context))).unwrap_or_else(|payload| {
-            gone.0.panicked.set(Some(panics::message(payload)));
+        panics::caught(|| main.as_mut().poll(context)).unwrap_or_else(|message| {
+            gone.0.panicked.set(Some(message));
             Poll::Ready(())
         })
     });

@@ -327,7 +327,10 @@ impl Streams {
                 }
             }
             Kind::Send | Kind::SendNow => {
-                stream.sent(ring, key, token.kind, result, &mut self.pool)
+                if let Err(error) = stream.outbox.sent(token.kind, result, &mut self.pool) {
+                    stream.error = stream.error.or(error.raw_os_error());
+                }
+                stream.send_next(ring, key);
             }
             Kind::Close => {
                 self.slots.remove(key.index as usize);
@@ -407,20 +410,6 @@ impl Stream {
         } else if result > 0 && !more && is_latest {
             self.resume(ring, key);
         }
-    }
-
-    fn sent(
-        &mut self,
-        ring: &mut Ring,
-        key: StreamKey,
-        kind: Kind,
-        result: i32,
-        pool: &mut BufferPool,
-    ) {
-        if let Err(error) = self.outbox.sent(kind, result, pool) {
-            self.error = self.error.or(error.raw_os_error());
-        }
-        self.send_next(ring, key);
     }
 
     fn send_next(&mut self, ring: &mut Ring, key: StreamKey) {

@@ -1,6 +1,5 @@
 //! One job of an async worker: the finish that it owes, and the future that runs it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,9 +9,9 @@ use std::time::{Duration, Instant};
 use super::async_worker::AsyncWorker;
 use super::control::Control;
 use super::ticket::{Ticket, Way};
-use super::worker::{panic_message, retries, within_time};
+use super::worker::{retries, within_time};
 use super::{Failure, Origin, TaskContext, TaskError, TaskId};
-use crate::panics::drop_quietly;
+use crate::panics::{caught, drop_quietly};
 
 /// A job that was taken from the queue, and the one finish that it owes. Dropping it without
 /// [`finish`](Self::finish) still delivers one, as [`TaskError::Lost`].
@@ -77,7 +76,9 @@ impl<J: Send + 'static, O: Send + 'static> Owed<J, O> {
             let panicked = matches!(outcome, Some(Err(TaskError::Panicked(_))));
             self.worker.end_one(self.kind, ran, panicked, self.watch.take());
         }
-        let is_late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        // What was withdrawn before it began has its outcome, whatever the time is now.
+        let is_late =
+            ran.is_some() && self.deadline.is_some_and(|deadline| deadline <= Instant::now());
         let outcome = outcome.map(|it| within_time(it, is_late, self.control.as_deref()));
         let mut kept = self.kept.take();
         let may_be_retried = outcome.as_ref().is_some_and(retries) && kept.is_some();
@@ -172,6 +173,5 @@ fn poll<J: Send + 'static, O: Send + 'static>(
 
 /// Calls a part of a job; its panic ends here.
 fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, TaskError> {
-    catch_unwind(AssertUnwindSafe(call))
-        .map_err(|payload| TaskError::Panicked(panic_message(payload)))
+    caught(call).map_err(TaskError::Panicked)
 }

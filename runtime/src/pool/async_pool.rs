@@ -1,7 +1,6 @@
 //! Starting a pool of async workers: see [`Pool::start_async`].
 
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
@@ -13,13 +12,13 @@ use super::crew::{ENDED, Threads};
 use super::heart::Heart;
 use super::parking::Parking;
 use super::ticket::{self, Home};
-use super::worker::panic_message;
 use super::{
     Failure, Lane, Pool, PoolConfig, PoolError, PoolSetup, Seat, Shared, Started, TaskContext,
     TaskWorkerInfo, Tasks,
 };
 use crate::bell::Bell;
 use crate::executor::hosted;
+use crate::panics::caught;
 
 /// Between the end of a worker's executor by a panic and its next one.
 const RESTART_PAUSE: Duration = Duration::from_millis(10);
@@ -194,12 +193,12 @@ impl<J: Send + 'static, O: Send + 'static> Start<J, O> {
         let lived = Cell::new(false);
         let live = || live(worker.clone(), make, tell, &lived);
         loop {
-            let error = match catch_unwind(AssertUnwindSafe(|| hosted::run(seat.cpu, live))) {
+            let error = match caught(|| hosted::run(seat.cpu, live)) {
                 Ok(Ok(Lived::ToTheEnd)) => break,
                 Ok(Ok(Lived::NotAtAll(error))) => error,
                 Ok(Err(cause)) => PoolError::Host { task_worker: index, cpu: seat.cpu, cause },
-                Err(payload) => {
-                    let cause = format!("it panicked: {}", panic_message(payload));
+                Err(message) => {
+                    let cause = format!("it panicked: {message}");
                     PoolError::Host { task_worker: index, cpu: seat.cpu, cause }
                 }
             };
@@ -241,10 +240,10 @@ where
 {
     let task_worker = worker.index;
     let info = TaskWorkerInfo { task_worker, cpu: worker.cpu, is_spare: false };
-    let made = match catch_unwind(AssertUnwindSafe(|| make(&info))) {
+    let made = match caught(|| make(&info)) {
         Ok(Ok(run)) => Ok(run),
         Ok(Err(failure)) => Err(failure.to_string()),
-        Err(payload) => Err(format!("it panicked: {}", panic_message(payload))),
+        Err(message) => Err(format!("it panicked: {message}")),
     };
     let made = made.map_err(|cause| PoolError::Make { task_worker, cause });
     match made.and_then(|run| Ok((run, worker.listen()?))) {

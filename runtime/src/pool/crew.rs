@@ -8,7 +8,6 @@
 //! Spares have their numbers, rings and counters from the start, so that adding one changes nothing
 //! that others read. Those that do not work lie in `reserve`.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use super::notice::OnNotice;
 use super::stack;
-use super::worker::{Left, TaskWorker, panic_message};
+use super::worker::{Left, TaskWorker};
 use super::{Failure, Notice, PoolError, Seat, Shared, TaskContext, TaskWorkerInfo};
 use crate::cpu_list::CpuId;
-use crate::panics::drop_quietly;
+use crate::panics::{catch, caught, drop_quietly};
 use crate::topology::pin_to;
 
 /// How often an ending pool looks whether its threads have ended.
@@ -121,10 +120,10 @@ where
         })?;
         let is_spare = task_worker >= self.shared.seats;
         let info = TaskWorkerInfo { task_worker, cpu: seat.cpu, is_spare };
-        let cause = match catch_unwind(AssertUnwindSafe(|| (self.make)(&info))) {
+        let cause = match caught(|| (self.make)(&info)) {
             Ok(Ok(run)) => return Ok(run),
             Ok(Err(failure)) => failure.to_string(),
-            Err(payload) => format!("it panicked: {}", panic_message(payload)),
+            Err(message) => format!("it panicked: {message}"),
         };
         Err(PoolError::Make { task_worker, cause })
     }
@@ -135,11 +134,11 @@ where
         loop {
             // What it calls of the user's is caught where it is called. Should something else panic,
             // the task that was taken is lost, and is told so by its ticket; the others are not.
-            let left = match catch_unwind(AssertUnwindSafe(|| worker.work(run))) {
+            let left = match caught(|| worker.work(run)) {
                 Ok(left) => left,
-                Err(payload) => {
+                Err(message) => {
                     let (pool, task_worker) = (self.shared.name.clone(), worker.index);
-                    let cause = format!("it panicked and goes on: {}", panic_message(payload));
+                    let cause = format!("it panicked and goes on: {message}");
                     self.tell(&Notice::WorkerFailed { pool, task_worker, cause });
                     continue;
                 }
@@ -176,9 +175,7 @@ where
 
     /// Tells the operator. A panic of who is told costs neither a worker nor the watchdog.
     pub(super) fn tell(&self, notice: &Notice) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.on_notice)(notice))) {
-            drop_quietly(payload);
-        }
+        let _ = catch(|| (self.on_notice)(notice));
     }
 
     pub(super) fn reserve(&self) -> MutexGuard<'_, Vec<TaskWorker<J, O>>> {

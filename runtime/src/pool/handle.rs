@@ -24,8 +24,8 @@ pub enum Cancelled {
     /// [`TaskError::Cancelled`]: super::TaskError::Cancelled
     Withdrawn,
     /// It runs: its job was asked to stop ([`TaskContext::is_cancelled`]), and is not tried again.
-    /// Its outcome is what the job makes of that; a future that an async worker runs is dropped where it awaits, and
-    /// cancelled.
+    /// Its outcome is what the job makes of that; a future that an async worker runs is dropped where
+    /// it awaits, and cancelled.
     ///
     /// [`TaskContext::is_cancelled`]: super::TaskContext::is_cancelled
     Asked,

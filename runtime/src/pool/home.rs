@@ -4,7 +4,6 @@
 //! by then, or [`Sink::Done`] until its future has taken it, and the finish only gives the credit
 //! back.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use super::lane::{DeadLetter, Installed};
 use super::slots::{Sink, SlotKey, Whereabouts};
 use super::{Command, Finish, FinishSource, Homecoming, TaskError};
 use crate::instant::after;
-use crate::panics::drop_quietly;
+use crate::panics::{catch, drop_quietly};
 
 /// How long a busy executor may leave a job to a sleeping worker.
 const WAKE_DELAY: Duration = Duration::from_micros(200);
@@ -191,9 +190,8 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
     /// Calls back; a panic ends there.
     fn call(&self, callback: impl FnOnce()) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(callback)) {
+        if catch(callback).is_none() {
             self.shared().stats.callback_panics.add(1);
-            drop_quietly(payload);
         }
     }
 

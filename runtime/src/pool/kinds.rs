@@ -1,9 +1,8 @@
 //! The kinds of a pool's jobs, by which its statistics are kept apart.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::panics::drop_quietly;
+use crate::panics::catch;
 
 /// Names the kinds of a pool's jobs and tells which one a job is of.
 ///
@@ -56,13 +55,7 @@ impl<J> Kinds<J> {
     pub(super) fn of(&self, job: &J) -> usize {
         let last = self.names.len() - 1;
         // It is the user's, and called where a panic would take the task worker with it.
-        match catch_unwind(AssertUnwindSafe(|| (self.of)(job))) {
-            Ok(kind) => kind.min(last),
-            Err(payload) => {
-                drop_quietly(payload);
-                last
-            }
-        }
+        catch(|| (self.of)(job)).map_or(last, |kind| kind.min(last))
     }
 }
 

@@ -11,13 +11,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
-use super::options::Priority;
+use super::options::{LOW_EVERY, NORMAL_EVERY, Priority};
 use super::slots::SlotKey;
-
-/// In this many credits, one is offered to the low ones first.
-const LOW_EVERY: u32 = 16;
-/// One in this many to the normal ones first.
-const NORMAL_EVERY: u32 = 4;
 
 /// Names a dispatch that waits. Tickets go up.
 pub(super) type Ticket = u64;

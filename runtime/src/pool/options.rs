@@ -18,6 +18,11 @@ pub enum Priority {
     Low,
 }
 
+/// In this many jobs that are taken, or credits that are given, one is for the low ones first.
+pub(super) const LOW_EVERY: u32 = 16;
+/// One in this many for the normal ones first.
+pub(super) const NORMAL_EVERY: u32 = 4;
+
 /// What happens to a task whose job failed or panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {

@@ -15,15 +15,12 @@ use crossbeam_queue::ArrayQueue;
 
 use super::Envelope;
 use super::afar::{self, Jobs, Taken};
-use super::options::Priority;
+use super::options::{LOW_EVERY, NORMAL_EVERY, Priority};
 use crate::panics::drop_quietly;
 
-/// In this many jobs that a worker takes, one is looked for among the low ones first.
-const LOW_EVERY: u32 = 16;
-/// One in this many among the normal ones first.
-const NORMAL_EVERY: u32 = 4;
-/// And one in this many among those that are for this worker alone.
+/// In this many jobs that a worker takes, one is looked for first among those for it alone.
 const MAIL_EVERY: u32 = 4;
+
 /// A queue for each priority.
 type Levels<J, O> = [ArrayQueue<Envelope<J, O>>; 3];
 

@@ -1,6 +1,5 @@
 //! A task's right to finish, once: consumed by its finish, and by nothing else.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use super::foreign::{Foreign, Receiver};
 use super::slots::SlotKey;
 use super::{Finish, Homecoming, Shared, TaskError, TaskId};
 use crate::bell::Bell;
-use crate::panics::drop_quietly;
+use crate::panics::catch;
 
 /// The way home to one executor, held by one task worker.
 pub(super) struct Home<J, O> {
@@ -87,16 +86,13 @@ impl<J, O> Ticket<'_, J, O> {
                 // them until its finish is popped: there is room (the credits model checks it).
                 // rtrb's push publishes with Release, its pop reads with Acquire.
                 let pushed = home.ring.push(Homecoming { finish, slot, job });
-                // Lost in silence it would never be missed: the worker's thread ends and says why.
+                // Lost in silence it would never be missed: the worker reports the panic.
                 assert!(pushed.is_ok(), "credits bound the finish ring");
                 home.bell.ring();
             }
             Way::Foreign { foreign, receiver } => {
                 // A receiver's panic is its own; the task worker lives on.
-                let deliver = AssertUnwindSafe(|| foreign.deliver(receiver, finish));
-                if let Err(payload) = catch_unwind(deliver) {
-                    drop_quietly(payload);
-                }
+                let _ = catch(|| foreign.deliver(receiver, finish));
             }
             Way::Sent => {}
         }

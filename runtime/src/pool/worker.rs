@@ -1,19 +1,16 @@
 //! Task workers: they take jobs, run them and send their finishes home. Their threads: `crew.rs`.
 
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-pub(super) use crate::panics::message as panic_message;
 
 use super::control::Control;
 use super::park::Source;
 use super::queue::Turn;
 use super::ticket::{self, Finishes, Home, Ticket, Way};
 use super::{Envelope, Failure, Origin, PoolConfig, Seat, Shared, TaskContext, TaskError};
-use crate::panics::drop_quietly;
+use crate::panics::{caught, drop_quietly};
 use crate::sync::spin_loop;
 
 /// Pause hints between two looks at the queue while spinning. With 32 a round trip took 1.0 µs,
@@ -163,17 +160,17 @@ fn call<J, O>(
     again: Option<fn(&J) -> J>,
 ) -> (Result<O, TaskError>, Option<Box<J>>) {
     let mut kept = None;
-    let called = catch_unwind(AssertUnwindSafe(|| {
+    let called = caught(|| {
         kept = again.map(|clone| Box::new(clone(&job)));
         __sidecore_job(run, context, job)
-    }));
+    });
     match called {
         Ok(Ok(output)) => {
             drop_quietly(kept);
             (Ok(output), None)
         }
         Ok(Err(failure)) => (Err(failure.into()), kept),
-        Err(payload) => (Err(TaskError::Panicked(panic_message(payload))), kept),
+        Err(message) => (Err(TaskError::Panicked(message)), kept),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Listeners: called where the event is raised, or run as tasks.
 
-use std::any::{Any, type_name};
+use std::any::type_name;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+use sidecore_runtime::panics;
 
 use super::Cause;
 use crate::closures::{Closures, Ending};
@@ -116,20 +117,7 @@ where
 /// Calls a listener; its panic ends here. What it shares with others it guards itself, as anything
 /// that is called from several threads does.
 pub(super) fn caught<T>(call: impl FnOnce() -> Result<T, Cause>) -> Result<T, Cause> {
-    catch_unwind(AssertUnwindSafe(call))
-        .unwrap_or_else(|payload| Err(Cause::Panicked(message(payload))))
-}
-
-/// The text of a panic. A payload whose destructor panics, too, is leaked.
-fn message(payload: Box<dyn Any + Send>) -> String {
-    let text = match payload.downcast_ref::<&str>() {
-        Some(text) => Some((*text).to_owned()),
-        None => payload.downcast_ref::<String>().cloned(),
-    };
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(again);
-    }
-    text.unwrap_or_else(|| "a payload that is no text".to_owned())
+    panics::caught(call).unwrap_or_else(|message| Err(Cause::Panicked(message)))
 }
 
 impl<E> fmt::Debug for Listener<E> {

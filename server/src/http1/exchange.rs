@@ -1,7 +1,6 @@
 //! One request and its response: body in, handler, body out, as far as each can go.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -106,12 +105,9 @@ impl<A: App> Exchange<A> {
         let head_request = request.method() == Method::HEAD;
         let upgrade = upgrade.then(|| Offered::to(&mut request));
         let request = request.map(|()| incoming);
-        let response = match catch_unwind(AssertUnwindSafe(|| serving.app.call(request))) {
-            Ok(future) => Answer::Called(Box::pin(future)),
-            Err(payload) => {
-                panicked::advise(payload);
-                Answer::Failed
-            }
+        let response = match panicked::caught(|| serving.app.call(request)) {
+            Some(future) => Answer::Called(Box::pin(future)),
+            None => Answer::Failed,
         };
         let deadline = deadline(serving.timeouts.request);
         Exchange { version, head_request, keep_alive, request_body, response, upgrade, deadline }
@@ -238,22 +234,18 @@ impl<A: App> Exchange<A> {
             return Progress::Refused(Reject::handler_failed());
         }
         if let Answer::Called(future) = &mut self.response {
-            let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
-            match polled {
-                Ok(Poll::Pending) => return Progress::Waiting(Waiting::Handler),
-                Ok(Poll::Ready(Ok(response))) if !encode::is_final(response.status()) => {
+            match panicked::caught(|| future.as_mut().poll(context)) {
+                Some(Poll::Pending) => return Progress::Waiting(Waiting::Handler),
+                Some(Poll::Ready(Ok(response))) if !encode::is_final(response.status()) => {
                     return self.switch(&response, io, serving);
                 }
-                Ok(Poll::Ready(Ok(response))) => self.begin(response, io, serving),
-                Ok(Poll::Ready(Err(failed))) => {
+                Some(Poll::Ready(Ok(response))) => self.begin(response, io, serving),
+                Some(Poll::Ready(Err(failed))) => {
                     stderr::line(format_args!("a service failed: {}", failed.0));
                     return Progress::Refused(Reject::handler_failed());
                 }
                 // The panic hook has reported it; it costs this request its answer, no more.
-                Err(payload) => {
-                    panicked::advise(payload);
-                    return Progress::Refused(Reject::handler_failed());
-                }
+                None => return Progress::Refused(Reject::handler_failed()),
             }
         }
         self.send_body(io, context)

@@ -1,7 +1,6 @@
 //! A response's body on its way out: frames in; pieces, the end or a failure out.
 
 use std::fmt::Display;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -45,17 +44,13 @@ impl<B: Body<Data = Bytes, Error: Display>> Sending<B> {
     pub(crate) fn next(&mut self, context: &mut Context<'_>) -> Next {
         while self.rest.is_empty() {
             let body = &mut self.body;
-            let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll_frame(context)));
-            let frame = match polled {
-                Ok(Poll::Pending) => return Next::Pending,
-                Ok(Poll::Ready(None)) => return self.end(None),
-                Ok(Poll::Ready(Some(Ok(frame)))) => frame,
-                Ok(Poll::Ready(Some(Err(error)))) => return broken(&error),
+            let frame = match panicked::caught(|| body.as_mut().poll_frame(context)) {
+                Some(Poll::Pending) => return Next::Pending,
+                Some(Poll::Ready(None)) => return self.end(None),
+                Some(Poll::Ready(Some(Ok(frame)))) => frame,
+                Some(Poll::Ready(Some(Err(error)))) => return broken(&error),
                 // The panic hook has reported it.
-                Err(payload) => {
-                    panicked::advise(payload);
-                    return Next::Broken;
-                }
+                None => return Next::Broken,
             };
             match frame.into_data() {
                 Ok(data) => self.rest = data,

@@ -13,7 +13,6 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -254,8 +253,7 @@ impl<A: App> Host<A> {
             drain_waker: RefCell::default(),
         });
         let upgraded = Upgraded { io: Some(io), home: home.clone() };
-        let running = catch_unwind(AssertUnwindSafe(|| run(upgraded)));
-        let running = running.map_err(panicked::advise).ok();
+        let running = panicked::caught(|| run(upgraded));
         Host { running, home, place }
     }
 
@@ -266,10 +264,8 @@ impl<A: App> Host<A> {
             wake(&self.home.drain_waker);
         }
         if let Some(running) = &mut self.running {
-            match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(context))) {
-                Ok(Poll::Pending) => return Poll::Pending,
-                Ok(Poll::Ready(())) => {}
-                Err(payload) => panicked::advise(payload),
+            if let Some(Poll::Pending) = panicked::caught(|| running.as_mut().poll(context)) {
+                return Poll::Pending;
             }
             drop_quietly(self.running.take());
         }

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -36,10 +35,9 @@ impl<A: App> hyper::service::Service<Request<hyper::body::Incoming>> for Calls<A
     type Error = Infallible;
     type Future = Answering<A>;
 
-    fn call(&self, request: Request<hyper::body::Incoming>) -> Answering<A> {
+    fn call(&self, mut request: Request<hyper::body::Incoming>) -> Answering<A> {
         let session = &self.0;
         let is_head = request.method() == Method::HEAD;
-        let mut request = request;
         let number = take_stream(request.headers_mut());
         let number = number.filter(|_| expects_continue(request.headers()));
         let (admitted, watch) = admitted(request, session);
@@ -121,12 +119,9 @@ fn body_bytes(reject: Reject, is_head: bool) -> u64 {
 }
 
 fn called<A: App>(app: &A, request: Request<Incoming>) -> Call<A::Future> {
-    match catch_unwind(AssertUnwindSafe(|| app.call(request))) {
-        Ok(future) => Call::Called { future },
-        Err(payload) => {
-            panicked::advise(payload);
-            Call::Refused { reject: Reject::handler_failed() }
-        }
+    match panicked::caught(|| app.call(request)) {
+        Some(future) => Call::Called { future },
+        None => Call::Refused { reject: Reject::handler_failed() },
     }
 }
 
@@ -208,21 +203,17 @@ fn poll_call<F, B>(
 where
     F: Future<Output = Result<Response<B>, ServiceFailed>>,
 {
-    let polled = catch_unwind(AssertUnwindSafe(|| future.poll(context)));
-    Poll::Ready(match polled {
-        Ok(Poll::Pending) => return Poll::Pending,
-        Ok(Poll::Ready(Ok(response))) => match encode::is_final(response.status()) {
+    Poll::Ready(match panicked::caught(|| future.poll(context)) {
+        Some(Poll::Pending) => return Poll::Pending,
+        Some(Poll::Ready(Ok(response))) => match encode::is_final(response.status()) {
             true => Ok(response),
             false => Err(encode::not_final(response.status())),
         },
-        Ok(Poll::Ready(Err(failed))) => {
+        Some(Poll::Ready(Err(failed))) => {
             stderr::line(format_args!("a service failed: {}", failed.0));
             Err(Reject::handler_failed())
         }
         // The panic hook has reported it; it costs this request its answer, no more.
-        Err(payload) => {
-            panicked::advise(payload);
-            Err(Reject::handler_failed())
-        }
+        None => Err(Reject::handler_failed()),
     })
 }

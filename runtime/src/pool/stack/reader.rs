@@ -1,13 +1,13 @@
 //! Asks a thread for its stack and makes frames of the answer; on a watchdog's thread.
 
 use std::ffi::c_int;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::capture::Copied;
 use super::{ANSWER_MAX, NoStacks, Stack, StackEnd, signal, unwind};
 use crate::instant::after;
+use crate::panics::catch;
 
 /// Between two looks whether the thread has answered.
 const LOOK: Duration = Duration::from_micros(100);
@@ -38,8 +38,7 @@ impl Reader {
             Err(end) => return Stack { frames: Vec::new(), end },
         };
         // Tables of the executable's are read by others' code: a fault there costs the frames.
-        catch_unwind(AssertUnwindSafe(|| unwind::frames(&copied))).unwrap_or_else(|payload| {
-            crate::panics::drop_quietly(payload);
+        catch(|| unwind::frames(&copied)).unwrap_or_else(|| {
             let end = StackEnd::Unreadable("the unwinder panicked".to_owned());
             Stack { frames: Vec::new(), end }
         })
