@@ -1,6 +1,6 @@
-//! One attempt, on a task worker: the journal learns of one that failed before another comes.
+//! One attempt, on a task worker: the journal learns of it before it runs, and of one that failed
+//! before another comes.
 
-use super::plan::from_now;
 use crate::journal::{Journal, Sequence};
 use crate::tasks::{Failure, Retry, TaskContext, TaskError};
 
@@ -20,6 +20,7 @@ impl<'a> Attempt<'a> {
         sequence: Sequence,
         retry: Option<Retry>,
     ) -> Self {
+        journal.begin(sequence, task.attempt);
         Attempt { journal, task, sequence, retry, may_be_retried: true }
     }
 
@@ -39,7 +40,7 @@ impl Drop for Attempt<'_> {
         let again = self.retry.filter(|retry| attempt <= retry.retries);
         if let Some(retry) = again.filter(|_| self.may_be_retried && !self.task.is_cancelled()) {
             // The pause that the executor makes is as long by and large; this one is for a restart.
-            self.journal.retry(self.sequence, Some(from_now(retry.pause(attempt))));
+            self.journal.retry(self.sequence, Some(retry.pause(attempt)));
         }
     }
 }

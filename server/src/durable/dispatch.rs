@@ -11,12 +11,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use sidecore_runtime::executor::{self, sleep, spawn_local};
+use sidecore_runtime::instant;
 use sidecore_runtime::panics::drop_quietly;
 
 use super::finish::{Placed, Told};
 use super::intake::{Intake, Offer};
 use super::oneshot::{Receiver, Sender, oneshot};
-use super::plan::{Plan, from_now};
+use super::plan::Plan;
 use super::wait::wait;
 use super::{DurableError, DurableJob, DurableRunError, DurableStats, Entry, Shared};
 use crate::journal::{JournalError, Sequence};
@@ -78,7 +79,8 @@ impl<J: DurableJob, O: Send + 'static> DurableTasks<J, O> {
 
 /// A job that is about to be dispatched: [`DurableTasks::job`].
 ///
-/// Its times are kept by the wall clock and hold over restarts, as priority and retries do.
+/// Its times hold over restarts, as priority and retries do. While no process runs the wall clock
+/// alone goes on; should it be set back, no time is longer than it was said to be.
 #[must_use = "a job is dispatched by `dispatch` or `run`"]
 pub struct DurableDispatch<J, O> {
     to: DurableTasks<J, O>,
@@ -97,14 +99,14 @@ impl<J: DurableJob, O: Send + 'static> DurableDispatch<J, O> {
     /// Puts it into the queue after so long. It takes a credit from when it is durable, unless it
     /// is redelivered: then it waits for its time without one.
     pub fn delay(mut self, delay: Duration) -> Self {
-        self.plan.due_at = Some(from_now(delay));
+        self.plan.due = Some(instant::after(delay));
         self
     }
 
     /// It must be over so long from now, a restart included; one that is not ends as
     /// [`TimedOut`](crate::TaskError::TimedOut), and its record with it.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.plan.deadline_at = Some(from_now(deadline));
+        self.plan.deadline = Some(instant::after(deadline));
         self
     }
 
@@ -273,7 +275,7 @@ impl<J: DurableJob, O: Send + 'static> Parcel<J, O> {
         };
         let Some(executor) = executor::current_index() else { return Err(DurableError::Ended) };
         // Its finish is delivered by the executor's loop, so not before this.
-        shared.finisher.open.insert(executor, Placed { sequence, handle: handle.clone(), awaiter });
+        shared.finisher.open.insert(executor, handle.id(), Placed { sequence, awaiter });
         if let Some(on_dispatch) = on_dispatch {
             on_dispatch(&handle);
         }

@@ -12,10 +12,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::oneshot::Sender;
-use crate::journal::{Journal, Sequence, say};
-use crate::tasks::{FinishContext, TaskError, TaskHandle, TaskId, TaskResult, TaskState};
 use sidecore_runtime::panics::catch;
+use sidecore_runtime::stderr;
+
+use super::oneshot::Sender;
+use crate::journal::{Journal, Sequence};
+use crate::tasks::{FinishContext, TaskError, TaskId, TaskResult};
 
 /// Executors beyond so many share the locks of the first ones.
 const SHARDS: usize = 64;
@@ -29,7 +31,6 @@ pub(super) type OnFinish<O> = Arc<dyn Fn(&FinishContext, TaskResult<O>) + Send +
 /// A task in the pool.
 pub(super) struct Placed<O> {
     pub(super) sequence: Sequence,
-    pub(super) handle: TaskHandle,
     /// The future of its output, if it has one.
     pub(super) awaiter: Option<Sender<Told<O>>>,
 }
@@ -47,23 +48,12 @@ impl<O> Open<O> {
         Open { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
     }
 
-    pub(super) fn insert(&self, executor: usize, placed: Placed<O>) {
-        self.lock(executor).insert(placed.handle.id(), placed);
+    pub(super) fn insert(&self, executor: usize, id: TaskId, placed: Placed<O>) {
+        self.lock(executor).insert(id, placed);
     }
 
     pub(super) fn remove(&self, executor: usize, id: TaskId) -> Option<Placed<O>> {
         self.lock(executor).remove(&id)
-    }
-
-    /// The records of the jobs that run now.
-    pub(super) fn running(&self) -> Vec<Sequence> {
-        let mut running = Vec::new();
-        for executor in 0..SHARDS {
-            let shard = self.lock(executor);
-            let runs = |placed: &&Placed<O>| placed.handle.state() == TaskState::Running;
-            running.extend(shard.values().filter(runs).map(|placed| placed.sequence));
-        }
-        running
     }
 
     fn lock(&self, executor: usize) -> MutexGuard<'_, HashMap<TaskId, Placed<O>>> {
@@ -99,7 +89,7 @@ impl<O> Finisher<O> {
     /// Tells an outcome whose future was dropped after it had come, on the thread of that.
     pub(super) fn tell_instead(&self, (finish, outcome): Told<O>) {
         if catch(|| self.call(&finish, outcome)).is_none() {
-            say("on_finish of a durable pool panicked");
+            stderr::line(format_args!("on_finish of a durable pool panicked"));
         }
     }
 

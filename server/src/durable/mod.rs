@@ -47,15 +47,15 @@
 //!
 //! **Attempts** are counted over restarts: [`TaskContext::attempt`](crate::TaskContext::attempt) and
 //! [`FinishContext::attempts`](crate::FinishContext::attempts) go on from where they were, and
-//! retries are made until all are used up, each not before its pause is over. A kill of the process counts as an attempt of each record
-//! that was due, begun or not, as nobody can tell; so a redelivered job is run once more whatever
-//! its retries say. One that brings the process down each time is given up after
-//! [`crashes_max`](DurableLimits::crashes_max).
+//! retries are made until all are used up, each not before its pause is over. An attempt that a kill
+//! of the process cut off counts too; what only waited at that time is charged nothing. A redelivered
+//! job is run once more whatever its retries say; one that brings the process down each time is given
+//! up after [`crashes_max`](DurableLimits::crashes_max).
 //!
 //! **The end.** The executors drain, then the pool closes, then its journal ([`Durable::close`]). What
 //! was dispatched and not run by the drain's time, or never found room, stays in the journal. An
 //! attempt that is running at that time counts, as it will be cut off by the end of the process;
-//! what waits is not charged for a clean end, and is not begun after its executor has ended.
+//! what waits is not begun after its executor has ended.
 //!
 //! **The cost** of a dispatch is one fsync, shared by all that arrive while the one before it is
 //! under way, and some microseconds for JSON, a local task and two locks that are not contended.
@@ -78,7 +78,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -111,7 +111,7 @@ pub struct DurableLimits {
     /// wait; what an open finds is in memory until it is redelivered.
     pub journal: JournalLimits,
     /// Attempts beyond a job's retries after which it is not redelivered any more, but a dead
-    /// letter: so often may the process be killed while it is due.
+    /// letter: so often may the process be killed while it runs.
     pub crashes_max: u32,
 }
 
@@ -165,7 +165,7 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
     /// Damage is reported on standard error, in one line, and by [`recovery`](Self::recovery).
     pub fn open(directory: &Path, name: &str, limits: DurableLimits) -> Result<Self, JournalError> {
         let (journal, mut recovery) = Journal::open(directory, name, limits.journal)?;
-        let backlog = Backlog::new(std::mem::take(&mut recovery.pending), SystemTime::now());
+        let backlog = Backlog::new(std::mem::take(&mut recovery.pending), Instant::now());
         let shared = Arc::new(Shared {
             journal,
             finisher: Finisher { open: Open::new(), on_finish: OnceLock::new() },
@@ -228,8 +228,8 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
     }
 
     /// The handle that dispatches from this executor's handlers; on executor 0 it begins the
-    /// redelivery, and takes what other threads dispatch. Call it on each executor, where the server's application is made, with the
-    /// tasks of the pool whose callbacks were wrapped.
+    /// redelivery, and takes what other threads dispatch. Call it on each executor, where the server's
+    /// application is made, with the tasks of the pool whose callbacks were wrapped.
     pub fn start<A: Send + 'static, B: Send + 'static>(
         &self,
         worker: &Worker<A, B>,
@@ -263,19 +263,12 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
         self.shared.journal.dead_letters(after, max, done);
     }
 
-    /// Closes the journal, after the server has ended: attempts that still run are counted, all
-    /// that was told is made durable. The counters of the end say how many records are
+    /// Closes the journal, after the server has ended: all that was told is made durable. The counters of the end say how many records are
     /// [`kept`](DurableStats::kept) for the next start. A second call has the result of the first.
     ///
-    /// After `deadline` it returns an error while the journal's thread goes on. Without a close the
-    /// end of the process counts as an attempt of each record that is due.
+    /// After `deadline` it returns an error while the journal's thread goes on.
     pub fn close(&self, deadline: Duration) -> Result<DurableStats, JournalError> {
-        let closed = self.shared.closed.get_or_init(|| {
-            for sequence in self.shared.finisher.open.running() {
-                self.shared.journal.retry(sequence, None);
-            }
-            self.shared.journal.close(deadline)
-        });
+        let closed = self.shared.closed.get_or_init(|| self.shared.journal.close(deadline));
         closed.clone().map(|()| self.stats())
     }
 }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use sidecore_runtime::bell::Bell;
 use sidecore_runtime::pool::{PoolConfig, PoolError};
+use sidecore_runtime::stderr;
 
 use super::{Durable, DurableJob, DurableStats, DurableTasks, Entry};
-use crate::journal::say;
 use crate::mounted::{Counters, Ended, Install, Mount, Mountable, RunningPool, StartPool};
 use crate::task_pool::{PoolBuilder, TaskPool};
 use crate::tasks::{DeadLetter, OnFinish, OnTask, TaskContext};
@@ -90,7 +90,7 @@ impl<J: DurableJob, O: Send + 'static> Mountable for DurablePool<J, O> {
         let start = mount.start.map(|pool| -> Box<dyn StartPool> {
             let close = Box::new(move || {
                 if let Err(error) = durable.close(CLOSE_LIMIT) {
-                    say(&error.to_string());
+                    stderr::line(format_args!("{error}"));
                 }
             });
             Box::new(Journalled { pool, close })

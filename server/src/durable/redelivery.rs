@@ -9,47 +9,46 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::Instant;
 
 use sidecore_runtime::executor::{sleep, yield_now};
+use sidecore_runtime::{instant, stderr};
 
 use super::dispatch::Parcel;
-use super::oneshot::oneshot;
-use super::plan::{Plan, bounded_due};
+use super::plan::Plan;
 use super::{DurableError, DurableJob, Entry, Shared};
-use crate::journal::{Record, say};
+use crate::journal::Record;
 use crate::shutdown::Shutdown;
 use crate::tasks::Tasks;
-
-/// The wall clock may be set: it is looked at so often at least.
-const LOOK: Duration = Duration::from_secs(60);
 
 /// Records that are pending and not in the pool.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     due: VecDeque<Record>,
     /// By their times.
-    later: VecDeque<Record>,
+    later: VecDeque<(Instant, Record)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     Now(Record),
-    At(SystemTime),
+    At(Instant),
     Done,
 }
 
 impl Backlog {
-    /// Of records by their sequences.
-    pub(super) fn new(mut records: Vec<Record>, now: SystemTime) -> Self {
-        for record in &mut records {
-            record.due_at = bounded_due(record, now);
+    /// Of records by their sequences, which were read just now.
+    pub(super) fn new(records: Vec<Record>, now: Instant) -> Self {
+        let (mut due, mut later) = (Vec::new(), Vec::new());
+        for record in records {
+            match record.due_in {
+                Some(left) => later.push((instant::saturating_add(now, left), record)),
+                None => due.push(record),
+            }
         }
-        let is_later = |record: &Record| record.due_at.is_some_and(|at| at > now);
-        let (mut later, mut due): (Vec<_>, Vec<_>) = records.into_iter().partition(is_later);
         // Both sorts are stable.
         due.sort_by_key(|record| Reverse(record.priority));
-        later.sort_by_key(|record| record.due_at);
+        later.sort_by_key(|(at, _)| *at);
         Backlog { due: due.into(), later: later.into() }
     }
 
@@ -58,10 +57,10 @@ impl Backlog {
     }
 
     /// What has a time that has come goes first: it has waited.
-    fn next(&mut self, now: SystemTime) -> Next {
-        let first_at = self.later.front().and_then(|record| record.due_at);
+    fn next(&mut self, now: Instant) -> Next {
+        let first_at = self.later.front().map(|(at, _)| *at);
         let waited = first_at.filter(|at| *at <= now).and_then(|_| self.later.pop_front());
-        match (waited.or_else(|| self.due.pop_front()), first_at) {
+        match (waited.map(|(_, record)| record).or_else(|| self.due.pop_front()), first_at) {
             (Some(record), _) => Next::Now(record),
             (None, Some(at)) => Next::At(at),
             (None, None) => Next::Done,
@@ -76,35 +75,15 @@ pub(super) async fn redeliver<J: DurableJob, O: Send + 'static>(
     shutdown: Shutdown,
     mut backlog: Backlog,
 ) {
-    if backlog.len() > 0 && !begin_run(&shared, &shutdown).await {
-        return;
-    }
     while !shutdown.is_raised() {
-        let now = SystemTime::now();
+        let now = Instant::now();
         match backlog.next(now) {
             Next::Now(record) => deliver(&shared, &tasks, record).await,
-            Next::At(at) => sleep(at.duration_since(now).unwrap_or_default().min(LOOK)).await,
+            Next::At(at) => sleep(at.saturating_duration_since(now)).await,
             Next::Done => return,
         }
         yield_now().await;
     }
-}
-
-/// Has the journal count from now on: what is delivered may run, and take the process with it. False:
-/// it cannot, or the server drains; then nothing is delivered.
-async fn begin_run<O: Send + 'static>(shared: &Arc<Shared<O>>, shutdown: &Shutdown) -> bool {
-    while !shutdown.is_raised() {
-        let (sender, begun) = oneshot();
-        shared.journal.begin_run(move |result| drop(sender.send(result)));
-        match begun.await {
-            Some(Ok(())) => return true,
-            Some(Err(error)) if error.is_poisoned() || error.is_closed() => return false,
-            // Busy or full: it may be otherwise soon.
-            Some(Err(_)) => sleep(LOOK).await,
-            None => return false,
-        }
-    }
-    false
 }
 
 async fn deliver<J: DurableJob, O: Send + 'static>(
@@ -124,7 +103,9 @@ async fn deliver<J: DurableJob, O: Send + 'static>(
             !matches!(placed, Err(DurableError::Ended))
         }
         Err(reason) => {
-            say(&format!("record {sequence} of a durable pool is a dead letter: {reason}"));
+            stderr::line(format_args!(
+                "record {sequence} of a durable pool is a dead letter: {reason}"
+            ));
             shared.journal.dead(sequence, reason);
             shared.given_up.fetch_add(1, Ordering::Relaxed);
             true
@@ -140,7 +121,7 @@ fn check<J: DurableJob>(record: &Record, crashes_max: u32) -> Result<(J, Plan), 
     match record.attempts > plan.retries().saturating_add(crashes_max) {
         false => Ok((job, plan)),
         true => Err(format!(
-            "the process has ended too often while it was pending: attempts so far {}",
+            "the process has ended too often while it ran: attempts so far {}",
             record.attempts
         )),
     }
@@ -149,37 +130,35 @@ fn check<J: DurableJob>(record: &Record, crashes_max: u32) -> Result<(J, Plan), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::UNIX_EPOCH;
+    use std::time::Duration;
 
-    fn at(seconds: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-
-    fn record(sequence: u64, priority: i32, due: Option<u64>) -> Record {
-        let payload = br#"{"job":1}"#.to_vec();
-        Record { sequence, payload, attempts: 3, priority, due_at: due.map(at) }
+    fn record(sequence: u64, priority: i32, due_in: Option<u64>) -> Record {
+        let (payload, due_in) = (br#"{"job":1}"#.to_vec(), due_in.map(Duration::from_secs));
+        Record { sequence, payload, attempts: 3, priority, due_in }
     }
 
     #[test]
     fn records_come_by_time_priority_and_sequence() {
         let records = vec![
             record(1, 0, None),
-            record(2, -1, Some(5)),
+            record(2, -1, None),
             record(3, 1, None),
-            record(4, 0, Some(30)),
-            record(5, 0, Some(20)),
+            record(4, 0, Some(20)),
+            record(5, 0, Some(10)),
             record(6, 0, None),
         ];
-        let mut backlog = Backlog::new(records, at(10));
+        let opened = Instant::now();
+        let at = |seconds| opened + Duration::from_secs(seconds);
+        let mut backlog = Backlog::new(records, opened);
         assert_eq!(backlog.len(), 6);
         let mut next = |seconds| match backlog.next(at(seconds)) {
             Next::Now(record) => Ok(record.sequence),
             Next::At(time) => Err(Some(time)),
             Next::Done => Err(None),
         };
-        assert_eq!([next(10), next(10), next(21)], [Ok(3), Ok(1), Ok(5)]);
-        assert_eq!([next(21), next(21)], [Ok(6), Ok(2)]);
-        assert_eq!([next(21), next(30), next(30)], [Err(Some(at(30))), Ok(4), Err(None)]);
+        assert_eq!([next(0), next(0), next(11)], [Ok(3), Ok(1), Ok(5)]);
+        assert_eq!([next(11), next(11)], [Ok(6), Ok(2)]);
+        assert_eq!([next(11), next(20), next(20)], [Err(Some(at(20))), Ok(4), Err(None)]);
     }
 
     #[test]

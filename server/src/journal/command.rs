@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::mpsc::SyncSender;
 use std::time::SystemTime;
 
-use super::error::JournalError;
-use super::record::{DeadLetter, Meta, Sequence};
 use sidecore_runtime::panics::catch;
+use sidecore_runtime::stderr;
+
+use super::error::JournalError;
+use super::record::{DeadLetter, Due, Sequence};
 
 /// A word to the writer, in the order of the channel.
 #[derive(Debug)]
@@ -17,8 +19,6 @@ pub(super) enum Command {
     Settle,
     /// A look at the dead letters.
     DeadLetters { after: Sequence, max: usize, done: Done<Vec<DeadLetter>> },
-    /// Note that records may be attempted from now on.
-    BeginRun { done: Done<()> },
     /// Flush, close and reply.
     Close { reply: SyncSender<Result<(), JournalError>> },
 }
@@ -40,7 +40,8 @@ impl Command {
 #[derive(Debug)]
 pub(super) struct Append {
     pub(super) payload: Vec<u8>,
-    pub(super) meta: Meta,
+    pub(super) priority: i32,
+    pub(super) due: Option<Due>,
     pub(super) done: Done<Sequence>,
 }
 
@@ -54,8 +55,15 @@ pub(super) struct Settlement {
 #[derive(Debug)]
 pub(super) enum Verdict {
     Ack,
-    Retry { due_at: Option<SystemTime> },
+    Retry { due: Option<Due> },
     Dead { reason: String, at: SystemTime },
+}
+
+impl Verdict {
+    /// Whether the record is no longer pending.
+    pub(super) fn is_final(&self) -> bool {
+        !matches!(self, Verdict::Retry { .. })
+    }
 }
 
 type Callback<T> = Box<dyn FnOnce(Result<T, JournalError>) + Send>;
@@ -82,7 +90,7 @@ impl<T> Done<T> {
         let Some(callback) = self.0.take() else { return };
         // A panic of one callback must not keep the others, or the journal, from going on.
         if catch(|| callback(result)).is_none() {
-            say("a journal's callback panicked");
+            stderr::line(format_args!("a journal's callback panicked"));
         }
     }
 }
@@ -97,9 +105,4 @@ impl<T> fmt::Debug for Done<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Done")
     }
-}
-
-/// A line on standard error.
-pub(crate) fn say(line: &str) {
-    sidecore_runtime::stderr::line(format_args!("{line}"));
 }

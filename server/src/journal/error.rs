@@ -101,7 +101,8 @@ impl fmt::Display for JournalError {
             ),
             Kind::Version { file, version } => write!(
                 f,
-                "the journal {} is of version {version}, which this build does not know",
+                "the journal {} is of version {version}, which this build does not know: let the \
+                 build that wrote it finish what is pending, then move the file away",
                 file.display()
             ),
             Kind::Io { what, file, cause } => {

@@ -17,8 +17,8 @@ use super::paths::Paths;
 /// How long a written mark may stay unsynced.
 pub(super) const SYNC_AFTER: Duration = Duration::from_secs(1);
 
-const MAGIC: [u8; 8] = *b"SCJMARK1";
-const SLOT_BYTES: usize = 48;
+const MAGIC: [u8; 8] = *b"SCJMARK2";
+const SLOT_BYTES: usize = 40;
 /// A sector apart, so that one torn sector leaves the other slot.
 const SLOT_STRIDE: u64 = 512;
 
@@ -29,8 +29,6 @@ pub(super) struct Levels {
     pub(super) last: u64,
     /// How many records up to it are no longer pending.
     pub(super) settled: u64,
-    /// The run of the process.
-    pub(super) run: i64,
 }
 
 /// The open and locked file.
@@ -103,19 +101,18 @@ fn encode(generation: u64, levels: Levels) -> [u8; SLOT_BYTES] {
     slot[8..16].copy_from_slice(&generation.to_le_bytes());
     slot[16..24].copy_from_slice(&levels.last.to_le_bytes());
     slot[24..32].copy_from_slice(&levels.settled.to_le_bytes());
-    slot[32..40].copy_from_slice(&levels.run.to_le_bytes());
-    let check_sum = crc32fast::hash(&slot[..40]);
-    slot[40..44].copy_from_slice(&check_sum.to_le_bytes());
+    let check_sum = crc32fast::hash(&slot[..32]);
+    slot[32..36].copy_from_slice(&check_sum.to_le_bytes());
     slot
 }
 
 fn decode(slot: &[u8]) -> Option<(u64, Levels)> {
     let word = |at: usize| Some(u64::from_le_bytes(slot.get(at..at + 8)?.try_into().ok()?));
-    let check_sum = u32::from_le_bytes(slot.get(40..44)?.try_into().ok()?);
-    if slot.get(..8)? != MAGIC || crc32fast::hash(&slot[..40]) != check_sum {
+    let check_sum = u32::from_le_bytes(slot.get(32..36)?.try_into().ok()?);
+    if slot.get(..8)? != MAGIC || crc32fast::hash(&slot[..32]) != check_sum {
         return None;
     }
-    let levels = Levels { last: word(16)?, settled: word(24)?, run: word(32)?.cast_signed() };
+    let levels = Levels { last: word(16)?, settled: word(24)? };
     Some((word(8)?, levels))
 }
 
@@ -139,10 +136,10 @@ mod tests {
 
     #[test]
     fn a_slot_with_any_bit_flipped_is_not_taken() {
-        let levels = Levels { last: 7, settled: 3, run: 2 };
+        let levels = Levels { last: 7, settled: 3 };
         let slot = encode(5, levels);
         assert_eq!(decode(&slot), Some((5, levels)));
-        for bit in 0..44 * 8 {
+        for bit in 0..36 * 8 {
             let mut flipped = slot;
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(decode(&flipped), None, "bit {bit}");

@@ -12,11 +12,10 @@
 //! [`settle_delay`](JournalLimits::settle_delay), so a crash may bring an acked record again:
 //! delivery is at least once.
 //!
-//! **Attempts.** A record's attempts so far are its [retries](Journal::retry) and the ends of the
-//! process without [`close`](Journal::close) that it was due and pending at. Each such end is taken
-//! for an attempt, whether or not the job had begun: a job that kills its process is counted even
-//! if nothing could be written in time. A clean close counts for nothing. Nothing is rewritten for
-//! this at an open: a row holds the run of the process that it was written in.
+//! **Attempts.** A record's attempts so far are its [retries](Journal::retry) and the attempt, if
+//! there was one, that an end of the process cut off: [`begin`](Journal::begin) notes each in a small
+//! file (`begun.rs`) before it runs, so that a job which kills its process is counted, and what only
+//! waited at that time is not.
 //!
 //! **What is missing is counted.** SQLite drops the rest of a WAL in which a bit flipped without a
 //! word. So rows are numbered and carry a check sum; one row holds the last number and how many
@@ -32,6 +31,7 @@
 //! Bounds: [`JournalLimits`]. Settlements wait in a queue that the pending records bound, as each
 //! is settled once. The WAL is copied back about each 1,000 pages (`store.rs`).
 
+mod begun;
 mod command;
 mod error;
 mod limits;
@@ -68,12 +68,11 @@ pub use self::record::{DeadLetter, Meta, Record, Sequence};
 pub use self::recovery::Recovery;
 pub use self::shared::JournalStats;
 
-pub(crate) use self::command::say;
-
 use sidecore_runtime::instant;
 
 use self::command::{Append, Command, Done, Settlement, Verdict};
 use self::paths::Paths;
+use self::record::Due;
 use self::shared::Shared;
 use self::writer::Writer;
 
@@ -100,9 +99,9 @@ impl Journal {
         limits: JournalLimits,
     ) -> Result<(Journal, Recovery), JournalError> {
         let paths = Paths::new(directory, name)?;
-        let (store, mark, recovery) = recovery::open(&paths)?;
-        let shared =
-            Arc::new(Shared::new(paths.database.clone(), recovery.pending.len() as u64, limits));
+        let (store, mark, begun, recovery) = recovery::open(&paths)?;
+        let pending = recovery.pending.len() as u64;
+        let shared = Arc::new(Shared::new(paths.database.clone(), begun, pending, limits));
         let (commands, received) = sync_channel(limits.queue_max.max(1));
         let writer = Writer::new(store, mark, received, shared.clone(), limits);
         let poisoned = shared.clone();
@@ -135,7 +134,9 @@ impl Journal {
             return Err(AppendError::Closed(payload));
         }
         let payload = self.shared.reserve(payload)?;
-        let command = Command::Append(Append { payload, meta, done: Done::new(done) });
+        let Meta { priority, due_in } = meta;
+        let (due, done) = (due_in.map(Due::after), Done::new(done));
+        let command = Command::Append(Append { payload, priority, due, done });
         let (refused, full) = match self.commands.try_send(command) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Full(refused)) => (refused, true),
@@ -146,16 +147,12 @@ impl Journal {
         Err(if full { AppendError::Full(payload) } else { AppendError::Closed(payload) })
     }
 
-    /// Notes that records may be attempted from now on, then calls `done`, on the journal's thread: a
-    /// crash after that counts as an attempt of each record that is pending. The first append and
-    /// the first settlement note it too. Until then the process may end as it likes, and as often:
-    /// nothing is charged.
-    pub fn begin_run(&self, done: impl FnOnce(Result<(), JournalError>) + Send + 'static) {
-        let command = Command::BeginRun { done: Done::new(done) };
-        if let Err(TrySendError::Full(Command::BeginRun { done })) = self.commands.try_send(command)
-        {
-            done.call(Err(JournalError::busy()));
-        }
+    /// An attempt of a record begins, on this thread: its number, from 1 over all lives of the
+    /// process. Should the process end before the record is settled, the next open counts so many.
+    ///
+    /// One small write into the page cache, which waits for no disk.
+    pub fn begin(&self, sequence: Sequence, attempt: u32) {
+        self.shared.begun.note(sequence, attempt);
     }
 
     /// The record was dealt with: it is deleted, some milliseconds later.
@@ -165,10 +162,11 @@ impl Journal {
         self.settle(Settlement { sequence, verdict: Verdict::Ack });
     }
 
-    /// The attempt under way failed and another will come, at `due_at` or at once: counted, and
+    /// The attempt under way failed and another will come, in so long or at once: counted, and
     /// remembered beyond a crash.
-    pub fn retry(&self, sequence: Sequence, due_at: Option<SystemTime>) {
-        self.settle(Settlement { sequence, verdict: Verdict::Retry { due_at } });
+    pub fn retry(&self, sequence: Sequence, due_in: Option<Duration>) {
+        let verdict = Verdict::Retry { due: due_in.map(Due::after) };
+        self.settle(Settlement { sequence, verdict });
     }
 
     /// The record is given up: it moves to the dead letters with the attempts it had, this one too.
@@ -194,7 +192,7 @@ impl Journal {
     }
 
     /// Makes all that was appended and settled before durable, closes the files and gives the lock
-    /// back. Attempts that are under way should have been acked or retried before.
+    /// back. An attempt that is under way counts at the next open.
     ///
     /// After `deadline` it returns an error while the thread goes on.
     pub fn close(&self, deadline: Duration) -> Result<(), JournalError> {

@@ -17,6 +17,8 @@ pub(super) struct Paths {
     pub(super) database: PathBuf,
     /// The high-water mark, which is the lock too.
     pub(super) mark: PathBuf,
+    /// The attempts that have begun.
+    pub(super) begun: PathBuf,
     /// A salvaged database that is being written.
     pub(super) part: PathBuf,
     /// A salvaged database that is whole and shall take the broken one's place.
@@ -35,6 +37,7 @@ impl Paths {
             directory: directory.to_owned(),
             database: file("sqlite"),
             mark: file("mark"),
+            begun: file("begun"),
             part: file("part"),
             salvaged: file("salvaged"),
             name: name.to_owned(),

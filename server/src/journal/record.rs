@@ -12,8 +12,8 @@ pub type Sequence = u64;
 pub struct Meta {
     /// Its priority; the journal only keeps it.
     pub priority: i32,
-    /// When it may run, to the millisecond; `None` for at once.
-    pub due_at: Option<SystemTime>,
+    /// In how long it may run, to the millisecond and from the append on; `None` for at once.
+    pub due_in: Option<Duration>,
 }
 
 /// A pending record, as it was found at an open.
@@ -27,8 +27,9 @@ pub struct Record {
     pub attempts: u32,
     /// As appended.
     pub priority: i32,
-    /// As appended, or as the last retry said.
-    pub due_at: Option<SystemTime>,
+    /// What is left of the time that the append or the last retry said, from the open on; `None`
+    /// where it has passed. Never longer than that time was, wherever the clock was set since.
+    pub due_in: Option<Duration>,
 }
 
 /// A record that was given up, or whose check sum did not match.
@@ -53,11 +54,31 @@ pub struct DeadLetter {
 pub(super) struct Header {
     pub(super) sequence: i64,
     pub(super) priority: i32,
-    pub(super) due_at_ms: Option<i64>,
-    /// The run of the process in which `attempts` was written.
-    pub(super) run: i64,
-    /// Attempts before that run.
+    pub(super) due: Option<Due>,
+    /// Those that ended and will be followed by another, or that an end of the process cut off.
     pub(super) attempts: u32,
+}
+
+/// When a record may run: by the wall clock, which alone goes on while no process runs, and how far
+/// off that was, which bounds it should the clock be set back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) at_ms: i64,
+    pub(super) pause_ms: i64,
+}
+
+impl Due {
+    pub(super) fn after(pause: Duration) -> Self {
+        // Rounded up, so that it is never early.
+        let pause_ms = i64::try_from(pause.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX);
+        Due { at_ms: to_ms(SystemTime::now()).saturating_add(pause_ms), pause_ms }
+    }
+
+    /// None: it has passed.
+    pub(super) fn left(self, now: SystemTime) -> Option<Duration> {
+        let left_ms = self.at_ms.saturating_sub(to_ms(now)).min(self.pause_ms);
+        u64::try_from(left_ms).ok().filter(|left| *left > 0).map(Duration::from_millis)
+    }
 }
 
 impl Header {
@@ -67,18 +88,12 @@ impl Header {
         let mut hasher = Hasher::new();
         hasher.update(&self.sequence.to_le_bytes());
         hasher.update(&self.priority.to_le_bytes());
-        hasher.update(&[u8::from(self.due_at_ms.is_some())]);
-        hasher.update(&self.due_at_ms.unwrap_or(0).to_le_bytes());
-        hasher.update(&self.run.to_le_bytes());
+        hasher.update(&[u8::from(self.due.is_some())]);
+        hasher.update(&self.due.map_or(0, |due| due.at_ms).to_le_bytes());
+        hasher.update(&self.due.map_or(0, |due| due.pause_ms).to_le_bytes());
         hasher.update(&self.attempts.to_le_bytes());
         hasher.update(&payload.to_le_bytes());
         (i64::from(payload) << 32) | i64::from(hasher.finalize())
-    }
-
-    /// Attempts until the run `run` began.
-    pub(super) fn attempts_at(&self, run: i64) -> u32 {
-        let runs = u32::try_from(run.saturating_sub(self.run).max(0)).unwrap_or(u32::MAX);
-        self.attempts.saturating_add(runs)
     }
 }
 

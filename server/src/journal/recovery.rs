@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use sidecore_runtime::stderr;
 
-use super::command::say;
+use super::begun::{Attempts, Begun};
 use super::error::JournalError;
 use super::mark::{Levels, Mark};
 use super::paths::Paths;
-use super::record::{DeadLetter, Record, from_ms, payload_part, to_ms};
+use super::record::{DeadLetter, Record, payload_part};
 use super::rows::{Row, scan_pending};
 use super::salvage;
 use super::store::{Store, bury, connect, create, write_header};
@@ -85,21 +86,22 @@ struct Contents {
     damaged: Vec<(i64, Option<Row>)>,
 }
 
-/// Opens the files, accounts for the records and begins a run.
-pub(super) fn open(paths: &Paths) -> Result<(Store, Mark, Recovery), JournalError> {
+/// Opens the files and accounts for the records.
+pub(super) fn open(paths: &Paths) -> Result<(Store, Mark, Begun, Recovery), JournalError> {
     fs::create_dir_all(&paths.directory)
         .map_err(|cause| JournalError::io("make the directory", &paths.directory, cause))?;
     let (mut mark, seen) = Mark::open(paths)?;
+    let (begun, attempts) = Begun::open(paths)?;
     let mut recovery = Recovery { set_aside: salvage::finish(paths)?, ..Recovery::default() };
-    let (store, pending) = match begin(paths, seen, &mut recovery) {
-        Ok(begun) => begun,
+    let (store, pending) = match take(paths, seen, &attempts, &mut recovery) {
+        Ok(taken) => taken,
         Err(Trouble::Failed(error)) => return Err(error),
         Err(Trouble::Damaged(cause)) if mark.is_new && !salvage::is_journal(&paths.database) => {
             return Err(JournalError::foreign(&paths.database, cause));
         }
         Err(Trouble::Damaged(_)) => {
             recovery.set_aside = salvage::rebuild(paths, seen)?;
-            begin(paths, seen, &mut recovery).map_err(|trouble| match trouble {
+            take(paths, seen, &attempts, &mut recovery).map_err(|trouble| match trouble {
                 Trouble::Damaged(cause) => JournalError::sqlite("read", &paths.database, cause),
                 Trouble::Failed(error) => error,
             })?
@@ -108,12 +110,13 @@ pub(super) fn open(paths: &Paths) -> Result<(Store, Mark, Recovery), JournalErro
     mark.write(store.totals().levels())
         .and_then(|()| mark.sync())
         .map_err(|cause| JournalError::io("write", &paths.mark, cause))?;
+    begun.clear().map_err(|cause| JournalError::io("write", &paths.begun, cause))?;
     paths.sync_directory()?;
     recovery.pending = pending;
     if !recovery.is_whole() {
-        say(&format!("the journal {}: {recovery}", paths.database.display()));
+        stderr::line(format_args!("the journal {}: {recovery}", paths.database.display()));
     }
-    Ok((store, mark, recovery))
+    Ok((store, mark, begun, recovery))
 }
 
 impl Trouble {
@@ -142,10 +145,11 @@ impl Trouble {
     }
 }
 
-/// Reads a database, accounts for its records and begins a run in it.
-fn begin(
+/// Reads a database, accounts for its records and notes there what was found.
+fn take(
     paths: &Paths,
     seen: Option<Levels>,
+    attempts: &Attempts,
     recovery: &mut Recovery,
 ) -> Result<(Store, Vec<Record>), Trouble> {
     let (connection, contents) = inspect(&paths.database)?;
@@ -153,7 +157,7 @@ fn begin(
     if recovery.rolled_back && recovery.set_aside.is_none() {
         recovery.set_aside = keep_wal(paths);
     }
-    begin_run(connection, contents, seen.unwrap_or_default())
+    settle(connection, contents, seen.unwrap_or_default(), attempts)
         .map_err(|cause| Trouble::of(&paths.database, cause))
 }
 
@@ -184,9 +188,8 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<Found> {
     let tables: i64 =
         connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
-        let totals = Totals { clean: true, run: 1, ..Totals::default() };
-        create(connection, &totals)?;
-        return Ok(Found::Whole(totals));
+        create(connection, &Totals::default())?;
+        return Ok(Found::Whole(Totals::default()));
     }
     // Rows are read and checked below; this looks at what they do not show, such as a free page
     // that is in use too, which would be overwritten one day.
@@ -217,58 +220,53 @@ fn keep_wal(paths: &Paths) -> Option<PathBuf> {
     fs::copy(Paths::wal(&paths.database), Paths::wal(&aside)).ok().map(|_| aside)
 }
 
-/// Prepares a run in one transaction: damaged rows become dead letters, totals say what is there.
-///
-/// A run that ended without a clean close is counted here, once. The new one counts only when it
-/// begins ([`Journal::begin_run`](super::Journal::begin_run), or the first commit): a start that
-/// never served charges no record an attempt, however it ends.
-fn begin_run(
+/// Writes in one transaction what was found: damaged rows become dead letters, an attempt that the
+/// end of the process cut off counts, totals say what is there.
+fn settle(
     mut connection: Connection,
     contents: Contents,
     mark: Levels,
+    attempts: &Attempts,
 ) -> rusqlite::Result<(Store, Vec<Record>)> {
     let Contents { totals, mut intact, damaged } = contents;
     let highest = intact.last().map_or(0, |row| row.header.sequence.cast_unsigned());
     let last = totals.last.max(mark.last).max(highest);
-    let run = totals.run.max(mark.run) + i64::from(!totals.clean);
-    let settled = last - intact.len() as u64;
-    let totals = Totals { last, settled, run, clean: true };
+    let totals = Totals { last, settled: last - intact.len() as u64 };
     let now = SystemTime::now();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for (sequence, row) in damaged {
         if let Some(row) = row {
-            bury(&transaction, &damaged_letter(row, run, now))?;
+            bury(&transaction, &damaged_letter(row, now))?;
         }
         transaction.execute("delete from pending where sequence = ?1", [sequence])?;
     }
     for row in &mut intact {
-        // What is not due yet was not attempted since its row was written, however often the
-        // process ended: its attempts count from this run on.
-        if row.header.run != run && row.header.due_at_ms.is_some_and(|due| due > to_ms(now)) {
-            row.header.run = run;
+        let begun = attempts.get(&row.header.sequence.cast_unsigned()).copied().unwrap_or(0);
+        if begun > row.header.attempts {
+            row.header.attempts = begun;
             write_header(&transaction, &row.header, payload_part(row.check_sum))?;
         }
     }
     totals.write(&transaction)?;
     transaction.commit()?;
-    let pending = intact.into_iter().map(|row| record(row, run)).collect();
-    Ok((Store::new(connection, Totals { clean: false, ..totals })?, pending))
+    let pending = intact.into_iter().map(|row| record(row, now)).collect();
+    Ok((Store::new(connection, totals)?, pending))
 }
 
-fn record(row: Row, run: i64) -> Record {
+fn record(row: Row, now: SystemTime) -> Record {
     Record {
         sequence: row.header.sequence.cast_unsigned(),
-        attempts: row.header.attempts_at(run),
+        attempts: row.header.attempts,
         priority: row.header.priority,
-        due_at: row.header.due_at_ms.map(from_ms),
+        due_in: row.header.due.and_then(|due| due.left(now)),
         payload: row.payload,
     }
 }
 
-fn damaged_letter(row: Row, run: i64, died_at: SystemTime) -> DeadLetter {
+fn damaged_letter(row: Row, died_at: SystemTime) -> DeadLetter {
     DeadLetter {
         sequence: row.header.sequence.cast_unsigned(),
-        attempts: row.header.attempts_at(run),
+        attempts: row.header.attempts,
         priority: row.header.priority,
         reason: "damaged: its check sum does not match".to_owned(),
         died_at,

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::record::{DeadLetter, Header, from_ms};
+use super::record::{DeadLetter, Due, Header, from_ms};
 
 /// A pending row as it lies in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) fn scan_pending(
     mut each: impl FnMut(i64, Option<Row>),
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
-        "select sequence, priority, due_at, run, attempts, check_sum, payload from pending \
+        "select sequence, priority, due_at, pause, attempts, check_sum, payload from pending \
          where sequence >= ?1 order by sequence limit ?2",
     )?;
     let mut rows = statement.query(params![from, max])?;
@@ -44,11 +44,15 @@ fn pending_row(sequence: i64, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> 
     let header = Header {
         sequence,
         priority: row.get(1)?,
-        due_at_ms: row.get(2)?,
-        run: row.get(3)?,
+        due: due(row.get(2)?, row.get(3)?),
         attempts: row.get(4)?,
     };
     Ok(Row { header, check_sum: row.get(5)?, payload: row.get(6)? })
+}
+
+/// Of the two columns, which hold a time each or nothing both.
+pub(super) fn due(at_ms: Option<i64>, pause_ms: Option<i64>) -> Option<Due> {
+    at_ms.zip(pause_ms).map(|(at_ms, pause_ms)| Due { at_ms, pause_ms })
 }
 
 /// The same of dead letters, from the sequence `from` on.

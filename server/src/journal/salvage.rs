@@ -144,14 +144,14 @@ fn write(file: &Path, remains: &Remains, seen: Option<Levels>) -> rusqlite::Resu
         transaction
             .prepare_cached(
                 "insert into pending \
-                 (sequence, priority, due_at, run, attempts, check_sum, payload) \
+                 (sequence, priority, due_at, pause, attempts, check_sum, payload) \
                  values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![
                 header.sequence,
                 header.priority,
-                header.due_at_ms,
-                header.run,
+                header.due.map(|due| due.at_ms),
+                header.due.map(|due| due.pause_ms),
                 header.attempts,
                 row.check_sum,
                 row.payload
@@ -173,11 +173,10 @@ fn stated_totals(remains: &Remains, seen: Option<Levels>) -> Totals {
     let intact = || remains.pending.values().filter(|row| row.is_intact());
     let mark = seen.unwrap_or_else(|| {
         let last = intact().map(|row| row.header.sequence.cast_unsigned()).max().unwrap_or(0);
-        let run = intact().map(|row| row.header.run).max().unwrap_or(0);
-        Levels { last, settled: last.saturating_sub(remains.pending.len() as u64), run }
+        Levels { last, settled: last.saturating_sub(remains.pending.len() as u64) }
     });
     let beyond = intact().filter(|row| row.header.sequence.cast_unsigned() > mark.last).count();
-    Totals { last: mark.last + beyond as u64, settled: mark.settled, run: mark.run, clean: false }
+    Totals { last: mark.last + beyond as u64, settled: mark.settled }
 }
 
 /// Removes what is left of a salvage that was cut short.

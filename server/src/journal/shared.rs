@@ -6,7 +6,10 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_queue::SegQueue;
 
-use super::command::{Settlement, say};
+use sidecore_runtime::stderr;
+
+use super::begun::Begun;
+use super::command::Settlement;
 use super::error::{AppendError, JournalError};
 use super::limits::JournalLimits;
 use super::told::Told;
@@ -39,6 +42,7 @@ pub(super) struct Shared {
     /// No more appends are taken. Set by `close`.
     pub(super) closing: AtomicBool,
     pub(super) told: Told,
+    pub(super) begun: Begun,
     /// Bounded by the pending records, as each is settled once.
     pub(super) settlements: SegQueue<Settlement>,
     /// Raised by `reserve`, lowered by the writer, or by an append that the channel refused.
@@ -57,12 +61,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(file: PathBuf, pending: u64, limits: JournalLimits) -> Self {
+    pub(super) fn new(file: PathBuf, begun: Begun, pending: u64, limits: JournalLimits) -> Self {
         Shared {
             file: file.into(),
             limits,
             closing: AtomicBool::new(false),
             told: Told::new(),
+            begun,
             settlements: SegQueue::new(),
             pending: AtomicU64::new(pending),
             queued_bytes: AtomicUsize::new(0),
@@ -111,7 +116,7 @@ impl Shared {
         });
         let failure = JournalError::poisoned(&self.file, cause);
         if first {
-            say(&failure.to_string());
+            stderr::line(format_args!("{failure}"));
         }
         failure
     }

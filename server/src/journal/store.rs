@@ -10,20 +10,18 @@ use rusqlite::{
 
 use super::command::{Append, Settlement, Verdict};
 use super::record::{DeadLetter, Header, Sequence, payload_part, to_ms};
-use super::rows::scan_dead;
+use super::rows::{due, scan_dead};
 use super::totals::Totals;
 
 /// `strict`, so that a value of another type cannot be written by hand either.
 const SCHEMA: &str = "
     create table journal (
         id integer primary key, version integer not null, last_sequence integer not null,
-        settled integer not null, run integer not null, clean integer not null,
-        check_sum integer not null
+        settled integer not null, check_sum integer not null
     ) strict;
     create table pending (
-        sequence integer primary key, priority integer not null, due_at integer,
-        run integer not null, attempts integer not null, check_sum integer not null,
-        payload blob not null
+        sequence integer primary key, priority integer not null, due_at integer, pause integer,
+        attempts integer not null, check_sum integer not null, payload blob not null
     ) strict;
     create table dead (
         sequence integer primary key, priority integer not null, attempts integer not null,
@@ -148,7 +146,7 @@ impl Store {
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let bytes = insert(&transaction, appends, &mut totals)?;
         for settlement in settlements {
-            settle(&transaction, settlement, totals.run, &mut written)?;
+            settle(&transaction, settlement, &mut written)?;
         }
         if written.dead > 0 {
             written.dead_dropped = trim_dead(&transaction, dead_max)?;
@@ -187,10 +185,8 @@ impl Store {
         Ok(letters)
     }
 
-    /// Notes that all ended well, and closes the file, which copies the WAL back.
-    pub(super) fn close(mut self) -> rusqlite::Result<()> {
-        self.totals.clean = true;
-        self.totals.write(&self.connection)?;
+    /// Closes the file, which copies the WAL back.
+    pub(super) fn close(self) -> rusqlite::Result<()> {
         self.connection.close().map_err(|(_, error)| error)
     }
 }
@@ -202,7 +198,7 @@ fn insert(
     totals: &mut Totals,
 ) -> rusqlite::Result<usize> {
     let mut statement = transaction.prepare_cached(
-        "insert into pending (sequence, priority, due_at, run, attempts, check_sum, payload) \
+        "insert into pending (sequence, priority, due_at, pause, attempts, check_sum, payload) \
          values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     let mut bytes = 0;
@@ -210,17 +206,16 @@ fn insert(
         totals.last += 1;
         let header = Header {
             sequence: totals.last.cast_signed(),
-            priority: append.meta.priority,
-            due_at_ms: append.meta.due_at.map(to_ms),
-            run: totals.run,
+            priority: append.priority,
+            due: append.due,
             attempts: 0,
         };
         let check_sum = header.check_sum(crc32fast::hash(&append.payload));
         statement.execute(params![
             header.sequence,
             header.priority,
-            header.due_at_ms,
-            header.run,
+            header.due.map(|due| due.at_ms),
+            header.due.map(|due| due.pause_ms),
             header.attempts,
             check_sum,
             append.payload
@@ -234,18 +229,17 @@ fn insert(
 fn settle(
     transaction: &Transaction<'_>,
     settlement: &Settlement,
-    run: i64,
     written: &mut Written,
 ) -> rusqlite::Result<()> {
     let sequence = settlement.sequence.cast_signed();
     match &settlement.verdict {
         Verdict::Ack => written.acked += delete(transaction, sequence)?,
-        Verdict::Retry { due_at } => {
+        Verdict::Retry { due } => {
             let Some((header, check_sum)) = read_header(transaction, sequence)? else {
                 return Ok(());
             };
-            let attempts = header.attempts_at(run).saturating_add(1);
-            let header = Header { due_at_ms: due_at.map(to_ms), run, attempts, ..header };
+            let attempts = header.attempts.saturating_add(1);
+            let header = Header { due: *due, attempts, ..header };
             write_header(transaction, &header, payload_part(check_sum))?;
             written.retried += 1;
         }
@@ -260,7 +254,7 @@ fn settle(
                 )?
                 .execute(params![
                     sequence,
-                    header.attempts_at(run).saturating_add(1),
+                    header.attempts.saturating_add(1),
                     &reason[..end],
                     to_ms(*at)
                 ])?;
@@ -278,14 +272,13 @@ fn delete(connection: &Connection, sequence: i64) -> rusqlite::Result<u64> {
 fn read_header(connection: &Connection, sequence: i64) -> rusqlite::Result<Option<(Header, i64)>> {
     connection
         .prepare_cached(
-            "select priority, due_at, run, attempts, check_sum from pending where sequence = ?1",
+            "select priority, due_at, pause, attempts, check_sum from pending where sequence = ?1",
         )?
         .query_row([sequence], |row| {
             let header = Header {
                 sequence,
                 priority: row.get(0)?,
-                due_at_ms: row.get(1)?,
-                run: row.get(2)?,
+                due: due(row.get(1)?, row.get(2)?),
                 attempts: row.get(3)?,
             };
             Ok((header, row.get(4)?))
@@ -301,13 +294,13 @@ pub(super) fn write_header(
 ) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "update pending set due_at = ?2, run = ?3, attempts = ?4, check_sum = ?5 \
+            "update pending set due_at = ?2, pause = ?3, attempts = ?4, check_sum = ?5 \
              where sequence = ?1",
         )?
         .execute(params![
             header.sequence,
-            header.due_at_ms,
-            header.run,
+            header.due.map(|due| due.at_ms),
+            header.due.map(|due| due.pause_ms),
             header.attempts,
             header.check_sum(payload)
         ])?;

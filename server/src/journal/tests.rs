@@ -1,7 +1,7 @@
 //! What a journal promises to its caller, on a sound disk.
 
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::scratch::Scratch;
 use super::*;
@@ -51,11 +51,11 @@ fn records_come_back_whole_and_in_order_with_what_was_said_of_them() {
     let scratch = Scratch::new();
     let (journal, recovery) = open(&scratch);
     assert_eq!(recovery, Recovery::default());
-    let due_at = SystemTime::UNIX_EPOCH + Duration::from_millis(4_000_000_000_123);
+    let due_in = Duration::from_secs(1_000_000);
     let metas = [
         Meta::default(),
-        Meta { priority: -7, due_at: None },
-        Meta { priority: i32::MAX, due_at: Some(due_at) },
+        Meta { priority: -7, due_in: None },
+        Meta { priority: i32::MAX, due_in: Some(due_in) },
     ];
     let payloads = [&b""[..], &[0; 70_000], b"third"];
     for (index, (payload, meta)) in payloads.into_iter().zip(metas).enumerate() {
@@ -70,7 +70,10 @@ fn records_come_back_whole_and_in_order_with_what_was_said_of_them() {
         assert_eq!(record.sequence, index as u64 + 1);
         assert_eq!(record.payload, payloads[index]);
         assert_eq!(record.attempts, 0);
-        assert_eq!(Meta { priority: record.priority, due_at: record.due_at }, metas[index]);
+        assert_eq!(record.priority, metas[index].priority);
+        assert_eq!(record.due_in.is_some(), metas[index].due_in.is_some());
+        let passed = record.due_in.map_or(Duration::ZERO, |left| due_in - left);
+        assert!(passed < LONG, "{record:?}");
     }
     assert_eq!(recovery.pending.len(), 3);
 }
@@ -134,34 +137,60 @@ fn dead_letters_beyond_their_bound_go_and_are_counted() {
 }
 
 #[test]
-fn crashes_and_retries_count_as_attempts_a_clean_close_and_a_wait_do_not() {
+fn what_an_end_of_the_process_cuts_off_counts_as_an_attempt_and_what_waits_does_not() {
     let mut scratch = Scratch::new();
     let (journal, _) = open(&scratch);
-    append(&journal, b"plain");
-    append(&journal, b"retried");
-    let later = Meta { due_at: Some(SystemTime::now() + Duration::from_secs(600)), priority: 0 };
-    send(&journal, b"later", later).unwrap().recv_timeout(LONG).unwrap().unwrap();
-    journal.retry(2, None);
-    settled(&journal, 1);
+    for payload in [&b"waits"[..], b"runs", b"retried", b"retried and runs", b"done"] {
+        append(&journal, payload);
+    }
+    for (sequence, attempt) in [(2, 1), (3, 1), (4, 1), (5, 1)] {
+        journal.begin(sequence, attempt);
+    }
+    journal.retry(3, None);
+    journal.retry(4, None);
+    journal.begin(4, 2);
+    journal.ack(5);
+    settled(&journal, 3);
     let attempts = |recovery: &Recovery| {
         assert!(recovery.is_whole(), "{recovery}");
         recovery.pending.iter().map(|record| record.attempts).collect::<Vec<_>>()
     };
-
-    scratch = scratch.crash_image();
-    let (journal, recovery) = open(&scratch);
-    assert_eq!(attempts(&recovery), [1, 2, 0]);
-    journal.retry(2, later.due_at);
-    settled(&journal, 1);
-    scratch = scratch.crash_image();
-    let (journal, recovery) = open(&scratch);
-    assert_eq!(attempts(&recovery), [2, 3, 0], "the second was not due again");
+    // However often the process ends afterwards, and whichever way.
+    for round in 0..4 {
+        if round % 2 == 0 {
+            scratch = scratch.crash_image();
+        }
+        let (journal, recovery) = open(&scratch);
+        assert_eq!(attempts(&recovery), [0, 1, 1, 2], "round {round}");
+        journal.close(LONG).unwrap();
+    }
+    let (journal, _) = open(&scratch);
+    journal.begin(2, 2);
     journal.close(LONG).unwrap();
-    let (journal, recovery) = open(&scratch);
-    assert_eq!(attempts(&recovery), [2, 3, 0]);
-    append(&journal, b"new");
-    scratch = scratch.crash_image();
-    assert_eq!(attempts(&open(&scratch).1), [3, 3, 0, 1]);
+    assert_eq!(attempts(&open(&scratch).1), [0, 2, 1, 2], "an attempt outlives a close, too");
+}
+
+#[test]
+fn a_time_is_never_longer_than_it_was_said_to_be_wherever_the_clock_is_set() {
+    let scratch = Scratch::new();
+    let (journal, _) = open(&scratch);
+    let meta = Meta { due_in: Some(Duration::from_secs(600)), priority: 0 };
+    let sequence = send(&journal, b"delayed, then retried", meta).unwrap();
+    let sequence = sequence.recv_timeout(LONG).unwrap().unwrap();
+    send(&journal, b"delayed", meta).unwrap().recv_timeout(LONG).unwrap().unwrap();
+    journal.retry(sequence, Some(Duration::from_secs(30)));
+    settled(&journal, 1);
+    let now = std::time::SystemTime::now();
+    journal.close(LONG).unwrap();
+    let connection = store::connect(&scratch.path().join("jobs.sqlite")).unwrap();
+    let mut dues = Vec::new();
+    rows::scan_pending(&connection, 1, 10, |_, row| dues.push(row.unwrap().header.due.unwrap()))
+        .unwrap();
+    let hour = Duration::from_secs(3600);
+    let at = |now| dues.iter().map(move |due| due.left(now).map(|left| left.as_secs()));
+    assert_eq!(at(now - hour).collect::<Vec<_>>(), [Some(30), Some(600)], "set back");
+    assert_eq!(at(now + hour).collect::<Vec<_>>(), [None, None], "set forward");
+    assert!(at(now).flatten().zip([30, 600]).all(|(left, said)| said - 20 < left && left <= said));
 }
 
 #[test]
@@ -242,7 +271,7 @@ fn a_write_that_fails_poisons_the_journal_and_what_was_durable_stays() {
     let (_journal, recovery) = open(&scratch);
     assert!(recovery.is_whole(), "{recovery}");
     assert_eq!(recovery.pending.len(), 1);
-    assert_eq!(recovery.pending[0].attempts, 1, "a poisoned end is not a clean one");
+    assert_eq!(recovery.pending[0].attempts, 0);
 }
 
 #[test]
@@ -313,16 +342,19 @@ fn a_start_that_never_serves_charges_nothing_however_it_ends() {
             _ => journal.close(LONG).unwrap(),
         }
     }
-    // One that serves is charged once, by whatever starts follow.
-    let (journal, _) = open(&scratch);
-    let (sent, received) = channel();
-    journal.begin_run(move |begun| sent.send(begun).unwrap());
-    received.recv_timeout(LONG).unwrap().unwrap();
-    scratch = scratch.crash_image();
-    for _ in 0..3 {
-        let (_journal, recovery) = open(&scratch);
-        assert_eq!(recovery.pending[0].attempts, 1);
-        scratch = scratch.crash_image();
+}
+
+#[test]
+fn a_journal_of_another_version_is_left_as_it_is() {
+    let scratch = Scratch::new();
+    open(&scratch).0.close(LONG).unwrap();
+    for version in [1, 9] {
+        let file = rusqlite::Connection::open(scratch.path().join("jobs.sqlite")).unwrap();
+        let totals = totals::Totals::default().write_as(&file, version);
+        totals.unwrap();
+        drop(file);
+        let refused = Journal::open(scratch.path(), "jobs", JournalLimits::default()).unwrap_err();
+        assert!(refused.to_string().contains(&format!("is of version {version}")), "{refused}");
     }
 }
 

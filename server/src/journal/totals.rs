@@ -5,7 +5,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::mark::Levels;
 
 /// The layout of the tables.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+/// It has further columns, which its check sum covers.
+const UNCHECKED_VERSION: i64 = 1;
 
 /// In each state of the database `last - settled` records are pending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,10 +16,6 @@ pub(super) struct Totals {
     pub(super) last: u64,
     /// Records that are no longer pending: acked, dead, or counted as missing.
     pub(super) settled: u64,
-    /// Runs of the process that did not end with a clean close, and this one.
-    pub(super) run: i64,
-    /// It was closed.
-    pub(super) clean: bool,
 }
 
 /// What was found where the row shall be.
@@ -32,16 +30,15 @@ pub(super) enum Found {
 
 impl Totals {
     pub(super) fn levels(&self) -> Levels {
-        Levels { last: self.last, settled: self.settled, run: self.run }
+        Levels { last: self.last, settled: self.settled }
     }
 
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Found> {
         let mut statement = connection.prepare(
-            "select version, last_sequence, settled, run, clean, check_sum from journal \
-             where id = 1",
+            "select version, last_sequence, settled, check_sum from journal where id = 1",
         )?;
         let read = |row: &rusqlite::Row<'_>| {
-            let mut columns = [0i64; 6];
+            let mut columns = [0i64; 4];
             for (index, column) in columns.iter_mut().enumerate() {
                 // A value of another type is as wrong as another number.
                 *column = row.get(index).unwrap_or(-1);
@@ -49,34 +46,40 @@ impl Totals {
             Ok(columns)
         };
         let columns = statement.query_row([], read).optional()?;
-        let Some([version, last, settled, run, clean, check_sum]) = columns else {
+        let Some([version, last, settled, check_sum]) = columns else {
             return Ok(Found::Damaged);
         };
-        if check_sum != check([version, last, settled, run, clean]) {
+        if version == UNCHECKED_VERSION {
+            return Ok(Found::Foreign(version));
+        }
+        if check_sum != check([version, last, settled]) {
             return Ok(Found::Damaged);
         }
         if version != VERSION {
             return Ok(Found::Foreign(version));
         }
         let (last, settled) = (last.cast_unsigned(), settled.cast_unsigned());
-        Ok(Found::Whole(Totals { last, settled, run, clean: clean != 0 }))
+        Ok(Found::Whole(Totals { last, settled }))
     }
 
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        self.write_as(connection, VERSION)
+    }
+
+    pub(super) fn write_as(&self, connection: &Connection, version: i64) -> rusqlite::Result<()> {
         let (last, settled) = (self.last.cast_signed(), self.settled.cast_signed());
-        let clean = i64::from(self.clean);
-        let check_sum = check([VERSION, last, settled, self.run, clean]);
+        let check_sum = check([version, last, settled]);
         connection
             .prepare_cached(
-                "replace into journal (id, version, last_sequence, settled, run, clean, check_sum) \
-                 values (1, ?1, ?2, ?3, ?4, ?5, ?6)",
+                "replace into journal (id, version, last_sequence, settled, check_sum) \
+                 values (1, ?1, ?2, ?3, ?4)",
             )?
-            .execute(params![VERSION, last, settled, self.run, clean, check_sum])?;
+            .execute(params![version, last, settled, check_sum])?;
         Ok(())
     }
 }
 
-fn check(columns: [i64; 5]) -> i64 {
+fn check(columns: [i64; 3]) -> i64 {
     let mut hasher = crc32fast::Hasher::new();
     for column in columns {
         hasher.update(&column.to_le_bytes());

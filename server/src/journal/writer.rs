@@ -46,7 +46,6 @@ struct Group {
     appends: Vec<Append>,
     settlements: Vec<Settlement>,
     looks: Vec<(Sequence, usize, Done<Vec<DeadLetter>>)>,
-    begins: Vec<Done<()>>,
     closes: Vec<Reply>,
 }
 
@@ -56,17 +55,13 @@ impl Group {
             Command::Append(append) => self.appends.push(append),
             Command::Settle => {}
             Command::DeadLetters { after, max, done } => self.looks.push((after, max, done)),
-            Command::BeginRun { done } => self.begins.push(done),
             Command::Close { reply } => self.closes.push(reply),
         }
     }
 
     /// Whether someone waits for this group.
     fn is_urgent(&self) -> bool {
-        !(self.appends.is_empty()
-            && self.looks.is_empty()
-            && self.begins.is_empty()
-            && self.closes.is_empty())
+        !(self.appends.is_empty() && self.looks.is_empty() && self.closes.is_empty())
     }
 
     fn is_empty(&self) -> bool {
@@ -167,13 +162,14 @@ impl Writer {
 
     /// Commits a group, then answers all who wait for it.
     fn serve(&mut self, group: Group) {
-        let Group { appends, settlements, looks, begins, .. } = group;
-        if !(appends.is_empty() && settlements.is_empty() && begins.is_empty()) {
-            let committed = self.commit(&appends, &settlements);
-            let begun = committed.as_ref().map(|_| ()).map_err(JournalError::clone);
-            begins.into_iter().for_each(|done| done.call(begun.clone()));
-            match committed {
-                Ok(written) => self.answer(appends, written),
+        let Group { appends, settlements, looks, .. } = group;
+        if !(appends.is_empty() && settlements.is_empty()) {
+            match self.commit(&appends, &settlements) {
+                Ok(written) => {
+                    self.answer(appends, written);
+                    let over = settlements.iter().filter(|it| it.verdict.is_final());
+                    self.shared.begun.settled(over.map(|settlement| settlement.sequence));
+                }
                 Err(failure) => {
                     self.refuse(appends, &failure);
                     if self.shared.failure().is_none() {

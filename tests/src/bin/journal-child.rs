@@ -2,7 +2,7 @@
 //!
 //! `journal-child append|fill|hold <directory>`. Standard output is a protocol of lines, each
 //! written at once: `open`, `durable <sequence> <number>`, `ack <sequence>` before the ack,
-//! `failed <why>`, `refused <why>`, `closed <how>`.
+//! `begun <sequence> <attempt>` after it was noted, `failed <why>`, `refused <why>`, `closed <how>`.
 
 use std::io::Write;
 use std::path::Path;
@@ -23,16 +23,22 @@ fn main() -> ExitCode {
         eprintln!("usage: journal-child append|fill|hold <directory>");
         return ExitCode::from(2);
     };
-    let (journal, _) = match Journal::open(Path::new(directory), "jobs", JournalLimits::default()) {
-        Ok(opened) => opened,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(3);
-        }
-    };
+    let (journal, recovery) =
+        match Journal::open(Path::new(directory), "jobs", JournalLimits::default()) {
+            Ok(opened) => opened,
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::from(3);
+            }
+        };
     tell("open");
     match mode.as_str() {
-        "append" => append_for_ever(&journal),
+        "append" => {
+            for record in recovery.pending.iter().filter(|record| record.sequence % 2 == 0) {
+                begin(&journal, record.sequence, record.attempts + 1);
+            }
+            append_for_ever(&journal);
+        }
         "fill" => fill(&journal, Path::new(directory)),
         _ => std::thread::sleep(DEADLINE),
     }
@@ -61,7 +67,13 @@ fn append(
     })
 }
 
-/// Appends as fast as it can, and acks two of three, until it is killed.
+fn begin(journal: &Journal, sequence: Sequence, attempt: u32) {
+    journal.begin(sequence, attempt);
+    tell(&format!("begun {sequence} {attempt}"));
+}
+
+/// Appends as fast as it can, acks two of three, and begins each second of the others, until it is
+/// killed.
 fn append_for_ever(journal: &Journal) {
     let (sent, received) = channel();
     let mut number = 0;
@@ -74,6 +86,9 @@ fn append_for_ever(journal: &Journal) {
     loop {
         let (_, result) = received.recv().expect("each append is answered");
         let sequence = result.expect("the disk has room");
+        if sequence % 6 == 0 {
+            begin(journal, sequence, 1);
+        }
         if sequence % 3 != 0 {
             tell(&format!("ack {sequence}"));
             journal.ack(sequence);
