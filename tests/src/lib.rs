@@ -2,6 +2,7 @@
 
 mod client;
 mod crowd;
+mod home;
 mod honest;
 mod postgres;
 mod process;
@@ -16,6 +17,7 @@ pub mod wire;
 
 pub use client::{Answer, Client, get};
 pub use crowd::{Crowd, connections_possible};
+pub use home::with_pool;
 pub use honest::{Latencies, ask_for, wait_until};
 pub use postgres::Postgres;
 pub use process::{Ended, ServerProcess, example_command, server_command, server_command_of};

@@ -2,14 +2,12 @@
 //! task worker, the executor and the outcome are as they would be without the panic.
 
 use std::sync::Arc;
-use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sidecore_runtime::bell::Bell;
-use sidecore_runtime::executor::{Executor, ExecutorConfig, sleep, tasks_quiet};
-use sidecore_runtime::net::RingConfig;
+use sidecore_runtime::executor::sleep;
 use sidecore_runtime::pool::{
-    self, Cancelled, DispatchError, Failure, Pool, PoolConfig, Retry, RunError, Seat, TaskError,
+    Cancelled, DispatchError, Failure, Finish, Pool, PoolConfig, Retry, RunError, Seat, TaskError,
     Tasks,
 };
 
@@ -56,30 +54,17 @@ fn with_pool<F: Future<Output = ()> + 'static>(
     asynchronous: bool,
     main: impl FnOnce(Tasks<Job, Output>) -> F + Send + 'static,
 ) {
-    let bell = Arc::new(Bell::new().unwrap());
-    let bells = std::slice::from_ref(&bell);
     let config = PoolConfig::new(vec![Seat { cpu: 1, shared: true, domain: 0 }], 4);
-    let (pool, mut lanes) = match asynchronous {
-        true => Pool::start_async(&config, 1, bells, |_| |_, job| async move { run(job) }).unwrap(),
-        false => Pool::start(&config, bells, |_, job| run(job)).unwrap(),
+    let start = |bells: &[Arc<Bell>]| match asynchronous {
+        true => Pool::start_async(&config, 1, bells, |_| |_, job| async move { run(job) }),
+        false => Pool::start(&config, bells, |_, job| run(job)),
     };
-    let (tasks, lane) = (pool.tasks(), lanes.remove(0));
-    let (told, ended) = channel();
-    let ring = RingConfig::default();
-    let executor = ExecutorConfig { index: 0, cpu: 0, ring, spin: Duration::ZERO };
-    let executor = Executor::start(executor, bell, move || async move {
-        pool::attach(lane.install(|finish| std::mem::forget(finish.outcome)));
+    let forget = |finish: Finish<Output>| std::mem::forget(finish.outcome);
+    let end = sidecore_tests::with_pool(start, forget, |tasks: Tasks<Job, Output>| async move {
         main(tasks.clone()).await;
         let after = tasks.job(nap(1)).deadline(PATIENCE).run().await;
         assert!(after.is_ok(), "the worker has gone: {after:?}");
-        tasks_quiet().await;
-        tasks.uninstall();
-        told.send(()).unwrap();
     });
-    executor.unwrap().join(0, 0).unwrap();
-    ended.try_recv().expect("the main future came to its end");
-    let end = pool.close(Instant::now() + Duration::from_secs(5));
-    assert_eq!(end.accepted, end.outcomes.total());
     assert_eq!(end.outcomes.lost, 0, "{end:?}");
 }
 

@@ -8,13 +8,10 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use sidecore_runtime::bell::Bell;
-use sidecore_runtime::executor::{
-    Executor, ExecutorConfig, begin_drain, sleep, spawn_local, tasks_quiet, yield_now,
-};
-use sidecore_runtime::net::RingConfig;
+use sidecore_runtime::executor::{begin_drain, sleep, spawn_local, tasks_quiet, yield_now};
 use sidecore_runtime::pool::{
-    self, DispatchError, Failure, Overlap, PeriodicSnapshot, Pool, PoolConfig, Priority, Retry,
-    RunError, Seat, TaskContext, TaskError, Tasks,
+    DispatchError, Failure, Overlap, PeriodicSnapshot, Pool, PoolConfig, Priority, Retry, RunError,
+    Seat, TaskContext, TaskError, Tasks,
 };
 
 /// Sleeps so many milliseconds and returns them; 99 fails.
@@ -36,23 +33,7 @@ fn with_pool<F: Future<Output = ()> + 'static>(
     config: &PoolConfig,
     main: impl FnOnce(Tasks<u64, u64>) -> F + Send + 'static,
 ) {
-    let bell = Arc::new(Bell::new().unwrap());
-    let (pool, mut lanes) = Pool::start(config, std::slice::from_ref(&bell), nap).unwrap();
-    let (tasks, lane) = (pool.tasks(), lanes.remove(0));
-    let (told, ended) = channel();
-    let ring = RingConfig::default();
-    let executor = ExecutorConfig { index: 0, cpu: 0, ring, spin: Duration::ZERO };
-    let executor = Executor::start(executor, bell, move || async move {
-        pool::attach(lane.install(|_| {}));
-        main(tasks.clone()).await;
-        tasks_quiet().await;
-        tasks.uninstall();
-        told.send(()).unwrap();
-    });
-    executor.unwrap().join(0, 0).unwrap();
-    ended.try_recv().expect("the main future came to its end");
-    let end = pool.close(Instant::now() + Duration::from_secs(5));
-    assert_eq!(end.accepted, end.outcomes.total());
+    sidecore_tests::with_pool(|bells| Pool::start(config, bells, nap), |_| {}, main);
 }
 
 #[test]

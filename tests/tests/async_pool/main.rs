@@ -280,6 +280,29 @@ fn a_job_past_its_deadline_frees_its_waiter_and_then_its_place() {
 }
 
 #[test]
+fn a_job_that_was_withdrawn_in_time_is_cancelled_whenever_a_worker_comes_to_it() {
+    let _alone = alone();
+    let rig = waiting_pool(1);
+    let never_runs = Arc::new(AtomicBool::new(false));
+    let running = rig.tasks.job(Arc::default()).dispatch().unwrap();
+    rig.wait_until(|| rig.pool.snapshot().workers[0].running_jobs == 1);
+    let (tasks, job) = (rig.tasks.clone(), never_runs.clone());
+    let (tell, told) = mpsc::channel();
+    let elsewhere = std::thread::spawn(move || {
+        let job = tasks.job(job).deadline(Duration::from_millis(30));
+        let dispatched = job.dispatch_then(move |finish| tell.send(finish.outcome).unwrap());
+        assert_eq!(dispatched.unwrap().cancel(), Cancelled::Withdrawn);
+    });
+    elsewhere.join().unwrap();
+    std::thread::sleep(Duration::from_millis(60));
+    running.cancel();
+    rig.wait_for(1);
+    assert_eq!(told.recv_timeout(SOON).unwrap(), Err(TaskError::Cancelled));
+    assert!(!never_runs.load(Ordering::Acquire));
+    assert_eq!(rig.end().outcomes.cancelled, 2);
+}
+
+#[test]
 fn a_failed_job_is_tried_again_on_the_worker_that_was_named() {
     let _alone = alone();
     let rig = Rig::start(&config(2, 64), 4, |_| {
