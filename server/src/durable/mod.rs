@@ -82,7 +82,6 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sidecore_runtime::executor::spawn_local;
 
 pub use self::dispatch::{Dispatching, DurableDispatch, DurableRun, DurableTasks};
 pub use self::entry::Entry;
@@ -241,7 +240,7 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
         if worker.index() == 0 {
             let left = shared.left.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(backlog) = left {
-                spawn_local(redeliver(shared, tasks, worker.shutdown(), backlog));
+                redeliver(shared, tasks, worker.shutdown(), backlog);
                 take_offers(handle.clone());
             }
         }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use sidecore_runtime::instant;
 
@@ -38,6 +38,14 @@ struct Written<J> {
     deadline_ms: Option<u64>,
 }
 
+impl<J> Written<J> {
+    fn deadline(&self) -> Option<Instant> {
+        let left_ms = self.deadline_at_ms?.saturating_sub(wall_ms());
+        let left_ms = left_ms.min(self.deadline_ms.unwrap_or(left_ms));
+        Some(instant::after(Duration::from_millis(left_ms)))
+    }
+}
+
 #[derive(Deserialize, Serialize)]
 struct WrittenRetry {
     retries: u32,
@@ -57,6 +65,11 @@ fn ms(time: Duration) -> u64 {
 /// Milliseconds since 1970.
 fn wall_ms() -> u64 {
     ms(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// The deadline of a record that was read just now, if it has one that can be read.
+pub(super) fn deadline_of(record: &Record) -> Option<Instant> {
+    serde_json::from_slice::<Written<IgnoredAny>>(&record.payload).ok()?.deadline()
 }
 
 impl Plan {
@@ -87,23 +100,20 @@ impl Plan {
     pub(super) fn read<J: DeserializeOwned>(
         record: &Record,
     ) -> Result<(J, Plan), serde_json::Error> {
-        let Written { job, retry, deadline_at_ms, deadline_ms } =
-            serde_json::from_slice(&record.payload)?;
+        let written: Written<J> = serde_json::from_slice(&record.payload)?;
+        let deadline = written.deadline();
         let priority = match record.priority {
             1.. => Priority::High,
             0 => Priority::Normal,
             _ => Priority::Low,
         };
-        let retry = retry.map(|retry| Retry {
+        let retry = written.retry.map(|retry| Retry {
             retries: retry.retries,
             backoff: Duration::from_millis(retry.backoff_ms),
             backoff_max: Duration::from_millis(retry.backoff_max_ms),
         });
-        let left_ms = deadline_at_ms.map(|at| at.saturating_sub(wall_ms()));
-        let left_ms = left_ms.map(|left| left.min(deadline_ms.unwrap_or(left)));
-        let deadline = left_ms.map(|left| instant::after(Duration::from_millis(left)));
         let attempts_before = record.attempts;
-        Ok((job, Plan { priority, deadline, retry, attempts_before, ..Plan::default() }))
+        Ok((written.job, Plan { priority, deadline, retry, attempts_before, ..Plan::default() }))
     }
 
     /// How long there is until the deadline, if there is one.

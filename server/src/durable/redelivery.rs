@@ -2,31 +2,36 @@
 //!
 //! One task of executor 0 dispatches them, each when there is room for it, in turn with what
 //! handlers dispatch: by priority, then in the order in which they were appended. Those that are
-//! not due wait here without a credit. It stops where the server begins to drain: what is left
-//! stays in the journal.
+//! not due wait here without a credit. A second task ends those whose deadline passes before their
+//! turn. Both stop where the server begins to drain: what is left stays in the journal.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use sidecore_runtime::executor::{sleep, yield_now};
+use sidecore_runtime::executor::{sleep, spawn_local, yield_now};
 use sidecore_runtime::{instant, stderr};
 
 use super::dispatch::Parcel;
-use super::plan::Plan;
+use super::plan::{Plan, deadline_of};
 use super::{DurableError, DurableJob, Entry, Shared};
-use crate::journal::Record;
+use crate::journal::{Record, Sequence};
 use crate::shutdown::Shutdown;
 use crate::tasks::Tasks;
 
 /// Records that are pending and not in the pool.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    due: VecDeque<Record>,
+    records: HashMap<Sequence, Record>,
+    /// Here and below: of those that are still in `records`, and of some that are not.
+    due: VecDeque<Sequence>,
     /// By their times.
-    later: VecDeque<(Instant, Record)>,
+    later: VecDeque<(Instant, Sequence)>,
+    deadlines: VecDeque<(Instant, Sequence)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -39,45 +44,87 @@ enum Next {
 impl Backlog {
     /// Of records by their sequences, which were read just now.
     pub(super) fn new(records: Vec<Record>, now: Instant) -> Self {
-        let (mut due, mut later) = (Vec::new(), Vec::new());
-        for record in records {
+        let (mut due, mut later, mut deadlines) = (Vec::new(), Vec::new(), Vec::new());
+        for record in &records {
             match record.due_in {
-                Some(left) => later.push((instant::saturating_add(now, left), record)),
-                None => due.push(record),
+                Some(left) => later.push((instant::saturating_add(now, left), record.sequence)),
+                None => due.push((Reverse(record.priority), record.sequence)),
             }
+            deadlines.extend(deadline_of(record).map(|at| (at, record.sequence)));
         }
-        // Both sorts are stable.
-        due.sort_by_key(|record| Reverse(record.priority));
-        later.sort_by_key(|(at, _)| *at);
-        Backlog { due: due.into(), later: later.into() }
+        due.sort_unstable();
+        later.sort_unstable();
+        deadlines.sort_unstable();
+        Backlog {
+            records: records.into_iter().map(|record| (record.sequence, record)).collect(),
+            due: due.into_iter().map(|(_, sequence)| sequence).collect(),
+            later: later.into(),
+            deadlines: deadlines.into(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.due.len() + self.later.len()
+        self.records.len()
     }
 
     /// What has a time that has come goes first: it has waited.
     fn next(&mut self, now: Instant) -> Next {
-        let first_at = self.later.front().map(|(at, _)| *at);
-        let waited = first_at.filter(|at| *at <= now).and_then(|_| self.later.pop_front());
-        match (waited.map(|(_, record)| record).or_else(|| self.due.pop_front()), first_at) {
-            (Some(record), _) => Next::Now(record),
-            (None, Some(at)) => Next::At(at),
-            (None, None) => Next::Done,
+        let Backlog { records, due, later, .. } = self;
+        match first(later, records, now) {
+            Next::Now(record) => Next::Now(record),
+            at_or_done => {
+                let mut due = std::iter::from_fn(|| due.pop_front());
+                due.find_map(|sequence| records.remove(&sequence)).map_or(at_or_done, Next::Now)
+            }
         }
+    }
+
+    /// What is past its deadline.
+    fn next_late(&mut self, now: Instant) -> Next {
+        first(&mut self.deadlines, &mut self.records, now)
     }
 }
 
+/// Takes the first record out whose time has come, or says when that of the first will.
+fn first(
+    times: &mut VecDeque<(Instant, Sequence)>,
+    records: &mut HashMap<Sequence, Record>,
+    now: Instant,
+) -> Next {
+    while let Some((at, sequence)) = times.front() {
+        match records.contains_key(sequence) {
+            true if *at > now => return Next::At(*at),
+            true => return records.remove(sequence).map_or(Next::Done, Next::Now),
+            false => drop(times.pop_front()),
+        }
+    }
+    Next::Done
+}
+
 /// Dispatches the backlog until it is empty or the server drains.
-pub(super) async fn redeliver<J: DurableJob, O: Send + 'static>(
+pub(super) fn redeliver<J: DurableJob, O: Send + 'static>(
     shared: Arc<Shared<O>>,
     tasks: Tasks<Entry<J>, O>,
     shutdown: Shutdown,
-    mut backlog: Backlog,
+    backlog: Backlog,
+) {
+    let backlog = Rc::new(RefCell::new(backlog));
+    let late = backlog.clone();
+    let next = move |now| backlog.borrow_mut().next(now);
+    let next_late = move |now| late.borrow_mut().next_late(now);
+    spawn_local(deliver_each(shared.clone(), tasks.clone(), shutdown.clone(), next));
+    spawn_local(deliver_each(shared, tasks, shutdown, next_late));
+}
+
+async fn deliver_each<J: DurableJob, O: Send + 'static>(
+    shared: Arc<Shared<O>>,
+    tasks: Tasks<Entry<J>, O>,
+    shutdown: Shutdown,
+    next: impl Fn(Instant) -> Next,
 ) {
     while !shutdown.is_raised() {
         let now = Instant::now();
-        match backlog.next(now) {
+        match next(now) {
             Next::Now(record) => deliver(&shared, &tasks, record).await,
             Next::At(at) => sleep(at.saturating_duration_since(now)).await,
             Next::Done => return,
@@ -159,6 +206,24 @@ mod tests {
         assert_eq!([next(0), next(0), next(11)], [Ok(3), Ok(1), Ok(5)]);
         assert_eq!([next(11), next(11)], [Ok(6), Ok(2)]);
         assert_eq!([next(11), next(20), next(20)], [Err(Some(at(20))), Ok(4), Err(None)]);
+    }
+
+    #[test]
+    fn a_deadline_takes_a_record_out_wherever_it_waits_and_once() {
+        let mut records = vec![record(1, 0, None), record(2, 0, Some(3600)), record(3, 0, None)];
+        for late in &mut records[1..] {
+            late.payload = br#"{"job":1,"deadline_at_ms":1,"deadline_ms":500}"#.to_vec();
+        }
+        let opened = Instant::now();
+        let mut backlog = Backlog::new(records, opened);
+        let soon = opened + Duration::from_secs(1);
+        let numbers = [backlog.next_late(soon), backlog.next_late(soon)].map(|next| match next {
+            Next::Now(record) => record.sequence,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!((numbers, backlog.next_late(soon)), ([2, 3], Next::Done));
+        assert!(matches!(backlog.next(soon), Next::Now(record) if record.sequence == 1));
+        assert_eq!((backlog.next(soon), backlog.len()), (Next::Done, 0));
     }
 
     #[test]
