@@ -64,8 +64,8 @@ impl BufferRing {
         for id in 0..count {
             ring.give_back(id);
         }
-        // SAFETY: the entries are page aligned, `count` of them, and live until `unregister` or
-        // `leak`: `Ring` drops its io_uring before this value.
+        // SAFETY: the entries are page aligned, `count` of them, and live until their registration
+        // has ended: `Ring` ends it before it drops this value, or never drops it.
         unsafe {
             submitter.register_buf_ring_with_flags(
                 ring.entries.as_ptr() as u64,
@@ -126,8 +126,8 @@ impl BufferRing {
 
 impl Drop for BufferRing {
     fn drop(&mut self) {
-        // SAFETY: allocated in `register` with these layouts, and freed only here. `Ring` drops
-        // this after its last operation completed, or leaks it where one may still be in flight.
+        // SAFETY: allocated in `register` with these layouts, and freed only here. The kernel uses
+        // neither any more: it has refused them, or `Ring` drops this, who proves it there.
         unsafe {
             dealloc(self.entries.as_ptr().cast(), self.entries_layout);
             dealloc(self.memory.as_ptr(), self.memory_layout);
