@@ -21,7 +21,7 @@ use io_uring::types::{Fd, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 
 use super::buffers::{BUFFER_GROUP, BufferRing};
-use super::enter::Enter;
+use super::enter::Entered;
 use super::gather::{Gather, TICK};
 use super::receive::Receives;
 
@@ -145,9 +145,7 @@ impl Default for RingConfig {
 
 /// The ring, its receive buffers and the operations in flight.
 pub(crate) struct Ring {
-    /// Dropped before the io_uring, which it is a way into.
-    enter: Enter,
-    uring: IoUring,
+    uring: Entered,
     buffers: ManuallyDrop<BufferRing>,
     receives: Receives,
     /// Entries that found the submission queue full. Bounded by the operations a slot may have
@@ -196,8 +194,7 @@ impl Ring {
             gather,
             sends_now: 0,
             sends_awaited: false,
-            enter: Enter::new(&uring),
-            uring,
+            uring: Entered::new(uring),
             buffers: ManuallyDrop::new(buffers),
             receives: Receives::of_this_kernel(),
             backlog: VecDeque::new(),
@@ -310,13 +307,13 @@ impl Ring {
         }
         drop(queue);
         self.enters += 1;
-        self.uring.submit().map(|_submitted| ())
+        self.uring.submitter().submit().map(|_submitted| ())
     }
 
     fn submit_and_wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
         self.enters += 1;
         let sends = self.unseen_sends();
-        self.enter.submit_and_wait(&mut self.uring, self.gather.next_wait(sends, limit))
+        self.uring.submit_and_wait(self.gather.next_wait(sends, limit))
     }
 
     /// Sends whose completion is no reason to end a wait.
@@ -417,7 +414,7 @@ impl Ring {
         if self.backlog.is_empty() && self.try_push(&entry) {
             return;
         }
-        let _ = self.uring.submit();
+        let _ = self.uring.submitter().submit();
         self.backlog.push_back(entry);
         self.refill();
     }
