@@ -20,7 +20,7 @@ use io_uring::squeue::Entry;
 use io_uring::types::{Fd, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 
-use super::buffers::{BUFFER_GROUP, BufferRing};
+use super::buffers::{BUFFER_GROUP, Buffer, BufferRing};
 use super::enter::Entered;
 use super::gather::{Gather, TICK};
 use super::receive::Receives;
@@ -107,13 +107,13 @@ impl Token {
 }
 
 /// One completion, decoded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Completion {
     pub(crate) token: Token,
     /// The result, or minus the errno.
     pub(crate) result: i32,
     /// The provided buffer that holds the bytes, to be given back.
-    pub(crate) buffer: Option<u16>,
+    pub(crate) buffer: Option<Buffer>,
     /// The operation stays armed (`IORING_CQE_F_MORE`).
     pub(crate) more: bool,
 }
@@ -329,6 +329,7 @@ impl Ring {
     /// Moves every completion that is there to `into`.
     pub(crate) fn completions(&mut self, into: &mut Vec<Completion>) {
         let mut receives = 0;
+        let buffers = &self.buffers;
         for entry in self.uring.completion() {
             let flags = entry.flags();
             let more = cqueue::more(flags);
@@ -347,7 +348,7 @@ impl Ring {
                 self.gather.end_tick();
                 continue;
             }
-            let buffer = cqueue::buffer_select(flags);
+            let buffer = cqueue::buffer_select(flags).map(|id| buffers.taken(id));
             receives += u32::from(is_receive);
             self.sends_now -= u32::from(token.kind == Kind::SendNow);
             into.push(Completion { token, result: entry.result(), buffer, more });
@@ -363,12 +364,12 @@ impl Ring {
     }
 
     /// The bytes of a receive's completion.
-    pub(crate) fn received(&self, buffer: u16, len: usize) -> &[u8] {
+    pub(crate) fn received(&self, buffer: &Buffer, len: usize) -> &[u8] {
         self.buffers.bytes(buffer, len)
     }
 
     /// Gives a buffer back to the kernel, from the next enter on.
-    pub(crate) fn give_back(&mut self, buffer: u16) {
+    pub(crate) fn give_back(&mut self, buffer: Buffer) {
         self.buffers.give_back(buffer);
     }
 

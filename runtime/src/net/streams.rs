@@ -288,7 +288,7 @@ impl Streams {
     pub(crate) fn complete(&mut self, ring: &mut Ring, completion: Completion) -> Option<&Waker> {
         let Completion { token, result, buffer, more } = completion;
         let key = StreamKey { index: token.index, generation: token.generation };
-        if let (Some(buffer), Ok(len)) = (buffer, usize::try_from(result))
+        if let (Some(buffer), Ok(len)) = (&buffer, usize::try_from(result))
             && let Some(stream) = get(&mut self.slots, key)
         {
             stream.receive_bytes(ring.received(buffer, len), &mut self.pool);
