@@ -1,12 +1,18 @@
 //! The pool under stress: each accepted job has exactly one finish, wherever it goes.
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sidecore_runtime::bell::Bell;
-use sidecore_runtime::pool::{DispatchError, Finish, Pool, PoolConfig, Seat, TaskError};
+use sidecore_runtime::pool::{
+    DispatchError, Finish, FinishSource, Pool, PoolConfig, Seat, SendJob, TaskError,
+};
 
 fn config(task_workers: usize, queue_depth: usize, credits: Option<usize>) -> PoolConfig {
     let seats =
@@ -170,6 +176,157 @@ fn an_executor_that_floods_leaves_the_others_their_share() {
     let fair = JOB * CREDITS as u32;
     assert!(waited[100] <= fair * 4, "{:?} against {fair:?}", waited[100]);
     pool.close(Instant::now() + Duration::from_secs(10));
+}
+
+/// Takes the finishes that are out.
+fn settle(source: &dyn FinishSource) {
+    while source.in_flight() > 0 {
+        source.drain();
+        std::thread::yield_now();
+    }
+}
+
+/// A pool with a full queue, an executor that tries to dispatch when it is told to, and this thread,
+/// which is the other. Each job of its one worker lasts until it is told.
+struct Contest {
+    pool: Pool<u64, ()>,
+    source: Rc<dyn FinishSource>,
+    begun: Receiver<u64>,
+    release: Sender<()>,
+    ask: Sender<()>,
+    told: Receiver<bool>,
+    flood: JoinHandle<()>,
+    accepted: Cell<u64>,
+}
+
+impl Contest {
+    const LIMIT: Duration = Duration::from_secs(5);
+    const DEPTH: usize = 4;
+
+    fn begin() -> Self {
+        let bells: Vec<_> = (0..2).map(|_| Arc::new(Bell::new().unwrap())).collect();
+        let (begin, begun) = channel();
+        let (release, released) = channel();
+        let released = Mutex::new(released);
+        let run = move |_: &_, job: u64| {
+            begin.send(job).unwrap();
+            released.lock().unwrap().recv_timeout(Self::LIMIT).unwrap();
+            Ok(())
+        };
+        let (pool, mut lanes) = Pool::start(&config(1, Self::DEPTH, None), &bells, run).unwrap();
+        let (waiting, flooding) = (lanes.pop().unwrap(), lanes.pop().unwrap());
+        let (ask, asked) = channel();
+        let (tell, told) = channel();
+        let tasks = pool.tasks();
+        let flood = std::thread::spawn(move || {
+            let source = flooding.install(|_: Finish<()>| {});
+            for () in asked {
+                source.drain();
+                tell.send(tasks.dispatch(0).is_ok()).unwrap();
+            }
+            settle(&*source);
+            tasks.uninstall();
+        });
+        let source = waiting.install(|_: Finish<()>| {});
+        let accepted = Cell::new(0);
+        let contest = Contest { pool, source, begun, release, ask, told, flood, accepted };
+        // One runs, and as many as find room wait.
+        assert!(contest.flood());
+        assert_eq!(contest.begun.recv_timeout(Self::LIMIT), Ok(0));
+        assert!((0..Self::DEPTH).all(|_| contest.flood()) && !contest.flood());
+        contest
+    }
+
+    /// Whether the other executor finds a place now.
+    fn flood(&self) -> bool {
+        self.ask.send(()).unwrap();
+        let found = self.told.recv_timeout(Self::LIMIT).unwrap();
+        self.accepted.set(self.accepted.get() + u64::from(found));
+        found
+    }
+
+    /// A place comes free.
+    fn next(&self) {
+        self.release.send(()).unwrap();
+        self.begun.recv_timeout(Self::LIMIT).unwrap();
+    }
+
+    /// A dispatch that finds no place at first.
+    fn wait(&self) -> Pin<Box<SendJob<u64, ()>>> {
+        let mut waiting = Box::pin(self.pool.tasks().send(1));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        waiting
+    }
+
+    /// It finds one, by the looks of its executor.
+    fn find(&self, mut waiting: Pin<Box<SendJob<u64, ()>>>) {
+        let mut context = Context::from_waker(Waker::noop());
+        let end = Instant::now() + Self::LIMIT;
+        while waiting.as_mut().poll(&mut context).is_pending() {
+            assert!(Instant::now() < end, "it never had a place");
+            std::thread::sleep(Duration::from_millis(1));
+            self.source.drain();
+        }
+        self.accepted.set(self.accepted.get() + 1);
+    }
+
+    /// All that was accepted is run.
+    fn end(self) {
+        (0..=Self::DEPTH).for_each(|_| self.release.send(()).unwrap());
+        drop(self.ask);
+        self.flood.join().unwrap();
+        settle(&*self.source);
+        self.pool.tasks().uninstall();
+        let end = self.pool.close(Instant::now() + Self::LIMIT);
+        assert_eq!((end.accepted, end.outcomes.total()), (self.accepted.get(), end.accepted));
+    }
+}
+
+/// The other executor tries at every moment, and this one looks once in a while.
+#[test]
+fn a_place_that_comes_free_is_kept_for_the_executor_that_waits_for_one() {
+    let contest = Contest::begin();
+    let waiting = contest.wait();
+    contest.next();
+    assert!(!contest.flood());
+    contest.find(waiting);
+    contest.next();
+    assert!(contest.flood(), "nobody waits any more");
+    contest.end();
+}
+
+#[test]
+fn an_executor_that_always_waits_has_every_second_place() {
+    let contest = Contest::begin();
+    for _ in 0..5 {
+        let waiting = contest.wait();
+        contest.next();
+        assert!(!contest.flood());
+        contest.find(waiting);
+        let waiting = contest.wait();
+        contest.next();
+        assert!(contest.flood());
+        contest.next();
+        assert!(!contest.flood());
+        contest.find(waiting);
+        let waiting = contest.wait();
+        contest.next();
+        assert!(contest.flood());
+        drop(waiting);
+    }
+    contest.end();
+}
+
+#[test]
+fn nothing_is_kept_for_a_dispatch_that_goes_away() {
+    let contest = Contest::begin();
+    let waiting = contest.wait();
+    contest.next();
+    assert!(!contest.flood());
+    drop(waiting);
+    assert!(contest.flood());
+    contest.end();
 }
 
 #[test]

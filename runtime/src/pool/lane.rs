@@ -68,6 +68,8 @@ pub(super) struct Installed<J, O> {
     pub(super) orphans: RefCell<VecDeque<Finish<O>>>,
     /// Who waits for a credit.
     pub(super) line: RefCell<Line>,
+    /// Of which priorities a place in the queue is kept for them.
+    pub(super) kept_room: Cell<[bool; 3]>,
     /// Jobs that hold no credit: they wait for their time, for the end of a pause, or in line.
     pub(super) sleeping: Cell<usize>,
     pub(super) sleeping_max: usize,
@@ -137,6 +139,7 @@ impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
             agenda: RefCell::default(),
             orphans: RefCell::default(),
             line: RefCell::default(),
+            kept_room: Cell::default(),
             sleeping: Cell::new(0),
             sleeping_max: self.sleeping_max,
             drain_end: Cell::new(None),
@@ -322,7 +325,12 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             return Ok(());
         }
         let now = envelope.dispatched;
-        shared.queues.push(Some(self.executor), options.priority, envelope)?;
+        if self.kept_room.get()[options.priority as usize] {
+            shared.queues.push_to_kept(self.executor, options.priority, envelope)?;
+            self.release_room(options.priority);
+        } else {
+            shared.queues.push(Some(self.executor), options.priority, envelope)?;
+        }
         self.owe_wake(now);
         // Who awaits a task has nothing else to do, and a high priority is not for waiting.
         let at_once = awaited || options.priority == Priority::High;
@@ -346,6 +354,17 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 }
 
+impl<J, O> Installed<J, O> {
+    /// A kept place was taken, or nobody wants it any more.
+    pub(super) fn release_room(&self, priority: Priority) {
+        let mut kept = self.kept_room.get();
+        if std::mem::take(&mut kept[priority as usize]) {
+            self.kept_room.set(kept);
+            self.tasks.shared().queues.release_room(self.executor, priority);
+        }
+    }
+}
+
 impl<J, O> Drop for Installed<J, O> {
     fn drop(&mut self) {
         // The executor may go on: a panic of one value's destructor costs that value only.
@@ -356,6 +375,7 @@ impl<J, O> Drop for Installed<J, O> {
                 drop_quietly(homecoming);
             }
         }
+        Priority::ALL.into_iter().for_each(|priority| self.release_room(priority));
         // The tasks that are in the queue are run, whether or not somebody is left to be told.
         self.tasks.shared().park.notify();
     }

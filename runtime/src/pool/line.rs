@@ -52,6 +52,11 @@ impl Line {
         self.levels.iter().all(VecDeque::is_empty)
     }
 
+    /// Whether nobody of a priority waits, nor anybody comes for a credit that was granted.
+    pub(super) fn is_deserted(&self, priority: Priority) -> bool {
+        self.levels[priority as usize].is_empty() && self.granted.is_empty()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.levels.iter().map(VecDeque::len).sum()
     }

@@ -44,6 +44,7 @@ mod park;
 mod parking;
 mod periodic;
 mod queue;
+mod room;
 mod roster;
 mod run;
 mod running;

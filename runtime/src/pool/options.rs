@@ -18,6 +18,10 @@ pub enum Priority {
     Low,
 }
 
+impl Priority {
+    pub(super) const ALL: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
+}
+
 /// In this many jobs that are taken, or credits that are given, one is for the low ones first.
 pub(super) const LOW_EVERY: u32 = 16;
 /// One in this many for the normal ones first.

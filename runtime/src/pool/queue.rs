@@ -16,6 +16,7 @@ use crossbeam_queue::ArrayQueue;
 use super::Envelope;
 use super::afar::{self, Jobs, Taken};
 use super::options::{LOW_EVERY, NORMAL_EVERY, Priority};
+use super::room::{Place, Room};
 use crate::panics::drop_quietly;
 
 /// In this many jobs that a worker takes, one is looked for first among those for it alone.
@@ -42,6 +43,8 @@ impl<T> Jobs for ArrayQueue<T> {
 
 /// The jobs that wait.
 pub(crate) struct Queues<J, O> {
+    /// Looked at by each push, as is where the queues are.
+    room: Room,
     domains: Box<[Levels<J, O>]>,
     /// One for each worker, and an empty one for all spares.
     mailboxes: Box<[ArrayQueue<Envelope<J, O>>]>,
@@ -117,6 +120,7 @@ impl<J, O> Queues<J, O> {
         let levels = |_| std::array::from_fn(|_| ArrayQueue::new(depth));
         let mailboxes = (0..task_workers).map(|_| ArrayQueue::new(depth));
         Queues {
+            room: Room::new(places.domains()),
             domains: (0..places.domains()).map(levels).collect(),
             mailboxes: mailboxes.chain([ArrayQueue::new(1)]).collect(),
             places,
@@ -134,8 +138,48 @@ impl<J, O> Queues<J, O> {
         priority: Priority,
         job: Envelope<J, O>,
     ) -> Result<(), Envelope<J, O>> {
-        let domain = executor.map_or(0, |executor| self.places.of_executor(executor));
-        self.domains[domain][priority as usize].push(job)
+        let domain = self.domain(executor);
+        let queue = &self.domains[domain][priority as usize];
+        match self.room.place(domain, priority, queue.capacity(), || queue.len()) {
+            Place::Free => queue.push(job),
+            Place::Open => queue.push(job).inspect_err(|_| self.room.reopen(domain, priority)),
+            Place::None => Err(job),
+        }
+    }
+
+    /// The same for an executor that has waited for it.
+    pub(super) fn push_to_kept(
+        &self,
+        executor: usize,
+        priority: Priority,
+        job: Envelope<J, O>,
+    ) -> Result<(), Envelope<J, O>> {
+        let domain = self.domain(Some(executor));
+        self.domains[domain][priority as usize].push(job)?;
+        self.room.reopen(domain, priority);
+        Ok(())
+    }
+
+    /// Keeps a place for an executor that has found none; false: it is another queue that is full.
+    pub(super) fn keep_room(&self, executor: usize, priority: Priority) -> bool {
+        let domain = self.domain(Some(executor));
+        let queue = &self.domains[domain][priority as usize];
+        let kept = self.room.kept(domain, priority, queue.capacity());
+        // A place may have come free since.
+        let is_full = queue.len() + kept + 1 >= queue.capacity();
+        if is_full {
+            self.room.keep(domain, priority);
+        }
+        is_full
+    }
+
+    /// The executor does without it, or has taken it.
+    pub(super) fn release_room(&self, executor: usize, priority: Priority) {
+        self.room.release(self.domain(Some(executor)), priority);
+    }
+
+    fn domain(&self, executor: Option<usize>) -> usize {
+        executor.map_or(0, |executor| self.places.of_executor(executor))
     }
 
     /// For one task worker.

@@ -4,6 +4,9 @@
 //! turn comes; so what sleeps keeps nothing from what could run, and what is due comes before later
 //! dispatches. What sleeps is bounded by places of its own, and the line by these and by the futures
 //! of the dispatches that wait.
+//!
+//! Where other executors have filled the queue no credit of the lane's tells when there is room: it
+//! looks again after a pause, and a place is kept for it meanwhile (`room.rs`).
 
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -76,6 +79,11 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
     /// Gives the credits that are left to those in line.
     pub(super) fn serve_line(&self) {
+        self.give_credits();
+        self.release_room_of_nobody();
+    }
+
+    fn give_credits(&self) {
         while self.credits_left.get() > 0 {
             let next = self.line.borrow_mut().next();
             let Some(Place { ticket, priority, who }) = next else { return };
@@ -94,7 +102,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
                         // room.
                         self.credits_left.set(self.credits_left.get() + 1);
                         self.line.borrow_mut().put_back(Place { ticket, priority, who });
-                        return self.add_due(after(FULL_PAUSE), Due::Line);
+                        return self.look_again(priority);
                     }
                     self.sleeping.set(self.sleeping.get() - 1);
                 }
@@ -158,7 +166,10 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         let is_first = ticket.is_none() && self.credits_left.get() > 0 && !self.somebody_waits();
         let job = match is_granted || is_first {
             true => match dispatch(self, job) {
-                Ok(sent) => return Ok(sent),
+                Ok(sent) => {
+                    self.release_room_of_nobody();
+                    return Ok(sent);
+                }
                 Err(job) => job,
             },
             false => job,
@@ -178,18 +189,42 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         };
         if is_granted || is_first {
             // Others have filled the queue: no credit of ours will tell when there is room.
-            self.add_due(after(FULL_PAUSE), Due::Line);
+            self.look_again(priority);
         }
         Err((job, ticket))
+    }
+
+    /// Looks for room in a full queue once more, after a pause in which a place is kept.
+    fn look_again(&self, priority: Priority) {
+        let mut kept = self.kept_room.get();
+        let is_kept = &mut kept[priority as usize];
+        if !*is_kept {
+            *is_kept = self.tasks.shared().queues.keep_room(self.executor, priority);
+            self.kept_room.set(kept);
+        }
+        self.add_due(after(FULL_PAUSE), Due::Line);
+    }
+
+    fn release_room_of_nobody(&self) {
+        if self.kept_room.get() == [false; 3] {
+            return;
+        }
+        let is_deserted = |priority: &Priority| self.line.borrow().is_deserted(*priority);
+        Priority::ALL
+            .into_iter()
+            .filter(is_deserted)
+            .for_each(|priority| self.release_room(priority));
     }
 
     /// A dispatch that waited goes away: what was kept for it is for the next.
     pub(super) fn leave_line(&self, ticket: Ticket) {
         if self.line.borrow_mut().take_grant(ticket) {
-            return self.release_credit();
+            self.release_credit();
+        } else {
+            let waker = self.line.borrow_mut().leave(ticket);
+            drop(waker);
         }
-        let waker = self.line.borrow_mut().leave(ticket);
-        drop(waker);
+        self.release_room_of_nobody();
     }
 
     /// Wakes a dispatch that waits, whose own time has come.
