@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -84,15 +84,15 @@ fn start() -> (Running, Arc<AtomicUsize>) {
 }
 
 /// A kept connection and the executor that serves it.
-fn connect(running: &Running, path: &str) -> Option<(TcpStream, usize)> {
-    let mut stream = TcpStream::connect(running.address()).ok()?;
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).ok()?;
+fn connect(running: &Running, path: &str) -> io::Result<(TcpStream, usize)> {
+    let mut stream = TcpStream::connect(running.address())?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes())?;
     let mut answer = [0; 1024];
-    let count = stream.read(&mut answer).ok()?;
+    let count = stream.read(&mut answer)?;
     let text = String::from_utf8_lossy(&answer[..count]).into_owned();
-    let executor = text.rsplit("\r\n").next()?.parse().ok()?;
-    Some((stream, executor))
+    let executor = text.rsplit("\r\n").next().and_then(|body| body.parse().ok());
+    Ok((stream, executor.ok_or_else(|| io::Error::other(text))?))
 }
 
 fn wait(running: Running) -> Error {
