@@ -20,14 +20,14 @@ impl Schedule {
     pub(crate) fn request(&self) -> bool {
         // Release: what the waking thread did is seen by the poll (`begin_poll`). A swap even
         // where it is set, so that this thread's writes join the release sequence.
-        !self.scheduled.swap(true, Ordering::AcqRel)
+        !self.scheduled.swap(true, Ordering::Release)
     }
 
     /// The executor popped the key and polls now: later requests queue it again.
     pub(crate) fn begin_poll(&self) {
         // Acquire pairs with the swaps of `request`. A plain store would cut their release
         // sequence: the writes of a thread whose request found the bit set might not be seen.
-        self.scheduled.swap(false, Ordering::AcqRel);
+        self.scheduled.swap(false, Ordering::Acquire);
     }
 
     /// The task has ended: no request queues it any more.

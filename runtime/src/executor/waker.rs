@@ -15,9 +15,10 @@
 //!   own thread to its ready list, from elsewhere to the inbox (then the bell rings if the loop
 //!   sleeps). So a task has at most one entry in both together, and the inbox holds at most one
 //!   entry for each task that still has a waker.
-//! - `request` is a swap with AcqRel: what the waking thread wrote before happens before the poll,
-//!   whose `begin_poll` swap (AcqRel) reads from it or from a later swap of the same release
-//!   sequence. `begin_poll` comes before the poll, so a wake during the poll queues it again.
+//! - `request` is a swap with Release: what the waking thread wrote before happens before the poll,
+//!   whose `begin_poll` swap (Acquire) reads from it or from a later swap of the same release
+//!   sequence. `begin_poll` comes before the poll, so a wake during the poll queues it again. A
+//!   request reads nothing that the executor or another waker wrote, so it acquires nothing.
 //! - A key names slot and generation; the entry of a task that ended is dropped when it is popped.
 
 use std::cell::RefCell;

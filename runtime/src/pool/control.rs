@@ -17,8 +17,11 @@
 //!   follows, and whoever asked was told so;
 //! - between two attempts a task is not over. Either it is withdrawn there, or requeued, never both.
 //!
-//! AcqRel on every success: who withdraws sees all that the dispatch wrote, a worker that begins
-//! sees all that was written before the job was queued, and who sees the end sees the run.
+//! Whoever changes the word releases by it what it did before, and whoever learns of a change acquires
+//! that, whether it makes the next one, is refused, or only looks: the lane that requeues a task, and
+//! the next attempt, see the last one; who is told that a task is over sees its run; and a run that
+//! finds that it is to stop sees what was done before it was asked. So all is AcqRel, and Acquire
+//! where nothing is written.
 
 use crate::sync::{AtomicU32, Ordering};
 

@@ -2,13 +2,15 @@
 //! runtime's threads, plain ones.
 //!
 //! They share credits of their own, so that they cannot take an executor's. No ring leads back to
-//! them: the task worker hands the finish to a receiver where it stands. A gate keeps `close` from
-//! overtaking a push (`gate.rs`).
+//! them: the task worker hands the finish to a receiver where it stands. What they share is a purse
+//! of credits (`purse.rs`) and the gate that keeps `close` from overtaking a push (`gate.rs`); ids
+//! and counters order nothing.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::gate::Gate;
+use super::purse::Purse;
 use super::stats::ForeignStats;
 use super::{Finish, TaskId};
 
@@ -22,7 +24,7 @@ type OnFinish<O> = Arc<dyn Fn(Finish<O>) + Send + Sync>;
 
 /// The credits, ids and counters of foreign threads.
 pub(crate) struct Foreign<O> {
-    credits_left: AtomicUsize,
+    credits: Purse,
     next_id: AtomicU64,
     gate: Gate,
     on_finish: OnceLock<OnFinish<O>>,
@@ -38,7 +40,7 @@ pub(super) enum Refused {
 impl<O> Foreign<O> {
     pub(super) fn new(credits: usize, id_base: TaskId) -> Self {
         Foreign {
-            credits_left: AtomicUsize::new(credits),
+            credits: Purse::new(credits),
             next_id: AtomicU64::new(FOREIGN_IDS + id_base + 1),
             gate: Gate::new(),
             on_finish: OnceLock::new(),
@@ -74,20 +76,19 @@ impl<O> Foreign<O> {
         value: T,
         push: impl FnOnce(TaskId, T) -> Result<(), T>,
     ) -> Result<TaskId, (Refused, T)> {
-        let take = |left: usize| left.checked_sub(1);
-        if self.credits_left.fetch_update(Ordering::AcqRel, Ordering::Relaxed, take).is_err() {
+        if !self.credits.take() {
             return Err((Refused::Full, value));
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         push(id, value).map(|()| id).map_err(|value| {
-            self.credits_left.fetch_add(1, Ordering::AcqRel);
+            self.credits.give_back();
             (Refused::Full, value)
         })
     }
 
     /// Hands a finish over and gives its credit back, on the task worker's thread.
     pub(super) fn deliver(&self, receiver: Receiver<O>, finish: Finish<O>) {
-        self.credits_left.fetch_add(1, Ordering::AcqRel);
+        self.credits.give_back();
         self.stats.count_outcome(&finish.outcome);
         match (receiver, self.on_finish.get()) {
             (Some(receiver), _) => receiver(finish),

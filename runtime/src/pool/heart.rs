@@ -8,32 +8,17 @@
 //! 50 µs, at which it does park so, jobs stalled for ever in 3 of 3 runs of 6 s without beats, in 1
 //! of 4 with beats by one eventfd, in 0 of 3 with four; no job took longer than 32 ms there.)
 //!
-//! ```text
-//!   worker w, or who calls it            the heart
-//!   beating[w] = true                    beats for each w that is beating, then sleeps 10 ms;
-//!   armed.must_ring(): unpark it         none: armed.arm(), look again, park (`armed.rs`)
-//!
-//!   worker w, before it sleeps with no job: beating[w] = false, then its bit in the roster, by a
-//!   Release that whoever calls it acquires: the call's `true` comes after the `false`.
-//!
-//!   worker w, when it ends: beating[w] = false, workers_left -= 1 (AcqRel), unpark the heart
-//! ```
-//!
-//! The heart acquires in `workers_left` what each worker did before it left: its last `false` above
-//! all, so that no beat follows the end, and what who joins the heart's thread may rely on, that all
-//! workers have left. The subtractions are read-modify-writes of one word, so the last one's Release
-//! carries those before it. The flags themselves are Relaxed: a beat too many does no harm, and one
-//! too few is made up for by the look after `armed.arm()`, whose fence pairs with that of `must_ring`.
+//! Who gets beats, and when the thread sleeps, is `beats.rs`.
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::armed::Armed;
+use super::beats::Beats;
 
 /// How long a job of a worker that its host has parked by mistake waits at most, about.
 const BEAT: Duration = Duration::from_millis(10);
@@ -45,12 +30,8 @@ pub(super) type Strings = [Arc<OwnedFd>; STRINGS];
 
 /// The heartbeat of one pool.
 pub(super) struct Heart {
-    armed: Armed,
-    /// By worker: whether it gets beats. Set by it and by who calls it, cleared by it.
-    beating: Box<[AtomicBool]>,
+    beats: Beats,
     strings: Box<[Strings]>,
-    /// Workers that have not ended. The heart ends with the last.
-    workers_left: AtomicUsize,
     thread: OnceLock<Thread>,
 }
 
@@ -64,13 +45,7 @@ impl Heart {
                 Ok([string()?, string()?, string()?, string()?])
             })
             .collect();
-        Ok(Heart {
-            armed: Armed::new(),
-            beating: (0..workers).map(|_| AtomicBool::new(false)).collect(),
-            strings: strings?.into(),
-            workers_left: AtomicUsize::new(workers),
-            thread: OnceLock::new(),
-        })
+        Ok(Heart { beats: Beats::new(workers), strings: strings?.into(), thread: OnceLock::new() })
     }
 
     /// Starts its thread, before any worker.
@@ -89,67 +64,41 @@ impl Heart {
 
     /// A worker has something to do, or will have: it gets beats from now on.
     pub(super) fn beat_for(&self, worker: usize) {
-        self.beating[worker].store(true, Ordering::Relaxed);
-        self.wake();
+        if self.beats.begin(worker) {
+            self.wake();
+        }
     }
 
     /// The worker has no job and is about to sleep.
     pub(super) fn rest(&self, worker: usize) {
-        self.beating[worker].store(false, Ordering::Relaxed);
+        self.beats.rest(worker);
     }
 
     /// The worker has ended.
     pub(super) fn leave(&self, worker: usize) {
-        self.rest(worker);
-        self.workers_left.fetch_sub(1, Ordering::AcqRel);
-        self.wake();
+        if self.beats.leave(worker) {
+            self.wake();
+        }
     }
 
     fn wake(&self) {
-        if self.armed.must_ring() {
-            // Unset only while the pool starts: then its thread has not parked.
-            self.thread.get().inspect(|thread| thread.unpark());
-        }
+        // Unset only while the pool starts: then its thread has not parked.
+        self.thread.get().inspect(|thread| thread.unpark());
     }
 
     fn run(&self) {
         // `start` may not have come so far; `wake` needs it once this thread parks.
         let _ = self.thread.set(std::thread::current());
-        for beat in 0usize.. {
-            if self.has_ended() {
-                return;
-            }
-            if self.beat(beat % STRINGS) {
-                std::thread::sleep(BEAT);
-                continue;
-            }
-            self.armed.arm();
-            if !self.is_beating() && !self.has_ended() {
-                std::thread::park();
-            }
-            self.armed.disarm();
-        }
-    }
-
-    /// One beat for each worker that has jobs; whether there was one.
-    fn beat(&self, string: usize) -> bool {
-        let mut any = false;
-        for (beating, strings) in self.beating.iter().zip(&self.strings) {
-            if beating.load(Ordering::Relaxed) {
-                any = true;
-                // It fails only where 2^64 - 2 beats are unread.
-                let _ = rustix::io::write(&strings[string], &1u64.to_ne_bytes());
-            }
-        }
-        any
-    }
-
-    fn is_beating(&self) -> bool {
-        self.beating.iter().any(|beating| beating.load(Ordering::Relaxed))
-    }
-
-    fn has_ended(&self) -> bool {
-        self.workers_left.load(Ordering::Acquire) == 0
+        let string = Cell::new(0);
+        let beat = |worker: usize| {
+            // It fails only where 2^64 - 2 beats are unread.
+            let _ = rustix::io::write(&self.strings[worker][string.get()], &1u64.to_ne_bytes());
+        };
+        let pause = || {
+            string.set((string.get() + 1) % STRINGS);
+            std::thread::sleep(BEAT);
+        };
+        self.beats.give(beat, pause, std::thread::park);
     }
 }
 

@@ -15,9 +15,6 @@ use super::{Command, Finish, FinishSource, Homecoming, TaskError};
 use crate::instant::after;
 use crate::panics::{catch, drop_quietly};
 
-/// How long a busy executor may leave a job to a sleeping worker.
-const WAKE_DELAY: Duration = Duration::from_micros(200);
-
 /// What becomes of a job that failed and was kept for another attempt.
 enum Attempt<J> {
     /// Another one, for which it sleeps without a credit.
@@ -323,9 +320,8 @@ impl<J: Send + 'static, O: Send + 'static> FinishSource for Installed<J, O> {
     }
 
     fn wake_workers(&self, batching: bool) {
-        self.batching.set(batching);
-        if self.owed.get() > 0 && (!batching || self.owed_since.get().elapsed() >= WAKE_DELAY) {
-            self.pay_wake();
+        if self.owed.turn(batching, Instant::now) {
+            self.tasks.shared().park.notify();
         }
     }
 }

@@ -16,14 +16,12 @@ use super::agenda::{Agenda, Due};
 use super::control::Control;
 use super::line::Line;
 use super::options::{Options, Priority};
+use super::owed::Owed;
 use super::slots::{Sink, Slot, SlotKey, Slots, Whereabouts};
 use super::tasks::{self, Tasks};
 use super::{Envelope, Finish, FinishSource, Homecoming, LaneShared, Origin, TaskError, TaskId};
 use crate::instant::saturating_add;
 use crate::panics::drop_quietly;
-
-/// How many jobs a busy executor may leave to a sleeping worker at most.
-const OWED_MAX: usize = 64;
 
 /// A job whose last attempt has failed, as the pool's dead-letter callback receives it.
 #[derive(Debug)]
@@ -77,12 +75,8 @@ pub(super) struct Installed<J, O> {
     pub(super) drain_end: Cell<Option<Instant>>,
     pub(super) on_finish: Box<dyn Fn(Finish<O>)>,
     pub(super) on_dead: Option<OnDead<J>>,
-    /// The executor is busy: a dispatch leaves waking a worker to a later one, or to the loop.
-    pub(super) batching: Cell<bool>,
-    /// Tasks since a worker was last woken for one, and when the first of them was dispatched.
-    pub(super) owed: Cell<usize>,
-    pub(super) owed_since: Cell<Instant>,
-    owed_max: usize,
+    /// The wake that is left to a later dispatch, or to the loop, where the executor is busy.
+    pub(super) owed: Owed,
 }
 
 /// What bounds a lane.
@@ -145,10 +139,7 @@ impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
             drain_end: Cell::new(None),
             on_finish: Box::new(on_finish),
             on_dead: self.on_dead.map(|on_dead| -> OnDead<J> { on_dead }),
-            batching: Cell::new(false),
-            owed: Cell::new(0),
-            owed_since: Cell::new(Instant::now()),
-            owed_max: (room / 8).clamp(1, OWED_MAX),
+            owed: Owed::new(room),
         });
         tasks::install(&self.tasks, installed.clone());
         installed
@@ -331,26 +322,12 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         } else {
             shared.queues.push(Some(self.executor), options.priority, envelope)?;
         }
-        self.owe_wake(now);
         // Who awaits a task has nothing else to do, and a high priority is not for waiting.
         let at_once = awaited || options.priority == Priority::High;
-        if at_once || !self.batching.get() || self.owed.get() >= self.owed_max {
-            self.pay_wake();
+        if self.owed.push(now, at_once) {
+            shared.park.notify();
         }
         Ok(())
-    }
-
-    fn owe_wake(&self, now: Instant) {
-        if self.owed.get() == 0 {
-            self.owed_since.set(now);
-        }
-        self.owed.set(self.owed.get() + 1);
-    }
-
-    /// One wake is enough for all: the worker that it wakes wakes the next (`park.rs`).
-    pub(super) fn pay_wake(&self) {
-        self.owed.set(0);
-        self.tasks.shared().park.notify();
     }
 }
 

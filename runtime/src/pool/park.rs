@@ -37,6 +37,11 @@
 //!   and then meet that count. The next post or token would wake it.
 //! - `closing` is set, then all sleepers are moved. A worker leaves only when it sees `closing`
 //!   and, after that, an empty queue; the last push happens before `close`.
+//! - What is in the queue is published by the queue, and that it is there by the fences: each look that
+//!   decides to sleep, or to wake nobody, stands behind one. So `state` and the tokens carry nothing
+//!   and are Relaxed: a token says only that the worker is to look again. Two looks have no fence
+//!   before them, and acquire: that for mail behind the word of `tokens`, which a post changes behind
+//!   its fence, and that for a job behind `closing`, which is released.
 
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence, futex};
 
@@ -54,9 +59,15 @@ pub(crate) struct Park {
     tokens: AtomicU32,
     /// Set once, by `close`.
     closing: AtomicBool,
-    /// System calls made to wake sleepers: a statistic, which orders nothing.
-    wakes: std::sync::atomic::AtomicU64,
+    wakes: Wakes,
 }
+
+/// System calls made to wake sleepers: a statistic, which orders nothing. Counted behind the call,
+/// when the worker that was woken already works on the words of the `Park`: so it has a cache line
+/// of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Wakes(std::sync::atomic::AtomicU64);
 
 /// What a worker has in the queue: looked at, or taken.
 pub(crate) trait Source {
@@ -78,7 +89,7 @@ impl Park {
             state: AtomicU64::new(0),
             tokens: AtomicU32::new(0),
             closing: AtomicBool::new(false),
-            wakes: std::sync::atomic::AtomicU64::new(0),
+            wakes: Wakes::default(),
         }
     }
 
@@ -102,8 +113,9 @@ impl Park {
         fence(Ordering::SeqCst);
         let sleepers = self.state.load(Ordering::Relaxed) % SEARCHING;
         if sleepers != 0 {
-            // Release pairs with the Acquire of `consume_token`.
-            self.tokens.fetch_add(EPOCH, Ordering::Release);
+            // Relaxed: behind the fence above it releases the job all the same, to the Acquire of
+            // `consume_token`.
+            self.tokens.fetch_add(EPOCH, Ordering::Relaxed);
             // Those whose token is on its way wait on the same word, and may be woken first.
             self.wake(u32::MAX >> 1);
         }
@@ -114,15 +126,16 @@ impl Park {
         if let Some(item) = source.pop() {
             return Some(item);
         }
-        self.state.fetch_add(SEARCHING, Ordering::AcqRel);
+        self.state.fetch_add(SEARCHING, Ordering::Relaxed);
         loop {
+            // Acquire pairs with the Release of `close`: all pushes are seen by the look below.
             let closing = self.closing.load(Ordering::Acquire);
             if let Some(item) = source.pop().or_else(|| source.spin()) {
                 self.found(source);
                 return Some(item);
             }
             if closing {
-                self.state.fetch_sub(SEARCHING, Ordering::AcqRel);
+                self.state.fetch_sub(SEARCHING, Ordering::Relaxed);
                 return None;
             }
             self.sleep(source);
@@ -144,7 +157,7 @@ impl Park {
 
     /// System calls that were made to wake workers.
     pub(crate) fn wakes(&self) -> u64 {
-        self.wakes.load(std::sync::atomic::Ordering::Relaxed)
+        self.wakes.0.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Workers that sleep now.
@@ -155,7 +168,7 @@ impl Park {
     /// A searcher goes to sleep and comes back a searcher.
     fn sleep<S: Source>(&self, source: &S) {
         let moved = SEARCHING - SLEEPING;
-        self.state.fetch_sub(moved, Ordering::AcqRel);
+        self.state.fetch_sub(moved, Ordering::Relaxed);
         // Pairs with the fences of `notify` and `close`.
         fence(Ordering::SeqCst);
         let awake = !source.is_empty() || self.closing.load(Ordering::Relaxed);
@@ -170,7 +183,7 @@ impl Park {
         let mut state = self.state.load(Ordering::Relaxed);
         while state % SEARCHING != 0 {
             let next = state - SLEEPING + SEARCHING;
-            match self.state.compare_exchange(state, next, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.state.compare_exchange(state, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(current) => state = current,
             }
@@ -181,6 +194,7 @@ impl Park {
     /// Waits for a token, or until there is mail.
     fn consume_token<S: Source>(&self, source: &S) {
         loop {
+            // Acquire: whoever sees an epoch sees the mail that it was raised for.
             let word = self.tokens.load(Ordering::Acquire);
             if word % EPOCH == 0 {
                 if source.has_mail() && self.take_back() {
@@ -189,14 +203,8 @@ impl Park {
                 futex::wait(&self.tokens, word);
                 continue;
             }
-            let taken = self.tokens.compare_exchange(
-                word,
-                word - 1,
-                // Acquire pairs with the Release of `move_sleepers`.
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            );
-            if taken.is_ok() {
+            let (relaxed, less) = (Ordering::Relaxed, word - 1);
+            if self.tokens.compare_exchange(word, less, relaxed, relaxed).is_ok() {
                 return;
             }
         }
@@ -204,7 +212,7 @@ impl Park {
 
     /// A searcher found an item: it runs now, and passes the search on where it was the last.
     fn found<S: Source>(&self, source: &S) {
-        let before = self.state.fetch_sub(SEARCHING, Ordering::AcqRel);
+        let before = self.state.fetch_sub(SEARCHING, Ordering::Relaxed);
         if before / SEARCHING == 1 {
             // Pairs with the fence of `notify`, whose producer may have seen this searcher.
             fence(Ordering::SeqCst);
@@ -217,14 +225,14 @@ impl Park {
     /// Moves `count` sleepers to searching and grants as many tokens.
     fn move_sleepers(&self, state: u64, count: u64) -> Result<(), u64> {
         let next = state - count * SLEEPING + count * SEARCHING;
-        self.state.compare_exchange(state, next, Ordering::AcqRel, Ordering::Relaxed)?;
-        self.tokens.fetch_add(count as u32, Ordering::Release);
+        self.state.compare_exchange(state, next, Ordering::Relaxed, Ordering::Relaxed)?;
+        self.tokens.fetch_add(count as u32, Ordering::Relaxed);
         self.wake(count as u32);
         Ok(())
     }
 
     fn wake(&self, count: u32) {
         futex::wake(&self.tokens, count);
-        self.wakes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.wakes.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 }

@@ -29,6 +29,10 @@
 //! - A bell that was rung for a worker which woke by itself meanwhile only wakes it once in vain.
 //! - `closing` is set, then all that sleep are called. A worker leaves only when it sees `closing`
 //!   and, after that, an empty queue; the last push happens before `close`.
+//! - The fences order the looks at the queue, as in `park.rs`. The bits carry one thing more: who calls
+//!   a worker (Acquire) sees what it did before it said that it sleeps (Release; each change between
+//!   the two is a read-modify-write). A worker that wakes acquires nothing, since it looks behind a
+//!   fence, and who finds it called leaves it alone.
 
 use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
 
@@ -91,8 +95,8 @@ impl Roster {
     #[must_use]
     pub(crate) fn sleep(&self, worker: usize, is_empty: impl FnOnce() -> bool) -> bool {
         let (asleep, _) = bits(worker);
-        // Release: who calls this worker sees what it did before, such as arming its bell.
-        self.groups[worker / GROUP].fetch_or(asleep, Ordering::AcqRel);
+        // Release: who calls this worker sees what it did before, such as its rest (`beats.rs`).
+        self.groups[worker / GROUP].fetch_or(asleep, Ordering::Release);
         // Pairs with the fences of `notify`, `post` and `close`.
         fence(Ordering::SeqCst);
         is_empty() && !self.closing.load(Ordering::Relaxed)
@@ -103,7 +107,7 @@ impl Roster {
     #[must_use]
     pub(crate) fn wake_up(&self, worker: usize) -> bool {
         let (asleep, called) = bits(worker);
-        let before = self.groups[worker / GROUP].fetch_and(!(asleep | called), Ordering::AcqRel);
+        let before = self.groups[worker / GROUP].fetch_and(!(asleep | called), Ordering::Relaxed);
         // Pairs with the fence of `notify`, whose producer may have seen this worker called.
         fence(Ordering::SeqCst);
         before & called != 0
@@ -144,7 +148,7 @@ impl Roster {
         let next = word ^ asleep | asleep << GROUP;
         // Acquire pairs with the Release of `sleep`.
         self.groups[group]
-            .compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(word, next, Ordering::Acquire, Ordering::Relaxed)
             .map(|_| ())
     }
 }

@@ -4,14 +4,15 @@
 //!   the worker, at a job's begin          who looks
 //!     since_us, kind = of the job           task = id             (Acquire)
 //!     id = of the task      (Release)       since_us, kind        (Acquire)
-//!   at its end                              id again              (Acquire)
-//!     id = 0                (Release)       the same, and not 0: they belong together
+//!   at its end                              id again              (Relaxed)
+//!     id = 0                (Relaxed)       the same, and not 0: they belong together
 //! ```
 //!
 //! The id is the sequence of a seqlock. Its Release at the begin shows what stands above it to who
 //! reads that id. And who reads a later job's `since_us` or `kind` acquires with it the 0 that the
 //! worker stored before, so that the second look finds another id: these two are stored by Release
-//! and read by Acquire for that, and no fence is needed. An id comes again only with another attempt
+//! and read by Acquire for that, and no fence is needed. For the same reason the 0 and the second look
+//! need no order of their own: they stand before a Release and behind an Acquire. An id comes again only with another attempt
 //! of its task, which is of the same kind: who stands still between the looks while one attempt ends
 //! and the next begins on the same worker takes the first one's time for the second's.
 
@@ -49,7 +50,7 @@ impl Running {
 
     /// By the worker: it has ended.
     pub(crate) fn end(&self) {
-        self.id.store(0, Ordering::Release);
+        self.id.store(0, Ordering::Relaxed);
     }
 
     /// What runs; None also where that changes just now.
@@ -57,7 +58,7 @@ impl Running {
         let id = self.id.load(Ordering::Acquire);
         let since_us = self.since_us.load(Ordering::Acquire);
         let kind = self.kind.load(Ordering::Acquire) as usize;
-        let same = id != 0 && self.id.load(Ordering::Acquire) == id;
+        let same = id != 0 && self.id.load(Ordering::Relaxed) == id;
         same.then_some(Seen { id, since_us, kind })
     }
 }

@@ -106,3 +106,25 @@ impl<J, O> Drop for Ticket<'_, J, O> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More finishes than credits, which no way leads to: the last is not lost in silence.
+    #[test]
+    #[should_panic(expected = "credits bound the finish ring")]
+    fn a_finish_that_finds_no_room_panics() {
+        let (ring, mut consumer) = RingBuffer::<Homecoming<(), u64>>::new(1);
+        let mut home = Home { ring, bell: Arc::new(Bell::new().unwrap()) };
+        let mut finish = |id| {
+            let way = Way::Home { home: &mut home, slot: None };
+            let waited = Duration::ZERO;
+            Ticket { way, id, task_worker: 0, waited, attempts: 1 }.finish(Ok(id), None, None);
+        };
+        finish(1);
+        assert_eq!(consumer.pop().map(|homecoming| homecoming.finish.id), Ok(1));
+        finish(2);
+        finish(3);
+    }
+}

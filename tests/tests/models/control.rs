@@ -6,8 +6,9 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::control_protocol::{Control, Stopped, TaskState};
+use crate::sites::{Protocol, each_is_needed};
 use crate::sync::Fault;
-use crate::{finds, holds};
+use crate::{Model, finds, holds};
 
 /// A task worker, one that cancels and a deadline, all at once.
 fn one_outcome() {
@@ -85,53 +86,127 @@ fn cancelled_between_attempts() {
     }
 }
 
-/// What a run wrote is seen by who learns that the task is over, and what was written before the
-/// dispatch by who withdraws it.
-fn who_sees_the_state_sees_what_led_to_it() {
-    let shared = Arc::new((Control::new(), UnsafeCell::new(0)));
-    let worker = {
-        let shared = shared.clone();
-        thread::spawn(move || {
-            if shared.0.begin() {
-                // SAFETY: only the task's run writes, and only who sees its end reads.
-                shared.1.with_mut(|value| unsafe { *value = 7 });
-                shared.0.end(false);
-            }
-        })
-    };
-    if let Stopped::Over = shared.0.cancel() {
-        // SAFETY: as above; loom reports a read that is not ordered after the write.
-        assert_eq!(shared.1.with(|value| unsafe { *value }), 7);
+/// A control, and what is written before somebody else learns of it by the control alone.
+struct Led {
+    control: Control,
+    written: UnsafeCell<u32>,
+}
+
+impl Led {
+    fn new() -> Arc<Self> {
+        Arc::new(Led { control: Control::new(), written: UnsafeCell::new(0) })
+    }
+
+    fn write(&self, value: u32) {
+        // SAFETY: loom reports a write that is not ordered against each read and write.
+        self.written.with_mut(|written| unsafe { *written = value });
+    }
+
+    fn see(&self, value: u32) {
+        // SAFETY: as above.
+        assert_eq!(self.written.with(|written| unsafe { *written }), value);
+    }
+}
+
+/// A task worker, which writes while it runs the task.
+fn run(led: &Arc<Led>, may_be_retried: bool) -> thread::JoinHandle<()> {
+    let led = led.clone();
+    thread::spawn(move || {
+        if led.control.begin() {
+            led.write(7);
+            led.control.end(may_be_retried);
+        }
+    })
+}
+
+/// Who is told that it comes too late sees the run.
+fn too_late_shows_the_run() {
+    let led = Led::new();
+    let worker = run(&led, false);
+    if let Stopped::Over = led.control.cancel() {
+        led.see(7);
     }
     worker.join().unwrap();
 }
 
+fn the_state_shows_the_run() {
+    let led = Led::new();
+    let worker = run(&led, false);
+    if led.control.state() == TaskState::Ended {
+        led.see(7);
+    }
+    worker.join().unwrap();
+}
+
+/// The lane, which requeues, sees the attempt, and so does the next one.
+fn an_attempt_shows_the_one_before() {
+    let led = Led::new();
+    let first = run(&led, true);
+    if led.control.requeue() {
+        led.see(7);
+        let second = run(&led, true);
+        second.join().unwrap();
+    }
+    first.join().unwrap();
+}
+
+/// A run that finds that it is to stop sees what was done before it was asked to.
+fn a_wish_shows_what_led_to_it(stop: fn(&Control) -> Stopped, is_asked: fn(&Control) -> bool) {
+    let led = Led::new();
+    let worker = {
+        let led = led.clone();
+        thread::spawn(move || {
+            if led.control.begin() && is_asked(&led.control) {
+                led.see(7);
+            }
+        })
+    };
+    led.write(7);
+    let _ = stop(&led.control);
+    worker.join().unwrap();
+}
+
+const ONE_OUTCOME: Model = Model::new(3, one_outcome);
+const BETWEEN_ATTEMPTS: Model = Model::new(3, cancelled_between_attempts);
+const TOO_LATE: Model = Model::new(3, too_late_shows_the_run);
+const STATE: Model = Model::new(3, the_state_shows_the_run);
+const ATTEMPT: Model = Model::new(3, an_attempt_shows_the_one_before);
+const CANCELLED: Model =
+    Model::new(3, || a_wish_shows_what_led_to_it(Control::cancel, Control::is_cancelled));
+const LATE: Model =
+    Model::new(3, || a_wish_shows_what_led_to_it(Control::expire, Control::is_late));
+
+const PROTOCOL: Protocol = Protocol {
+    file: "runtime/src/pool/control.rs",
+    models: &[TOO_LATE, STATE, ATTEMPT, CANCELLED, LATE],
+};
+
 #[test]
 fn a_task_runs_or_is_withdrawn_never_both() {
-    holds(3, one_outcome);
+    holds(ONE_OUTCOME);
 }
 
 #[test]
 fn a_task_is_withdrawn_between_attempts_or_tried_again_never_both() {
-    holds(3, cancelled_between_attempts);
+    holds(BETWEEN_ATTEMPTS);
 }
 
 #[test]
-fn the_end_of_a_task_shows_its_run() {
-    holds(3, who_sees_the_state_sees_what_led_to_it);
+fn who_learns_of_a_change_sees_what_led_to_it() {
+    PROTOCOL.models.iter().for_each(|model| holds(*model));
 }
 
 #[test]
 fn an_exchange_in_two_steps_ends_a_task_twice() {
-    finds(Fault::TornExchange, 3, one_outcome);
+    finds(Fault::TornExchange, ONE_OUTCOME);
 }
 
 #[test]
 fn an_exchange_in_two_steps_loses_a_cancellation_between_attempts() {
-    finds(Fault::TornExchange, 3, cancelled_between_attempts);
+    finds(Fault::TornExchange, BETWEEN_ATTEMPTS);
 }
 
 #[test]
-fn an_exchange_that_orders_nothing_hides_the_run() {
-    finds(Fault::RelaxedExchange, 3, who_sees_the_state_sees_what_led_to_it);
+fn each_ordering_is_needed() {
+    each_is_needed(&PROTOCOL);
 }

@@ -8,7 +8,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::sync::{Fault, commits};
-use crate::{finds, holds};
+use crate::{Model, finds, holds};
 
 const CREDITS: usize = 1;
 const TASKS: usize = 3;
@@ -84,12 +84,14 @@ fn model() {
     assert_eq!(credits, CREDITS, "credits are conserved");
 }
 
+const MODEL: Model = Model::new(3, model);
+
 #[test]
 fn a_worker_never_meets_a_full_finish_ring() {
-    holds(3, model);
+    holds(MODEL);
 }
 
 #[test]
 fn a_credit_given_back_before_its_finish_is_popped_fills_the_ring() {
-    finds(Fault::EarlyCredit, 3, model);
+    finds(Fault::EarlyCredit, MODEL);
 }

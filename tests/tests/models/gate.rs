@@ -5,8 +5,8 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::gate_protocol::Gate;
-use crate::sync::Fault;
-use crate::{finds, holds};
+use crate::sites::{Protocol, each_is_needed};
+use crate::{Model, holds};
 
 /// Two dispatchers; the queue is a relaxed count, so that only the gate orders it.
 fn model() {
@@ -32,12 +32,16 @@ fn model() {
     assert_eq!(seen, accepted, "what was accepted is there when the gate is shut");
 }
 
+const MODEL: Model = Model::new(3, model);
+
+const PROTOCOL: Protocol = Protocol { file: "runtime/src/pool/gate.rs", models: &[MODEL] };
+
 #[test]
 fn who_shuts_the_gate_sees_all_that_was_accepted() {
-    holds(3, model);
+    holds(MODEL);
 }
 
 #[test]
-fn without_its_fences_a_dispatch_comes_after_the_gate_is_shut() {
-    finds(Fault::NoFence, 3, model);
+fn each_ordering_is_needed() {
+    each_is_needed(&PROTOCOL);
 }

@@ -7,11 +7,12 @@ use loom::thread;
 
 use crate::park_protocol::{Park, Source};
 use crate::queue::Queue;
+use crate::sites::{Protocol, each_is_needed};
 use crate::sync::{Fault, commits};
-use crate::{finds, holds};
+use crate::{Model, finds, holds};
 
 /// The queue as one worker sees it, with its mailbox if it has one.
-struct View {
+pub(crate) struct View {
     queue: Arc<Queue>,
     mail: Option<Arc<Queue>>,
     /// Whether its last `pop` found a job: then `is_empty` is asked for the chain wake.
@@ -19,7 +20,7 @@ struct View {
 }
 
 impl View {
-    fn of(queue: &Arc<Queue>) -> Self {
+    pub(crate) fn of(queue: &Arc<Queue>) -> Self {
         View { queue: queue.clone(), mail: None, found: Cell::new(false) }
     }
 }
@@ -75,7 +76,7 @@ fn drained_by(workers: usize, jobs: u8) {
     drop(count);
     park.close();
     workers.into_iter().for_each(|worker| worker.join().unwrap());
-    assert!(queue.jobs.lock().unwrap().is_empty());
+    assert!(queue.left() == 0);
 }
 
 /// Two jobs that need each other: the first worker's job ends only when the second's has begun.
@@ -140,42 +141,91 @@ fn posted() {
     workers.into_iter().for_each(|worker| worker.join().unwrap());
 }
 
+/// One worker, which falls asleep while its mail comes.
+fn posted_to_one() {
+    let park = Arc::new(Park::new());
+    let mail = Arc::new(Queue::new());
+    let worker = {
+        let (park, mail) = (park.clone(), mail.clone());
+        thread::spawn(move || {
+            let queue = Arc::new(Queue::new());
+            let view = View { queue, mail: Some(mail), found: Cell::new(false) };
+            assert!(park.next(&view).is_some());
+        })
+    };
+    mail.push(0);
+    park.post();
+    worker.join().unwrap();
+}
+
+/// The close comes right behind a push that nobody was woken for: whoever sees it sees that.
+fn closed_at_once() {
+    let park = Arc::new(Park::new());
+    let queue = Arc::new(Queue::new());
+    let worker = {
+        let (park, queue) = (park.clone(), queue.clone());
+        thread::spawn(move || while park.next(&View::of(&queue)).is_some() {})
+    };
+    queue.push(0);
+    park.close();
+    worker.join().unwrap();
+    assert!(queue.left() == 0, "a worker left a job behind");
+}
+
+const ONE_WORKER: Model = Model::new(3, || drained_by(1, 2));
+const TWO_WORKERS: Model = Model::new(2, || drained_by(2, 1));
+const CLOSED_AT_ONCE: Model = Model::new(3, closed_at_once);
+const CHAINED: Model = Model::new(2, chained);
+const POSTED: Model = Model::new(2, posted);
+const POSTED_TO_ONE: Model = Model::new(3, posted_to_one);
+
+const PROTOCOL: Protocol = Protocol {
+    file: "runtime/src/pool/park.rs",
+    models: &[CLOSED_AT_ONCE, POSTED_TO_ONE, ONE_WORKER, POSTED, CHAINED, TWO_WORKERS],
+};
+
 #[test]
 fn mail_for_one_worker_reaches_it() {
-    holds(2, posted);
+    holds(POSTED);
+    holds(POSTED_TO_ONE);
 }
 
 #[test]
 fn mail_that_goes_by_an_anonymous_token_is_left() {
-    finds(Fault::MailByToken, 2, posted);
+    finds(Fault::MailByToken, POSTED);
 }
 
 #[test]
 fn no_job_waits_while_a_worker_sleeps() {
-    holds(3, || drained_by(1, 2));
+    holds(ONE_WORKER);
 }
 
 #[test]
 fn two_workers_leave_no_job_and_none_stays_behind_at_the_close() {
-    holds(2, || drained_by(2, 1));
+    holds(TWO_WORKERS);
+}
+
+#[test]
+fn a_worker_that_sees_the_close_leaves_no_job() {
+    holds(CLOSED_AT_ONCE);
 }
 
 #[test]
 fn a_searcher_that_finds_work_wakes_the_next_for_more() {
-    holds(2, chained);
-}
-
-#[test]
-fn without_its_fences_a_job_waits_for_ever() {
-    finds(Fault::NoFence, 3, || drained_by(1, 2));
+    holds(CHAINED);
 }
 
 #[test]
 fn without_the_chain_wake_two_jobs_share_one_worker() {
-    finds(Fault::NoChain, 2, chained);
+    finds(Fault::NoChain, CHAINED);
 }
 
 #[test]
 fn a_wait_that_does_not_look_at_its_word_sleeps_for_ever() {
-    finds(Fault::BlindWait, 3, || drained_by(1, 2));
+    finds(Fault::BlindWait, ONE_WORKER);
+}
+
+#[test]
+fn each_ordering_is_needed() {
+    each_is_needed(&PROTOCOL);
 }

@@ -1,43 +1,57 @@
-//! The queue of the models: a mutex here, since a protocol may not lean on its ordering. So the
-//! emptiness that is looked at is read from a relaxed count beside it.
+//! The queue of the models. As an `ArrayQueue` has, it has one word that pushes change and one that
+//! takers change. It orders nothing, so that no protocol may lean on it: a look may miss a push that
+//! no fence has ordered before.
 
 use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 
-use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::afar_protocol::Jobs;
 
 pub(crate) struct Queue {
-    pub(crate) jobs: Mutex<VecDeque<u8>>,
-    length: AtomicUsize,
+    /// Not one of loom's, whose unlocking would show a push to the next that locks. It is never held
+    /// where loom may switch threads.
+    jobs: Mutex<VecDeque<u8>>,
+    /// Jobs that were pushed, and taken.
+    pushed: AtomicUsize,
+    taken: AtomicUsize,
 }
 
 impl Queue {
     pub(crate) fn new() -> Self {
-        Queue { jobs: Mutex::new(VecDeque::new()), length: AtomicUsize::new(0) }
+        Queue {
+            jobs: Mutex::new(VecDeque::new()),
+            pushed: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
+        }
     }
 
     pub(crate) fn push(&self, job: u8) {
-        let mut jobs = self.jobs.lock().unwrap();
-        jobs.push_back(job);
-        self.length.fetch_add(1, Relaxed);
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
+        self.pushed.fetch_add(1, Relaxed);
     }
 
-    /// As an `ArrayQueue` does, it may miss a push that no fence has ordered before.
     pub(crate) fn take(&self) -> Option<u8> {
-        if self.is_empty() {
-            return None;
+        let mut taken = self.taken.load(Relaxed);
+        while taken < self.pushed.load(Relaxed) {
+            match self.taken.compare_exchange(taken, taken + 1, Relaxed, Relaxed) {
+                Ok(_) => {
+                    return self.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                }
+                Err(current) => taken = current,
+            }
         }
-        // Held until the count is right, so that a look after this one sees it.
-        let mut jobs = self.jobs.lock().unwrap();
-        let job = jobs.pop_front()?;
-        self.length.fetch_sub(1, Relaxed);
-        Some(job)
+        None
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.length.load(Relaxed) == 0
+        self.taken.load(Relaxed) >= self.pushed.load(Relaxed)
+    }
+
+    /// What is left when all threads have ended.
+    pub(crate) fn left(&self) -> usize {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
 

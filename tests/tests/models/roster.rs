@@ -1,14 +1,16 @@
 //! The roster of async workers, with the bells that they sleep on: no job waits while a worker
 //! with room sleeps, whether it is called or wakes by itself, and all leave when the pool closes.
 
+use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 use crate::armed_protocol::Armed;
 use crate::queue::Queue;
 use crate::roster_protocol::Roster;
+use crate::sites::{Protocol, each_is_needed};
 use crate::sync::{Fault, commits};
-use crate::{finds, holds};
+use crate::{Model, finds, holds};
 
 /// A worker's bell: its armed bit, and the eventfd that its reactor polls.
 struct Bell {
@@ -160,7 +162,7 @@ fn drained_by(workers: usize, jobs: u8, wakes_by_itself: bool) {
     begun.wait_for(jobs);
     pool.close();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    assert!(pool.queue.is_empty());
+    assert!(pool.queue.left() == 0);
 }
 
 /// Two jobs that need each other, for two workers with room for one: the call of the first must
@@ -197,42 +199,93 @@ fn posted() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
+/// The close comes right behind a push that nobody was called for: whoever sees it sees that.
+fn closed_at_once() {
+    let pool = Pool::new(1);
+    let thread = start(&pool, 0, &Begun::new());
+    pool.queue.push(0);
+    pool.close();
+    thread.join().unwrap();
+    assert!(pool.queue.left() == 0, "a worker left a job behind");
+}
+
+/// Who calls a worker sees what that did before it slept.
+fn called() {
+    let shared = Arc::new((Roster::new(1), UnsafeCell::new(0)));
+    let worker = {
+        let shared = shared.clone();
+        thread::spawn(move || {
+            // SAFETY: loom reports a read that is not ordered after it.
+            shared.1.with_mut(|value| unsafe { *value = 7 });
+            let _ = shared.0.sleep(0, || true);
+        })
+    };
+    if shared.0.notify().is_some() {
+        // SAFETY: as above.
+        assert_eq!(shared.1.with(|value| unsafe { *value }), 7);
+    }
+    worker.join().unwrap();
+}
+
+const ONE_WORKER: Model = Model::new(3, || drained_by(1, 2, false));
+const WAKES_BY_ITSELF: Model = Model::new(2, || drained_by(1, 2, true));
+const TWO_WORKERS: Model = Model::new(2, || drained_by(2, 1, false));
+const CLOSED_AT_ONCE: Model = Model::new(3, closed_at_once);
+const CALLED: Model = Model::new(3, called);
+const CHAINED: Model = Model::new(2, chained);
+const POSTED: Model = Model::new(2, posted);
+
+const PROTOCOL: Protocol = Protocol {
+    file: "runtime/src/pool/roster.rs",
+    models: &[CALLED, CLOSED_AT_ONCE, ONE_WORKER, POSTED, CHAINED, TWO_WORKERS],
+};
+
 #[test]
 fn no_job_waits_while_an_async_worker_sleeps() {
-    holds(3, || drained_by(1, 2, false));
+    holds(ONE_WORKER);
 }
 
 #[test]
 fn no_job_waits_for_a_worker_that_wakes_by_itself() {
-    holds(2, || drained_by(1, 2, true));
+    holds(WAKES_BY_ITSELF);
 }
 
 #[test]
 fn two_async_workers_leave_no_job_and_none_stays_behind_at_the_close() {
-    holds(2, || drained_by(2, 1, false));
+    holds(TWO_WORKERS);
+}
+
+#[test]
+fn an_async_worker_that_sees_the_close_leaves_no_job() {
+    holds(CLOSED_AT_ONCE);
+}
+
+#[test]
+fn who_calls_a_worker_sees_what_it_did_before() {
+    holds(CALLED);
 }
 
 #[test]
 fn a_called_worker_that_leaves_a_job_calls_the_next() {
-    holds(2, chained);
+    holds(CHAINED);
 }
 
 #[test]
 fn mail_reaches_the_worker_that_it_is_for() {
-    holds(2, posted);
-}
-
-#[test]
-fn without_its_fences_an_async_job_waits_for_ever() {
-    finds(Fault::NoFence, 3, || drained_by(1, 2, false));
+    holds(POSTED);
 }
 
 #[test]
 fn without_the_chain_call_two_jobs_wait_for_each_other() {
-    finds(Fault::NoChain, 2, chained);
+    finds(Fault::NoChain, CHAINED);
 }
 
 #[test]
 fn mail_that_calls_whoever_sleeps_is_left() {
-    finds(Fault::MailByToken, 2, posted);
+    finds(Fault::MailByToken, POSTED);
+}
+
+#[test]
+fn each_ordering_is_needed() {
+    each_is_needed(&PROTOCOL);
 }

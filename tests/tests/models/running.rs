@@ -4,8 +4,8 @@ use loom::sync::Arc;
 use loom::thread;
 
 use crate::running_protocol::{Running, Seen};
-use crate::sync::Fault;
-use crate::{finds, holds};
+use crate::sites::{Protocol, each_is_needed};
+use crate::{Model, holds};
 
 /// The parts of a job follow from its id, so that a mixture shows.
 fn job(id: u64) -> Seen {
@@ -32,17 +32,16 @@ fn parts_belong_together() {
     assert_eq!(running.look(), None);
 }
 
+const MODEL: Model = Model::new(3, parts_belong_together);
+
+const PROTOCOL: Protocol = Protocol { file: "runtime/src/pool/running.rs", models: &[MODEL] };
+
 #[test]
 fn who_looks_at_a_worker_sees_one_job_or_none() {
-    holds(3, parts_belong_together);
+    holds(MODEL);
 }
 
 #[test]
-fn stores_that_release_nothing_show_a_mixture() {
-    finds(Fault::RelaxedStore, 3, parts_belong_together);
-}
-
-#[test]
-fn loads_that_acquire_nothing_show_a_mixture() {
-    finds(Fault::RelaxedLoad, 3, parts_belong_together);
+fn each_ordering_is_needed() {
+    each_is_needed(&PROTOCOL);
 }

@@ -6,8 +6,9 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 use crate::schedule_protocol::Schedule;
+use crate::sites::{Protocol, each_is_needed};
 use crate::sync::Fault;
-use crate::{finds, holds};
+use crate::{Model, finds, holds};
 
 /// A task, its executor's inbox, and two values that two wakers write before they wake.
 struct Task {
@@ -95,27 +96,33 @@ fn publishes() {
     assert!(seen || must_poll_again, "the wake before this poll was not seen by it");
 }
 
+const WOKEN: Model = Model::new(3, model);
+const PUBLISHES: Model = Model::new(3, publishes);
+
+const PROTOCOL: Protocol =
+    Protocol { file: "runtime/src/executor/schedule.rs", models: &[PUBLISHES, WOKEN] };
+
 #[test]
 fn no_wake_is_lost_and_no_task_is_queued_twice() {
-    holds(3, model);
+    holds(WOKEN);
 }
 
 #[test]
 fn a_poll_sees_what_was_written_before_the_wake() {
-    holds(3, publishes);
+    holds(PUBLISHES);
 }
 
 #[test]
 fn a_torn_swap_loses_or_doubles_a_wake() {
-    finds(Fault::TornSwap, 3, model);
-}
-
-#[test]
-fn a_swap_without_ordering_hides_what_was_written() {
-    finds(Fault::RelaxedSwap, 3, publishes);
+    finds(Fault::TornSwap, WOKEN);
 }
 
 #[test]
 fn a_request_that_writes_nothing_hides_what_was_written() {
-    finds(Fault::SkippedSwap, 3, publishes);
+    finds(Fault::SkippedSwap, PUBLISHES);
+}
+
+#[test]
+fn each_ordering_is_needed() {
+    each_is_needed(&PROTOCOL);
 }
