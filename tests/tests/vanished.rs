@@ -81,8 +81,11 @@ impl Moment {
                 crowd.send_all(post("/", UNREAD_BYTES) + &"a".repeat(UNREAD_BYTES));
             }
         }
-        if matches!(self, Moment::Idle | Moment::Stream) {
+        if matches!(self, Moment::Idle | Moment::Stream | Moment::Unread) {
             crowd.await_bytes();
+        }
+        if self != Moment::Unread {
+            crowd.read(4096);
         }
         crowd
     }
