@@ -25,7 +25,7 @@ const UNREAD_BYTES: usize = 400 * 1024;
 const TASK: &str = r#"{"kind":"sleep","ms":600000,"deadline_ms":57000,"pool":"async"}"#;
 /// By how much what the binary has allocated may have grown: an executor's buffers for later
 /// connections (16 MiB), and tables that have grown to the crowd's size. Its resident memory is no
-/// measure: the allocator keeps most of what 1,666 unread answers took, for the next ones.
+/// measure: the allocator keeps most of what 1,250 unread answers took, for the next ones.
 const ALLOCATED_MAX_BYTES: u64 = 32 << 20;
 /// By how much the resident memory of a server may have grown that has quiet answers only.
 const RESIDENT_MAX_BYTES: usize = 16 << 20;
@@ -52,15 +52,25 @@ enum Moment {
     Stream,
     /// An answer waits to be read.
     Unread,
+    /// A request is sent, and whatever comes of it is nobody's any more: where the client is silent,
+    /// an answer that is never acknowledged, upon which the kernel sends no probes.
+    Request,
+    /// The same of an answer that stays quiet.
+    StreamRequest,
 }
 
-const MOMENTS: [Moment; 6] = [
+const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+const GET_QUIET: &str = "GET /quiet HTTP/1.1\r\nHost: h\r\n\r\n";
+/// In the order in which they are come to: in the last ones time begins to run out at once.
+const MOMENTS: [Moment; 8] = [
+    Moment::Unread,
     Moment::Idle,
-    Moment::HalfHead,
-    Moment::HalfBody,
     Moment::Handler,
     Moment::Stream,
-    Moment::Unread,
+    Moment::HalfBody,
+    Moment::Request,
+    Moment::StreamRequest,
+    Moment::HalfHead,
 ];
 
 impl Moment {
@@ -72,14 +82,15 @@ impl Moment {
             format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n")
         };
         match self {
-            Moment::Idle => crowd.send_all("GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+            Moment::Idle => crowd.send_all(GET),
             Moment::HalfHead => crowd.send_all("GET / HTTP/1.1\r\nHos"),
             Moment::HalfBody => crowd.send_all(post("/", 100_000) + &"a".repeat(50_000)),
             Moment::Handler => crowd.send_all(post("/tasks/run", TASK.len()) + TASK),
-            Moment::Stream => crowd.send_all("GET /quiet HTTP/1.1\r\nHost: h\r\n\r\n"),
+            Moment::Stream => crowd.send_all(GET_QUIET),
             Moment::Unread => {
                 crowd.send_all(post("/", UNREAD_BYTES) + &"a".repeat(UNREAD_BYTES));
             }
+            Moment::Request | Moment::StreamRequest => {}
         }
         if matches!(self, Moment::Idle | Moment::Stream | Moment::Unread) {
             crowd.await_bytes();
@@ -93,7 +104,15 @@ impl Moment {
 
 impl Way {
     /// Has a crowd vanish; what of it has to be kept for that.
-    fn vanish(self, moment: Moment, crowd: Crowd) -> Option<Crowd> {
+    fn vanish(self, moment: Moment, mut crowd: Crowd) -> Option<Crowd> {
+        if self == Way::Silence {
+            crowd.fall_silent();
+        }
+        match moment {
+            Moment::Request => crowd.send_all(GET),
+            Moment::StreamRequest => crowd.send_all(GET_QUIET),
+            _ => {}
+        }
         match self {
             // With bytes unread a close would be a reset.
             Way::Fin if moment == Moment::Unread => {
@@ -102,10 +121,7 @@ impl Way {
             }
             Way::Fin => drop(crowd),
             Way::Reset => crowd.reset(),
-            Way::Silence => {
-                crowd.fall_silent();
-                return Some(crowd);
-            }
+            Way::Silence => return Some(crowd),
         }
         None
     }
@@ -145,7 +161,7 @@ impl Servers {
 
     fn address(&self, moment: Moment) -> SocketAddr {
         match moment {
-            Moment::Stream => self.streams.address(),
+            Moment::Stream | Moment::StreamRequest => self.streams.address(),
             _ => self.binary.address(),
         }
     }
@@ -200,10 +216,10 @@ impl Vanished {
         wait_until("a crowd has not come", || {
             let Counts { connections, tasks, .. } = servers.counts();
             let streams = servers.live_streams();
-            (connections, tasks, streams) == (5 * each as u64, each as u64, each as u64)
+            (connections, tasks, streams) == (6 * each as u64, each as u64, each as u64)
         });
         let with = (servers.held(), servers.counts());
-        println!("{way:?}, {} clients: before {before:?}, with them {with:?}", 6 * each);
+        println!("{way:?}, {} clients: before {before:?}, with them {with:?}", 8 * each);
         let vanish = |(moment, crowd)| way.vanish(moment, crowd);
         let kept = MOMENTS.into_iter().zip(crowds).filter_map(vanish).collect();
         Vanished { way, servers, before, since: Instant::now(), _kept: kept }

@@ -21,6 +21,11 @@ use io_uring::types::BufRingEntry;
 pub(super) const BUFFER_GROUP: u16 = 0;
 const PAGE_BYTES: usize = 4096;
 
+/// A buffer that the kernel has taken and named in a completion: there is one of it until it is
+/// [given back](BufferRing::give_back), by its one owner.
+#[derive(Debug)]
+pub(crate) struct Buffer(u16);
+
 /// The buffers and the ring of entries that offers them to the kernel.
 pub(super) struct BufferRing {
     entries: NonNull<BufRingEntry>,
@@ -62,10 +67,10 @@ impl BufferRing {
             published: 0,
         };
         for id in 0..count {
-            ring.give_back(id);
+            ring.give_back(Buffer(id));
         }
-        // SAFETY: the entries are page aligned, `count` of them, and live until `unregister` or
-        // `leak`: `Ring` drops its io_uring before this value.
+        // SAFETY: the entries are page aligned, `count` of them, and live until their registration
+        // has ended: `Ring` ends it before it drops this value, or never drops it.
         unsafe {
             submitter.register_buf_ring_with_flags(
                 ring.entries.as_ptr() as u64,
@@ -78,30 +83,37 @@ impl BufferRing {
         Ok(ring)
     }
 
-    /// The first `len` bytes of buffer `id`, which the kernel named in a completion.
-    pub(super) fn bytes(&self, id: u16, len: usize) -> &[u8] {
-        assert!(id < self.count && len <= self.size_bytes as usize);
-        // SAFETY: in bounds by the assertion; initialised (zeroed at allocation, then written by
-        // the kernel); the kernel writes a buffer only between `give_back` and the completion
-        // that names it, and the borrow of `self` keeps `give_back` (`&mut self`) away.
+    /// The buffer of a completion, which names it by `id`. Once for each.
+    pub(super) fn taken(&self, id: u16) -> Buffer {
+        assert!(id < self.count, "the kernel named a buffer that it was not given");
+        Buffer(id)
+    }
+
+    /// The first `len` bytes of a buffer.
+    pub(super) fn bytes(&self, buffer: &Buffer, len: usize) -> &[u8] {
+        assert!(len <= self.size_bytes as usize);
+        // SAFETY: in bounds by the assertion and by that of `taken`; initialised (zeroed at
+        // allocation, then written by the kernel); the kernel writes a buffer only between
+        // `give_back` and the completion that names it, and `give_back` takes the one that is
+        // borrowed here.
         unsafe {
-            let start = self.memory.as_ptr().add(self.offset(id));
+            let start = self.memory.as_ptr().add(self.offset(buffer));
             std::slice::from_raw_parts(start, len)
         }
     }
 
-    /// Offers buffer `id` to the kernel again, from the next [`publish`](Self::publish) on.
-    pub(super) fn give_back(&mut self, id: u16) {
-        assert!(id < self.count, "the kernel named a buffer that it was not given");
+    /// Offers a buffer to the kernel again, from the next [`publish`](Self::publish) on.
+    pub(super) fn give_back(&mut self, buffer: Buffer) {
         let slot = usize::from(self.tail & (self.count - 1));
-        let address = self.memory.as_ptr() as u64 + self.offset(id) as u64;
-        // SAFETY: `slot < count`, so the entry is in bounds, and so is the buffer by the assertion,
-        // which the kernel writes to, release builds included; the kernel does not read entries at
-        // or past the published tail, and at most `count` are ever outstanding.
+        let address = self.memory.as_ptr() as u64 + self.offset(&buffer) as u64;
+        // SAFETY: `slot < count`, so the entry is in bounds, and so is the buffer, which the kernel
+        // writes to: its number was checked in `taken`, or counted in `register`. The kernel does
+        // not read entries at or past the published tail, and the one that was here before it has
+        // taken: of `count` buffers each is offered once, and anew only after it was taken.
         let entry = unsafe { &mut *self.entries.as_ptr().add(slot) };
         entry.set_addr(address);
         entry.set_len(self.size_bytes);
-        entry.set_bid(id);
+        entry.set_bid(buffer.0);
         self.tail = self.tail.wrapping_add(1);
     }
 
@@ -119,15 +131,15 @@ impl BufferRing {
         self.published = self.tail;
     }
 
-    fn offset(&self, id: u16) -> usize {
-        usize::from(id) * self.size_bytes as usize
+    fn offset(&self, buffer: &Buffer) -> usize {
+        usize::from(buffer.0) * self.size_bytes as usize
     }
 }
 
 impl Drop for BufferRing {
     fn drop(&mut self) {
-        // SAFETY: allocated in `register` with these layouts, and freed only here. `Ring` drops
-        // this after its last operation completed, or leaks it where one may still be in flight.
+        // SAFETY: allocated in `register` with these layouts, and freed only here. The kernel uses
+        // neither any more: it has refused them, or `Ring` drops this, who proves it there.
         unsafe {
             dealloc(self.entries.as_ptr().cast(), self.entries_layout);
             dealloc(self.memory.as_ptr(), self.memory_layout);

@@ -4,7 +4,7 @@
 //! gathers, [`TcpStream::flush`] sends all of it at the end of the loop's turn.
 //! Beneath: `ring` (operations and completions) with `enter` (its system call) and `gather` (what a
 //! wait is for), `receive` and `buffers` (how and into what the kernel receives), `streams` with
-//! `outbox` and `listeners` (the state of each socket). Listening sockets come from `bind`, `unix`
+//! `receiving` and `outbox`, and `listeners` (the state of each socket). Listening sockets come from `bind`, `unix`
 //! and `inherited`; `owner` says who has the place of one.
 
 mod bind;
@@ -17,6 +17,7 @@ mod inherited;
 mod outbox;
 mod owner;
 mod receive;
+mod receiving;
 mod tcp;
 mod unix;
 

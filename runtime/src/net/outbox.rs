@@ -9,6 +9,7 @@
 //! a send of all of it would complete only when the last byte has gone.
 
 use std::io;
+use std::mem;
 use std::os::fd::RawFd;
 
 use super::buffer_pool::BufferPool;
@@ -26,7 +27,7 @@ const PIECE_MAX_BYTES: usize = 64 * 1024;
 pub(super) struct Outbox {
     /// Written and not in flight.
     out: Vec<u8>,
-    /// Being sent: neither touched nor dropped while `sending`.
+    /// Being sent: neither touched nor freed while `sending`.
     flying: Vec<u8>,
     /// Bytes of `flying` that the kernel has taken.
     flown: usize,
@@ -81,16 +82,16 @@ impl Outbox {
             if self.out.is_empty() {
                 return;
             }
-            std::mem::swap(&mut self.flying, &mut self.out);
+            mem::swap(&mut self.flying, &mut self.out);
         }
         // A large one may find no room for all of it: then the rest is to follow at once.
         let small = self.flying.len() <= SEND_NOW_MAX_BYTES;
         let kind = if small && !self.full { Kind::SendNow } else { Kind::Send };
         let end = self.flying.len().min(self.flown + PIECE_MAX_BYTES);
         self.sending = true;
-        // SAFETY: `flying` is neither touched nor dropped while `sending` is set, which the
-        // completion of this token clears; the slot outlives it (`Streams::settle`). Moving the
-        // slot moves the Vec's header, not its bytes.
+        // SAFETY: `flying` is neither touched nor freed while `sending` is set, which nothing but
+        // the completion of this token clears (`sent`): `discard` leaves it alone, and a drop before
+        // that leaks it. Moving the slot moves the Vec's header, not its bytes.
         unsafe { ring.send(socket, &self.flying[self.flown..end], token(kind)) };
     }
 
@@ -132,5 +133,43 @@ impl Outbox {
             pool.give_back(&mut self.flying);
             self.flown = 0;
         }
+    }
+}
+
+impl Drop for Outbox {
+    /// An executor that ends waits for its sends, but not for ever, and not after an error of its
+    /// ring: a send may be left by then, and the kernel read what it was given.
+    fn drop(&mut self) {
+        if self.sending {
+            mem::forget(mem::take(&mut self.flying));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::super::ring::RingConfig;
+    use super::*;
+
+    #[test]
+    fn a_send_that_outlives_its_outbox_sends_what_was_written() {
+        const BYTES: usize = 8 * 1024;
+        let (here, mut there) = UnixStream::pair().expect("sockets");
+        let mut ring = Ring::new(RingConfig::default()).expect("a ring");
+        let mut outbox = Outbox::default();
+        outbox.buffer(&mut BufferPool::new()).resize(BYTES, b'a');
+        outbox.send_next(&mut ring, here.as_raw_fd(), |kind| Token::new(kind, 0, 0));
+        // The kernel reads them when it is entered, and that is after the drop.
+        drop(outbox);
+        let others: Vec<_> = (0..64).map(|_| vec![b'b'; BYTES]).collect();
+        ring.enter(None).expect("a ring that works");
+        drop((others, here));
+        let mut sent = Vec::new();
+        there.read_to_end(&mut sent).expect("what was sent");
+        assert!(sent == [b'a'; BYTES], "{} bytes", sent.len());
     }
 }

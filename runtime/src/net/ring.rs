@@ -20,8 +20,8 @@ use io_uring::squeue::Entry;
 use io_uring::types::{Fd, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 
-use super::buffers::BufferRing;
-use super::enter::Enter;
+use super::buffers::{BUFFER_GROUP, Buffer, BufferRing};
+use super::enter::Entered;
 use super::gather::{Gather, TICK};
 use super::receive::Receives;
 
@@ -107,13 +107,13 @@ impl Token {
 }
 
 /// One completion, decoded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Completion {
     pub(crate) token: Token,
     /// The result, or minus the errno.
     pub(crate) result: i32,
     /// The provided buffer that holds the bytes, to be given back.
-    pub(crate) buffer: Option<u16>,
+    pub(crate) buffer: Option<Buffer>,
     /// The operation stays armed (`IORING_CQE_F_MORE`).
     pub(crate) more: bool,
 }
@@ -145,9 +145,7 @@ impl Default for RingConfig {
 
 /// The ring, its receive buffers and the operations in flight.
 pub(crate) struct Ring {
-    /// Dropped before the io_uring, which it is a way into.
-    enter: Enter,
-    uring: IoUring,
+    uring: Entered,
     buffers: ManuallyDrop<BufferRing>,
     receives: Receives,
     /// Entries that found the submission queue full. Bounded by the operations a slot may have
@@ -155,6 +153,11 @@ pub(crate) struct Ring {
     backlog: VecDeque<Entry>,
     /// Operations submitted or queued whose last completion has not been read.
     in_flight: usize,
+    /// Of these, receives that were given up: their cancellation has succeeded, or found nothing.
+    /// Their last completion may come late, or never.
+    given_up: usize,
+    /// One of them was not found by its cancellation, and may be running.
+    may_run: bool,
     enters: u64,
     gather: Gather,
     /// [`Kind::SendNow`] whose completion was not read: it is there, or will be once they are
@@ -162,6 +165,9 @@ pub(crate) struct Ring {
     sends_now: u32,
     /// A task waits for one of them: its completion ends a wait like any other.
     sends_awaited: bool,
+    /// The last completion of a receive is thrown away, as the kernel was seen to do.
+    #[cfg(test)]
+    pub(super) loses_receives: bool,
 }
 
 impl Ring {
@@ -188,13 +194,16 @@ impl Ring {
             gather,
             sends_now: 0,
             sends_awaited: false,
-            enter: Enter::new(&uring),
-            uring,
+            uring: Entered::new(uring),
             buffers: ManuallyDrop::new(buffers),
             receives: Receives::of_this_kernel(),
             backlog: VecDeque::new(),
             in_flight: 0,
+            given_up: 0,
+            may_run: false,
             enters: 0,
+            #[cfg(test)]
+            loses_receives: false,
         })
     }
 
@@ -298,13 +307,13 @@ impl Ring {
         }
         drop(queue);
         self.enters += 1;
-        self.uring.submit().map(|_submitted| ())
+        self.uring.submitter().submit().map(|_submitted| ())
     }
 
     fn submit_and_wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
         self.enters += 1;
         let sends = self.unseen_sends();
-        self.enter.submit_and_wait(&mut self.uring, self.gather.next_wait(sends, limit))
+        self.uring.submit_and_wait(self.gather.next_wait(sends, limit))
     }
 
     /// Sends whose completion is no reason to end a wait.
@@ -320,19 +329,27 @@ impl Ring {
     /// Moves every completion that is there to `into`.
     pub(crate) fn completions(&mut self, into: &mut Vec<Completion>) {
         let mut receives = 0;
+        let buffers = &self.buffers;
         for entry in self.uring.completion() {
             let flags = entry.flags();
             let more = cqueue::more(flags);
-            if !more {
+            let token = Token::decode(entry.user_data());
+            let is_receive = token.is_some_and(|token| token.kind == Kind::Recv);
+            #[cfg(test)]
+            if self.loses_receives && is_receive && !more {
+                continue;
+            }
+            // Of a receive's end `receive_ended` is told.
+            if !more && !is_receive {
                 self.in_flight -= 1;
             }
-            let Some(token) = Token::decode(entry.user_data()) else { continue };
+            let Some(token) = token else { continue };
             if token.kind == Kind::Tick {
                 self.gather.end_tick();
                 continue;
             }
-            let buffer = cqueue::buffer_select(flags);
-            receives += u32::from(token.kind == Kind::Recv);
+            let buffer = cqueue::buffer_select(flags).map(|id| buffers.taken(id));
+            receives += u32::from(is_receive);
             self.sends_now -= u32::from(token.kind == Kind::SendNow);
             into.push(Completion { token, result: entry.result(), buffer, more });
         }
@@ -347,12 +364,12 @@ impl Ring {
     }
 
     /// The bytes of a receive's completion.
-    pub(crate) fn received(&self, buffer: u16, len: usize) -> &[u8] {
+    pub(crate) fn received(&self, buffer: &Buffer, len: usize) -> &[u8] {
         self.buffers.bytes(buffer, len)
     }
 
     /// Gives a buffer back to the kernel, from the next enter on.
-    pub(crate) fn give_back(&mut self, buffer: u16) {
+    pub(crate) fn give_back(&mut self, buffer: Buffer) {
         self.buffers.give_back(buffer);
     }
 
@@ -361,9 +378,30 @@ impl Ring {
         self.gather.set_busy(busy);
     }
 
-    /// Operations whose last completion has not been read.
+    /// A receive was cancelled with success: it is over, and its last completion may never come.
+    pub(crate) fn give_up_receive(&mut self) {
+        self.given_up += 1;
+    }
+
+    /// A receive that no cancellation has found is taken for over.
+    pub(crate) fn give_up_running_receive(&mut self) {
+        self.given_up += 1;
+        self.may_run = true;
+    }
+
+    /// The last completion of a receive was read; `late`: of one that was given up.
+    pub(crate) fn receive_ended(&mut self, late: bool) {
+        self.in_flight -= 1;
+        self.given_up -= usize::from(late);
+        self.may_run &= self.given_up > 0;
+    }
+
+    /// Operations that the kernel may still serve, or whose last completion will come.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight
+        match self.may_run {
+            true => self.in_flight,
+            false => self.in_flight - self.given_up,
+        }
     }
 
     /// Times the kernel was entered.
@@ -377,7 +415,7 @@ impl Ring {
         if self.backlog.is_empty() && self.try_push(&entry) {
             return;
         }
-        let _ = self.uring.submit();
+        let _ = self.uring.submitter().submit();
         self.backlog.push_back(entry);
         self.refill();
     }
@@ -401,11 +439,17 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // Where an operation is still out, its memory is leaked rather than freed under it.
-        if self.in_flight == 0 {
-            // SAFETY: dropped once, here; nothing is in flight that could write to the buffers.
-            // The registration goes with the io_uring, whose fields drop after this body, and
-            // the kernel reads entries only to serve an operation.
+        // Closing a ring is no end of its operations, which the kernel cancels in its own time. This
+        // call is one of its buffers: a receive that runs after it finds none.
+        let unregistered = self.uring.submitter().unregister_buf_ring(BUFFER_GROUP);
+        // Where an operation may be served still, its memory is leaked rather than freed under it.
+        if self.in_flight() == 0 && unregistered.is_ok() {
+            // SAFETY: dropped once, here. Nobody writes to the buffers any more, which only receives
+            // do: all of them have completed, but for those that were given up, and each of these
+            // was cancelled with 0. By that the kernel has either taken it from the queue of its
+            // threads before one began it, or marked its poll: whatever wakes that poll then ends
+            // the receive in place of running it, and would find no buffer. And nobody reads the
+            // entries: they are read for such receives only, of a group that is registered.
             unsafe { ManuallyDrop::drop(&mut self.buffers) };
         }
     }

@@ -27,6 +27,7 @@ use slab::Slab;
 
 use super::buffer_pool::BufferPool;
 use super::outbox::Outbox;
+use super::receiving::{Cancelled, Receiving};
 use super::ring::{Completion, GENERATION_MASK, Kind, Ring, Token};
 
 pub use self::watch::Peer;
@@ -34,9 +35,6 @@ pub use self::watch::Peer;
 /// Received bytes a connection may leave untaken before its receive is stopped. A receive that is
 /// armed below it brings as many at most, and a part of a buffer (`receive.rs`).
 pub const READ_AHEAD_MAX_BYTES: usize = 64 * 1024;
-
-/// How often a cancellation that found no receive is repeated: by then the receive has ended.
-const CANCELS_MISSED_MAX: u8 = 3;
 
 /// Names a slot and the life it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,29 +59,12 @@ enum Phase {
     Closing,
 }
 
-/// State of the receive side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Receive {
-    /// A multishot receive is armed.
-    Armed,
-    /// Its cancellation is on its way; bytes may still arrive.
-    Stopping,
-    /// No receive is armed.
-    Idle,
-    /// The peer's end was read, or an error ended it.
-    Ended,
-}
-
 struct Stream {
     /// None once its close has been submitted.
     socket: Option<OwnedFd>,
     generation: u32,
     phase: Phase,
-    receive: Receive,
-    /// The number of the latest receive: the end of an earlier one may still be on its way.
-    receive_number: u8,
-    /// Cancellations of it that found nothing.
-    missed: u8,
+    receive: Receiving,
     /// Every buffer was taken: arm again once some are back.
     starved: bool,
     /// The owner wants no more bytes than it has been given.
@@ -122,9 +103,7 @@ impl Streams {
             socket: Some(socket),
             generation,
             phase: Phase::Open,
-            receive: Receive::Armed,
-            receive_number: 0,
-            missed: 0,
+            receive: Receiving::begun(),
             starved: false,
             held: false,
             error: None,
@@ -164,7 +143,7 @@ impl Streams {
         }
         match stream.error.take() {
             Some(errno) => return Inbound::Failed(io::Error::from_raw_os_error(errno)),
-            None if stream.receive == Receive::Ended => return Inbound::End,
+            None if stream.receive.has_ended() => return Inbound::End,
             None => {}
         }
         stream.resume(ring, key);
@@ -197,9 +176,8 @@ impl Streams {
 
     /// Whether nothing more can arrive before [`release`](Self::release).
     pub(crate) fn is_quiet(&mut self, key: StreamKey) -> bool {
-        get(&mut self.slots, key).is_none_or(|stream| {
-            stream.input.is_empty() && matches!(stream.receive, Receive::Idle | Receive::Ended)
-        })
+        get(&mut self.slots, key)
+            .is_none_or(|stream| stream.input.is_empty() && stream.receive.is_over())
     }
 
     /// Lets `write` append to the bytes that the next flush sends.
@@ -314,7 +292,7 @@ impl Streams {
     pub(crate) fn complete(&mut self, ring: &mut Ring, completion: Completion) -> Option<&Waker> {
         let Completion { token, result, buffer, more } = completion;
         let key = StreamKey { index: token.index, generation: token.generation };
-        if let (Some(buffer), Ok(len)) = (buffer, usize::try_from(result))
+        if let (Some(buffer), Ok(len)) = (&buffer, usize::try_from(result))
             && let Some(stream) = get(&mut self.slots, key)
         {
             stream.receive_bytes(ring.received(buffer, len), &mut self.pool);
@@ -322,7 +300,13 @@ impl Streams {
         if let Some(buffer) = buffer {
             ring.give_back(buffer);
         }
-        let stream = get(&mut self.slots, key)?;
+        let Some(stream) = get(&mut self.slots, key) else {
+            if token.kind == Kind::Recv && !more {
+                // A slot that is gone had given up what was not over.
+                ring.receive_ended(true);
+            }
+            return None;
+        };
         match token.kind {
             Kind::Recv => {
                 stream.received(ring, key, token.number, result, more);
@@ -366,8 +350,8 @@ impl Streams {
     /// Closes the descriptor of a draining slot once nothing uses it.
     fn settle(&mut self, ring: &mut Ring, key: StreamKey) {
         let Some(stream) = get(&mut self.slots, key) else { return };
-        let receive_over = matches!(stream.receive, Receive::Idle | Receive::Ended);
-        if stream.phase == Phase::Draining && receive_over && !stream.outbox.is_sending() {
+        let is_over = stream.receive.is_over() && !stream.outbox.is_sending();
+        if stream.phase == Phase::Draining && is_over {
             stream.phase = Phase::Closing;
             self.pool.give_back(&mut stream.input);
             stream.outbox.discard(&mut self.pool);
@@ -393,14 +377,9 @@ impl Stream {
     }
 
     fn received(&mut self, ring: &mut Ring, key: StreamKey, number: u8, result: i32, more: bool) {
-        let is_latest = number == self.receive_number;
-        if !more && is_latest {
-            self.receive = match -result {
-                // Cancelled, out of buffers, or ended by the kernel with bytes: arm again.
-                libc::ECANCELED | libc::ENOBUFS => Receive::Idle,
-                _ if result > 0 => Receive::Idle,
-                _ => Receive::Ended,
-            };
+        let is_latest = self.receive.is_latest(number);
+        if !more {
+            ring.receive_ended(!self.receive.ended(number, result));
         }
         match -result {
             0 | libc::ECANCELED => {}
@@ -424,52 +403,39 @@ impl Stream {
     }
 
     fn stop_receive(&mut self, ring: &mut Ring, key: StreamKey) {
-        if self.receive == Receive::Armed {
-            (self.receive, self.missed) = (Receive::Stopping, 0);
-            ring.cancel(key.receive_token(self.receive_number), Kind::CancelRecv);
+        if let Some(number) = self.receive.stop() {
+            ring.cancel(key.receive_token(number), Kind::CancelRecv);
         }
     }
 
-    /// A cancellation is over, and with it the receive, whether or not the receive's own last
-    /// completion comes: it uses the ring's buffers only, and a late one is told by its number.
-    /// (Linux 6.18 loses about one in 2,000 where the peer resets while it runs: cancelled with 0,
-    /// never completed.)
-    ///
-    /// One that found nothing may have met a receive that is between two of its states and goes
-    /// on: it is repeated, or that receive would keep the socket open behind its closed descriptor.
+    /// A cancellation is over, and with it, as a rule, the receive (`receiving.rs`).
     fn receive_cancelled(&mut self, ring: &mut Ring, key: StreamKey, number: u8, result: i32) {
-        if self.receive != Receive::Stopping || number != self.receive_number {
-            return;
+        let wanted = self.phase == Phase::Open && !self.held;
+        match self.receive.cancelled(number, result, wanted) {
+            Cancelled::Nothing => {}
+            Cancelled::Again => ring.cancel(key.receive_token(number), Kind::CancelRecv),
+            Cancelled::GivenUp => ring.give_up_receive(),
+            Cancelled::Missed => {
+                ring.give_up_running_receive();
+                if self.phase == Phase::Draining
+                    && let Some(socket) = &self.socket
+                {
+                    // It would keep the socket open behind its closed descriptor, for a peer that
+                    // sends without end.
+                    let _ = rustix::net::shutdown(socket, Shutdown::Both);
+                }
+            }
         }
-        if result < 0 && self.phase == Phase::Open && !self.held {
-            // It goes on to its limit (`receive.rs`). Taken for over, another would be armed
-            // beside it.
-            self.receive = Receive::Armed;
-            return;
-        }
-        if result < 0 && self.missed < CANCELS_MISSED_MAX {
-            self.missed += 1;
-            ring.cancel(key.receive_token(number), Kind::CancelRecv);
-            return;
-        }
-        if result < 0
-            && self.phase == Phase::Draining
-            && let Some(socket) = &self.socket
-        {
-            // It may go on all the same, and would keep the socket open for a peer that sends
-            // without end.
-            let _ = rustix::net::shutdown(socket, Shutdown::Both);
-        }
-        self.receive = Receive::Idle;
     }
 
     fn resume(&mut self, ring: &mut Ring, key: StreamKey) {
         let Some(socket) = self.socket.as_ref().map(AsRawFd::as_raw_fd) else { return };
         let wanted = self.phase == Phase::Open && !self.held && !self.starved;
-        if wanted && self.receive == Receive::Idle && self.input.len() < READ_AHEAD_MAX_BYTES {
-            self.receive = Receive::Armed;
-            self.receive_number = self.receive_number.wrapping_add(1);
-            ring.recv(socket, key.receive_token(self.receive_number));
+        if wanted
+            && self.input.len() < READ_AHEAD_MAX_BYTES
+            && let Some(number) = self.receive.arm()
+        {
+            ring.recv(socket, key.receive_token(number));
         }
     }
 }
@@ -495,3 +461,6 @@ fn keep(slot: &mut Option<Waker>, waker: &Waker) {
         None => *slot = Some(waker.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,7 +149,8 @@ impl Upgraded {
                 match std::task::ready!(io.fill(context)) {
                     Ok(true) => {}
                     Ok(false) if io.stream.is_cut_off() => {
-                        return Poll::Ready(Err(self.failed(io::ErrorKind::UnexpectedEof.into())));
+                        // It may read on, as one that has said its end.
+                        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                     }
                     Ok(false) => return Poll::Ready(Ok(0)),
                     Err(error) => return Poll::Ready(Err(self.failed(error))),

@@ -4,15 +4,18 @@ use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
 
 use crate::capture_protocol::{Capture, REGISTERS};
-use crate::sync::Fault;
+use crate::sync::{AtomicU64, Fault, Ordering};
 use crate::{finds, holds};
 
 /// A thread that takes its signal at any time; all that it writes is its own number.
 fn ask(capture: &Arc<Capture>, thread: u64) -> Option<(u32, JoinHandle<()>)> {
     let ask = capture.ask()?;
     let capture = capture.clone();
-    let answers =
-        thread::spawn(move || capture.answer(ask, [thread; REGISTERS], [thread; 2].into_iter()));
+    let copy = move |words: &[AtomicU64]| {
+        words.iter().for_each(|word| word.store(thread, Ordering::Relaxed));
+        Ok(words.len())
+    };
+    let answers = thread::spawn(move || capture.answer(ask, [thread; REGISTERS], copy));
     Some((ask, answers))
 }
 

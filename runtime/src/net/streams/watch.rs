@@ -7,7 +7,7 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_error;
 
-use super::{Receive, Stream, StreamKey, Streams, get};
+use super::{Stream, StreamKey, Streams, get};
 
 /// What is known of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +26,11 @@ impl Streams {
     /// What is known without a system call.
     pub(crate) fn peer(&mut self, key: StreamKey) -> Peer {
         let Some(stream) = get(&mut self.slots, key) else { return Peer::Lost };
-        match stream.receive {
+        match (stream.receive.has_ended(), stream.receive.is_over()) {
             _ if stream.error.is_some() => Peer::Lost,
-            Receive::Ended => Peer::Ended,
-            Receive::Armed => Peer::There,
-            Receive::Stopping | Receive::Idle => Peer::Unknown,
+            (true, _) => Peer::Ended,
+            (false, true) => Peer::Unknown,
+            (false, false) => Peer::There,
         }
     }
 
@@ -50,7 +50,7 @@ impl Stream {
         poll(&mut asked, Some(&Timespec::default())).ok()?;
         let seen = asked[0].revents();
         // A Unix socket's peer that has closed, which may have left bytes to be received.
-        let is_gone = seen.contains(PollFlags::HUP) && self.receive == Receive::Ended;
+        let is_gone = seen.contains(PollFlags::HUP) && self.receive.has_ended();
         if !is_gone && !seen.contains(PollFlags::ERR) {
             return None;
         }

@@ -18,8 +18,9 @@
 //! with, finds another one or another phase, and touches nothing. One that began before its asker
 //! gave up finishes: until it has, nobody is asked ([`Capture::ask`] refuses).
 //!
-//! The words are written and read with Relaxed: the `Release` of `DONE n` pairs with the asker's
-//! `Acquire`, and that with the `Acquire` of the next handler through the asker's own `Release`.
+//! The words are written with Relaxed, or by the kernel for the handler, and read with Relaxed: the
+//! `Release` of `DONE n` pairs with the asker's `Acquire`, and that with the `Acquire` of the next
+//! handler through the asker's own `Release`.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -38,6 +39,8 @@ pub(crate) struct Capture {
     registers: [AtomicU64; REGISTERS],
     /// How many of the words count; written by the handler.
     length: AtomicU64,
+    /// Why there are none, as an errno; 0 where there are. Written by the handler.
+    error: AtomicU32,
     words: Box<[AtomicU64]>,
 }
 
@@ -47,6 +50,8 @@ pub(crate) struct Copied {
     pub(crate) registers: [u64; REGISTERS],
     /// The stack, from the stack pointer upwards.
     pub(crate) words: Vec<u64>,
+    /// The errno with which the kernel has refused to copy it.
+    pub(crate) error: Option<u32>,
 }
 
 impl Capture {
@@ -56,6 +61,7 @@ impl Capture {
             state: AtomicU32::new(IDLE),
             registers: std::array::from_fn(|_| AtomicU64::new(0)),
             length: AtomicU64::new(0),
+            error: AtomicU32::new(0),
             words: (0..words).map(|_| AtomicU64::new(0)).collect(),
         }
     }
@@ -75,13 +81,14 @@ impl Capture {
         Some(ask)
     }
 
-    /// Answers an ask, unless it was withdrawn. By a signal handler: it neither allocates, locks
-    /// nor waits.
+    /// Answers an ask, unless it was withdrawn. `copy` fills the words, which nobody else touches
+    /// meanwhile, and says how many of them; or the errno with which it could not. By a signal
+    /// handler: it neither allocates, locks nor waits.
     pub(crate) fn answer(
         &self,
         ask: u32,
         registers: [u64; REGISTERS],
-        words: impl Iterator<Item = u64>,
+        copy: impl FnOnce(&[AtomicU64]) -> Result<usize, u32>,
     ) {
         let asked = ask.wrapping_mul(PHASES) + ASKED;
         let writing = ask.wrapping_mul(PHASES) + WRITING;
@@ -99,12 +106,12 @@ impl Capture {
         for (place, register) in self.registers.iter().zip(registers) {
             place.store(register, Ordering::Relaxed);
         }
-        let mut length = 0;
-        for (place, word) in self.words.iter().zip(words) {
-            place.store(word, Ordering::Relaxed);
-            length += 1;
-        }
+        let (length, error) = match copy(&self.words) {
+            Ok(length) => (length as u64, 0),
+            Err(error) => (0, error),
+        };
         self.length.store(length, Ordering::Relaxed);
+        self.error.store(error, Ordering::Relaxed);
         // Pairs with the Acquire in `take` and in `ask`.
         self.state.store(ask.wrapping_mul(PHASES) + DONE, Ordering::Release);
     }
@@ -115,7 +122,9 @@ impl Capture {
             return None;
         }
         let length = self.length.load(Ordering::Relaxed) as usize;
+        let error = self.error.load(Ordering::Relaxed);
         Some(Copied {
+            error: (error != 0).then_some(error),
             registers: std::array::from_fn(|index| self.registers[index].load(Ordering::Relaxed)),
             words: self.words[..length].iter().map(|word| word.load(Ordering::Relaxed)).collect(),
         })

@@ -175,6 +175,50 @@ mod tests {
         job.join().expect("a thread that waits");
     }
 
+    /// Has the kernel refuse this thread the call by which its stack is copied.
+    fn forbid_copies() {
+        const NUMBER_AT: u32 = 0;
+        let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+        let is = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+        let answer = (libc::BPF_RET | libc::BPF_K) as u16;
+        let number = libc::SYS_process_vm_readv as u32;
+        let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+        let mut filter = [
+            libc::sock_filter { code: load, jt: 0, jf: 0, k: NUMBER_AT },
+            libc::sock_filter { code: is, jt: 0, jf: 1, k: number },
+            libc::sock_filter { code: answer, jt: 0, jf: 0, k: refused },
+            libc::sock_filter { code: answer, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
+        ];
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: both calls change this thread alone; the second reads the program, which lives.
+        let set = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+                    == 0
+        };
+        assert!(set, "{}", std::io::Error::last_os_error());
+    }
+
+    #[test]
+    fn a_stack_that_may_not_be_copied_says_so_and_has_its_innermost_function() {
+        let reader = Reader::install(10).expect("a signal that nobody has");
+        let (release, until) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let job = std::thread::spawn(move || {
+            forbid_copies();
+            signal::publish();
+            tell.send(rustix::thread::gettid().as_raw_nonzero().get() as u32).expect("asked for");
+            let _ = until.recv();
+        });
+        let copied = answer(&reader, told.recv().expect("a thread"));
+        assert_eq!((copied.words.len(), copied.error), (0, Some(libc::EPERM as u32)));
+        let stack = unwind::frames(&copied);
+        assert_eq!(stack.frames.len(), 1, "{stack}");
+        assert!(stack.to_string().contains("process_vm_readv"), "{stack}");
+        drop(release);
+        job.join().expect("a thread that waits");
+    }
+
     #[test]
     fn threads_that_have_not_published_themselves_hand_no_stack_over() {
         let reader = Reader::install(10).expect("a signal that nobody has");

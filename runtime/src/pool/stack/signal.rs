@@ -4,7 +4,7 @@
 //! the process, and one may come late.
 
 use std::cell::Cell;
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_int, c_ulong, c_void};
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::ops::Range;
@@ -13,6 +13,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::NoStacks;
 use super::capture::{Capture, REGISTERS};
+use crate::sync::AtomicU64;
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!(
@@ -178,7 +179,7 @@ pub(super) fn send(number: c_int, thread_id: u32, ask: u32) -> io::Result<()> {
 /// Copies registers and stack of the thread that it interrupts, if this process asked for them.
 ///
 /// It reads constants, atomics and a thread-local that was there before the thread was asked; it
-/// neither allocates, locks nor waits, makes one system call that cannot fail, and leaves `errno`.
+/// neither allocates, locks nor waits, makes two plain system calls, and leaves `errno`.
 extern "C" fn handle(_: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel calls a handler with SA_SIGINFO with pointers to both, which live as long
     // as it runs; `si_pid` and `si_value` are those fields for signals with SI_QUEUE, and only then
@@ -192,7 +193,7 @@ extern "C" fn handle(_: c_int, info: *mut libc::siginfo_t, context: *mut c_void)
     };
     let Some(capture) = CAPTURE.get() else { return };
     let registers = registers_of(context);
-    capture.answer(ask, registers, words(registers[1] as usize));
+    capture.answer(ask, registers, |words| copy_stack(registers[1] as usize, words));
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -207,17 +208,60 @@ fn registers_of(context: &libc::ucontext_t) -> [u64; REGISTERS] {
     [machine.pc, machine.sp, machine.regs[29], machine.regs[30]]
 }
 
-/// This thread's stack from `pointer` to its end. Empty where `pointer` is not within it: the job
-/// runs on a stack of its own, or this thread is no task worker.
-fn words(pointer: usize) -> impl Iterator<Item = u64> {
+/// Copies this thread's stack, from `pointer` to its end or as much as there is room for; returns how
+/// many words. None where `pointer` is not within it: the job runs on a stack of its own, or this
+/// thread is no task worker.
+fn copy_stack(pointer: usize, into: &[AtomicU64]) -> Result<usize, u32> {
     let (start, end) = STACK.get();
-    let is_within = (start..end).contains(&pointer);
-    let range = if is_within { pointer.next_multiple_of(WORD)..end } else { 0..0 };
-    range.step_by(WORD).take_while(move |at| at + WORD <= end).map(|at| {
-        // SAFETY: the word is aligned and lies between the stack pointer of the interrupted code
-        // and the end of this very thread's stack, which is mapped as long as the thread lives;
-        // only this thread writes there, and it is here. The read is volatile, since the bytes may
-        // be of any type or of none: nothing is concluded from their value.
-        unsafe { ptr::with_exposed_provenance::<u64>(at).read_volatile() }
-    })
+    if !(start..end).contains(&pointer) {
+        return Ok(0);
+    }
+    let first = pointer.next_multiple_of(WORD);
+    let length = into.len().min(end.saturating_sub(first) / WORD);
+    copy(first, &into[..length])
+}
+
+/// Has the kernel copy words of this process's memory; returns how many, or the errno.
+///
+/// A stack is not this thread's alone: the job may have lent a part of it to other threads, which
+/// write there now, and some of its bytes are padding, which has no value. A load of this thread's
+/// own would be a data race, and of no value. The kernel's copy is neither, as it is no access of
+/// this program's: of bytes that change it has some, and nothing is concluded from them.
+fn copy(address: usize, into: &[AtomicU64]) -> Result<usize, u32> {
+    let bytes = size_of_val(into);
+    let to = libc::iovec { iov_base: into.as_ptr().cast_mut().cast(), iov_len: bytes };
+    let from = libc::iovec { iov_base: ptr::without_provenance_mut(address), iov_len: bytes };
+    let (one, none): (c_ulong, c_ulong) = (1, 0);
+    // SAFETY: the call reads two vectors, of one element each, that outlive it. It writes `bytes` to
+    // `into` at most: atomics, which may be written behind a shared borrow and hold any value, and
+    // which nobody reads or writes meanwhile (`Capture::answer`). What it reads may be anything: an
+    // address that is not mapped is an error. `errno` is this thread's own.
+    let (copied, error) = unsafe {
+        let errno = libc::__errno_location();
+        let before = *errno;
+        let number = libc::SYS_process_vm_readv;
+        let copied =
+            libc::syscall(number, libc::getpid(), &raw const to, one, &raw const from, one, none);
+        (copied, mem::replace(&mut *errno, before))
+    };
+    usize::try_from(copied).map(|bytes| bytes / WORD).map_err(|_| error as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_mapped_is_an_error_and_errno_is_left() {
+        let words: Vec<_> = (0..4).map(|_| AtomicU64::new(0)).collect();
+        let from = [1_u64, 2, 3, 4];
+        assert_eq!(copy(from.as_ptr().expose_provenance(), &words), Ok(4));
+        assert_eq!(words.iter().map(|word| word.load(Ordering::Relaxed)).collect::<Vec<_>>(), from);
+        // SAFETY: `errno` is this thread's own.
+        unsafe { *libc::__errno_location() = libc::EXDEV };
+        assert_eq!(copy(WORD, &words), Err(libc::EFAULT as u32));
+        assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::EXDEV));
+    }
 }

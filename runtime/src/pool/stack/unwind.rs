@@ -1,6 +1,7 @@
 //! From a copy of registers and stack to frames with names.
 
 use std::ffi::c_void;
+use std::io;
 use std::ptr;
 
 use framehop::{CacheNative, FrameAddress, UnwindRegsNative, Unwinder, UnwinderNative};
@@ -35,7 +36,10 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn over(copied: &Copied, modules: &mut Modules) -> Stack {
         let mut walk = Walk { modules, unwinder: UnwinderNative::new(), frames: Vec::new() };
-        let end = walk.walk(copied);
+        let end = match (walk.walk(copied), copied.error) {
+            (end, None) | (end @ StackEnd::Job, _) => end,
+            (_, Some(error)) => not_copied(error),
+        };
         Stack { frames: walk.frames, end }
     }
 
@@ -127,6 +131,15 @@ fn registers(copied: &Copied) -> UnwindRegsNative {
     UnwindRegsNative::new_with_ptr_auth_mask(mask, link, sp, frame_pointer)
 }
 
+/// Without a copy there is the innermost function, by the registers.
+fn not_copied(error: u32) -> StackEnd {
+    let cause = io::Error::from_raw_os_error(error as i32);
+    StackEnd::Unreadable(format!(
+        "the kernel refused to copy it: {cause}; allow the system call process_vm_readv for this \
+         process (seccomp, a container's profile), or set task_stack_signal to 0"
+    ))
+}
+
 /// A name of bounded length.
 fn cut(mut name: String) -> String {
     if name.len() > NAME_MAX {
@@ -157,7 +170,7 @@ mod tests {
             };
             let sp = [random(), u64::MAX, 0x7fff_0000_0000][round % 3];
             let words = (0..random() % 64).map(|_| sp.wrapping_add(random() % 512)).collect();
-            let copied = Copied { registers: [pc, sp, sp.wrapping_add(16), 0], words };
+            let copied = Copied { registers: [pc, sp, sp.wrapping_add(16), 0], words, error: None };
             let stack = frames(&copied);
             assert!(!matches!(stack.end, StackEnd::Off | StackEnd::Job), "{stack}");
             assert_eq!(stack.frames.is_empty(), round % 4 != 3, "{stack}");
