@@ -159,6 +159,7 @@ impl Upgraded {
             let count = io.rest().len();
             into.extend_from_slice(io.rest());
             io.consumed = io.input.len();
+            self.has_taken();
             Poll::Ready(Ok(count))
         })
         .await
@@ -214,6 +215,7 @@ impl Upgraded {
     }
 
     /// The protocol that is spoken here ends with its peer's end.
+    #[cfg(any(feature = "websocket", feature = "hyper-upgrade"))]
     pub(crate) fn ends_with_peer(&self) {
         self.home.news.ends_with_peer.set(true);
     }
