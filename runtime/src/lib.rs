@@ -11,7 +11,7 @@
 //!
 //! What all of them use: [`stderr`] for lines to whoever runs the process, [`panics`] around the
 //! user's code and values, [`instant`] for times that may be without end, [`signals`] for a thread's
-//! mask.
+//! mask, [`memory`] for what is allocated.
 
 #![cfg(target_os = "linux")]
 
@@ -19,6 +19,7 @@ pub mod bell;
 pub mod cpu_list;
 pub mod executor;
 pub mod instant;
+pub mod memory;
 pub mod net;
 pub mod panics;
 pub mod placement;

@@ -149,6 +149,7 @@ pub use crate::test_server::TestServer;
 pub use crate::trigger::{TriggerAfter, TriggerTask};
 pub use crate::worker::{ServerStats, Worker};
 pub use sidecore_runtime::executor::ExecutorSnapshot;
+pub use sidecore_runtime::memory::{Heap, heap};
 pub use sidecore_runtime::stderr;
 
 /// The guides' code, compiled with the tests.

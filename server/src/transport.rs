@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use sidecore_runtime::net::TcpStream;
+use sidecore_runtime::net::{TcpStream, Watch};
 
 #[cfg(feature = "tls")]
 use crate::tls::TlsStream;
@@ -99,6 +99,10 @@ impl Transport {
     /// Ready when the connection has failed; takes nothing of what arrives.
     pub(crate) fn poll_failed(&self, context: &mut Context<'_>) -> Poll<()> {
         of_either!(self, stream => stream.poll_failed(context))
+    }
+
+    pub(crate) fn watch(&self) -> Watch {
+        of_either!(self, stream => stream.watch())
     }
 
     #[inline]

@@ -31,6 +31,6 @@ pub use self::bind_error::BindError;
 pub use self::inherited::{Inherited, inherited};
 pub use self::owner::Owner;
 pub use self::ring::RingConfig;
-pub use self::streams::READ_AHEAD_MAX_BYTES;
-pub use self::tcp::{TcpListener, TcpStream};
+pub use self::streams::{Peer, READ_AHEAD_MAX_BYTES};
+pub use self::tcp::{TcpListener, TcpStream, Watch};
 pub use self::unix::{UnixPath, bind_unix};

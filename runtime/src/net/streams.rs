@@ -12,6 +12,8 @@
 //! at `READ_AHEAD_MAX_BYTES`: its receive is cancelled, and TCP's window does the rest. What it
 //! sends stands in `outbox.rs`.
 
+mod watch;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
@@ -27,6 +29,8 @@ use super::buffer_pool::BufferPool;
 use super::outbox::Outbox;
 use super::receiving::{Cancelled, Receiving};
 use super::ring::{Completion, GENERATION_MASK, Kind, Ring, Token};
+
+pub use self::watch::Peer;
 
 /// Received bytes a connection may leave untaken before its receive is stopped. A receive that is
 /// armed below it brings as many at most, and a part of a buffer (`receive.rs`).

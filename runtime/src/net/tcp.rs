@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use rustix::net as sys;
 
 use super::listeners::ListenerKey;
-use super::streams::{Inbound, StreamKey};
+use super::streams::{Inbound, Peer, StreamKey};
 use crate::executor::core::Core;
 
 /// A connection. Dropping it closes at once and drops what has not been sent.
@@ -114,6 +114,11 @@ impl TcpStream {
         self.core.streams.borrow_mut().reset_on_close(self.key);
     }
 
+    /// A look at the connection from beside who uses it.
+    pub fn watch(&self) -> Watch {
+        Watch { core: self.core.clone(), key: self.key }
+    }
+
     /// Gives the memory of an emptied buffer to the executor's pool.
     pub fn recycle(&self, buffer: &mut Vec<u8>) {
         self.core.streams.borrow_mut().recycle(buffer);
@@ -143,6 +148,30 @@ impl TcpStream {
         let peer = sys::getpeername(socket)?.ok_or(io::ErrorKind::NotConnected)?;
         let peer = SocketAddr::try_from(peer).map_err(|_| io::ErrorKind::Unsupported)?;
         Ok(canonical(peer))
+    }
+}
+
+/// Sees what becomes of a connection that is somebody else's: it takes nothing and keeps no waker.
+pub struct Watch {
+    core: Rc<Core>,
+    key: StreamKey,
+}
+
+impl Watch {
+    /// What is known of the peer; one of a stream that was dropped is lost.
+    pub fn peer(&self) -> Peer {
+        self.core.streams.borrow_mut().peer(self.key)
+    }
+
+    /// Asks the kernel whether the connection is lost, which [`peer`](Self::peer) then tells, and the
+    /// owner's next call. Two system calls at most.
+    pub fn ask(&self) {
+        self.core.streams.borrow_mut().ask(self.key);
+    }
+
+    /// As [`TcpStream::taken`].
+    pub fn taken(&self) -> u64 {
+        self.core.streams.borrow_mut().taken(self.key)
     }
 }
 

@@ -4,7 +4,8 @@
 //! and `trailers`), and `request_decoder` over both; bytes out: `encode`, `date`. None of them does
 //! I/O. `connection` is the state machine over a socket, `patience` its time limits, `exchange` one
 //! request of it (`direct` one that is answered at once, `started` its head as `http` types,
-//! `sending` the body of its response), `upgrade` what a request may turn the connection into,
+//! `sending` the body of its response), `upgrade` what a request may turn the connection into
+//! (`vigil` whether its peer is still there),
 //! `preface` how a client of HTTP/2 is known,
 //! `serving` what the connections of an executor share, `admission` how many of them there may be.
 
@@ -31,3 +32,4 @@ mod started;
 pub(crate) mod target;
 pub(crate) mod trailers;
 pub(crate) mod upgrade;
+mod vigil;

@@ -86,6 +86,11 @@ impl Timeouts {
         self.write
     }
 
+    /// For who is not told yet that its peer is gone.
+    pub(crate) fn half_close(&self) -> Duration {
+        self.half_close
+    }
+
     pub(crate) fn limit(&self, waiting: Waiting) -> Option<Duration> {
         match waiting {
             Waiting::NextRequest => Some(self.keep_alive),

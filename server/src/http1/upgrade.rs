@@ -27,6 +27,7 @@ use sidecore_runtime::panics::drop_quietly;
 use super::connection::{Connection, Io, UNSENT_MAX_BYTES};
 use super::panicked;
 use super::serving::Place;
+use super::vigil::{News, Vigil};
 use crate::hyper_upgrade::{self, Minted};
 use crate::service::App;
 
@@ -54,6 +55,10 @@ impl Upgrade {
     /// executor and its future stays there, as a part of the connection's task: a panic in it ends
     /// the connection and no more. The connection is closed when what it was given is dropped and
     /// its future has ended; at shutdown it has the drain's time.
+    ///
+    /// Where the connection is lost while the future waits for something else ([`Upgraded::lost`]
+    /// tells it), it has `half_close_timeout_ms` to take notice, by any error of its stream. Then it
+    /// is dropped, as a handler's future is: what must happen in any case belongs into a `Drop`.
     pub fn then<F>(self, run: impl FnOnce(Upgraded) -> F + Send + 'static)
     where
         F: Future<Output = ()> + 'static,
@@ -130,6 +135,7 @@ struct Home {
     reset: Cell<bool>,
     draining: Cell<bool>,
     drain_waker: RefCell<Option<Waker>>,
+    news: News,
 }
 
 impl Upgraded {
@@ -143,36 +149,49 @@ impl Upgraded {
                 match std::task::ready!(io.fill(context)) {
                     Ok(true) => {}
                     Ok(false) if io.stream.is_cut_off() => {
+                        // It may read on, as one that has said its end.
                         return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                     }
                     Ok(false) => return Poll::Ready(Ok(0)),
-                    Err(error) => return Poll::Ready(Err(error)),
+                    Err(error) => return Poll::Ready(Err(self.failed(error))),
                 }
             }
             let count = io.rest().len();
             into.extend_from_slice(io.rest());
             io.consumed = io.input.len();
+            self.has_taken();
             Poll::Ready(Ok(count))
         })
         .await
     }
 
-    /// Sends `bytes`; waits first while more than 256 KiB are unsent. Dropping the future before it
-    /// is ready sends nothing.
+    /// Sends `bytes`; waits first while more than 256 KiB are unsent. An error says that the
+    /// connection is lost. Dropping the future before it is ready sends nothing.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         poll_fn(|context| {
-            let io = self.io_mut();
-            if io.stream.unsent() > UNSENT_MAX_BYTES {
-                io.stream.flush();
-                std::task::ready!(io.stream.poll_sent(context))?;
+            if self.home.news.is_known.get() {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
-            Poll::Ready(Ok::<(), io::Error>(()))
+            let stream = &self.io_mut().stream;
+            let is_lost = stream.poll_failed(context).is_ready();
+            if is_lost || stream.unsent() > UNSENT_MAX_BYTES {
+                stream.flush();
+                return stream.poll_sent(context).map_err(|error| self.failed(error));
+            }
+            Poll::Ready(Ok(()))
         })
         .await?;
         let stream = &self.io_mut().stream;
         stream.write(|out| out.extend_from_slice(bytes));
         stream.flush();
         Ok(())
+    }
+
+    /// Waits until the connection is lost, for who waits for something else meanwhile: the peer has
+    /// reset it, or has been silent for so long that the kernel gave it up (for a WebSocket: or has
+    /// ended it). What had arrived before can still be received.
+    pub async fn lost(&self) {
+        poll_fn(|context| self.poll_lost(context)).await;
     }
 
     /// Waits until the server shuts down: then the connection should be brought to its end.
@@ -189,6 +208,32 @@ impl Upgraded {
     pub fn reset(&mut self) {
         self.io_mut().stream.reset_on_close();
         self.home.reset.set(true);
+    }
+
+    pub(crate) fn poll_lost(&self, context: &Context<'_>) -> Poll<()> {
+        self.home.news.poll_lost(context)
+    }
+
+    /// The protocol that is spoken here ends with its peer's end.
+    #[cfg(any(feature = "websocket", feature = "hyper-upgrade"))]
+    pub(crate) fn ends_with_peer(&self) {
+        self.home.news.ends_with_peer.set(true);
+    }
+
+    /// The application has got something of what the peer sent.
+    pub(crate) fn has_taken(&self) {
+        let taken = &self.home.news.taken;
+        taken.set(taken.get() + 1);
+    }
+
+    /// The application learns of the end of the connection.
+    pub(crate) fn is_known_to_end(&self) {
+        self.home.news.is_known.set(true);
+    }
+
+    fn failed(&self, error: io::Error) -> io::Error {
+        self.is_known_to_end();
+        error
     }
 
     pub(crate) fn poll_draining(&self, context: &Context<'_>) -> Poll<()> {
@@ -239,11 +284,16 @@ pub(crate) struct Host<A: App> {
     /// None when it has ended.
     running: Option<Pin<Box<dyn Future<Output = ()>>>>,
     home: Rc<Home>,
+    /// Boxed, as few connections are upgraded.
+    vigil: Box<Vigil>,
     place: Place<A>,
 }
 
 impl<A: App> Host<A> {
-    fn start(run: Run, io: Io, place: Place<A>) -> Self {
+    fn start(run: Run, io: Io, place: Place<A>, context: &mut Context<'_>) -> Self {
+        let vigil = Box::new(Vigil::new(io.stream.watch()));
+        // From here on the task is woken by what becomes of the peer, whatever the application does.
+        let _ = io.stream.poll_failed(context);
         let home = Rc::new(Home {
             write_timeout: place.serving().timeouts.write(),
             io: RefCell::default(),
@@ -251,10 +301,11 @@ impl<A: App> Host<A> {
             reset: Cell::new(false),
             draining: Cell::new(false),
             drain_waker: RefCell::default(),
+            news: News::default(),
         });
         let upgraded = Upgraded { io: Some(io), home: home.clone() };
         let running = panicked::caught(|| run(upgraded));
-        Host { running, home, place }
+        Host { running, home, vigil, place }
     }
 
     /// Ready with the stream when all is over.
@@ -265,7 +316,8 @@ impl<A: App> Host<A> {
         }
         if let Some(running) = &mut self.running {
             if let Some(Poll::Pending) = panicked::caught(|| running.as_mut().poll(context)) {
-                return Poll::Pending;
+                let limit = self.place.serving().timeouts.half_close();
+                std::task::ready!(self.vigil.poll(&self.home.news, limit, context));
             }
             drop_quietly(self.running.take());
         }
@@ -298,7 +350,7 @@ impl<A: App> Future for ConnectionTask<A> {
                     let Some((run, io, place)) = connection.into_upgraded() else {
                         return Poll::Ready(());
                     };
-                    *self = ConnectionTask::Upgraded(Host::start(run, io, place));
+                    *self = ConnectionTask::Upgraded(Host::start(run, io, place, context));
                 }
                 ConnectionTask::Upgraded(host) => {
                     let io = std::task::ready!(host.poll(context));

@@ -87,6 +87,9 @@ impl Pump {
         first: &[u8],
         is_websocket: bool,
     ) -> Self {
+        if is_websocket {
+            upgraded.ends_with_peer();
+        }
         let mut farewell = is_websocket.then(Farewell::default);
         if let Some(farewell) = &mut farewell {
             farewell.pass(first);
@@ -106,7 +109,7 @@ impl Pump {
 
     fn poll_up(&mut self, context: &mut Context<'_>) -> Moved {
         if self.up == Up::Ended {
-            return Moved::Nothing;
+            return self.poll_lost(context);
         }
         let io = self.upgraded.io_mut();
         if io.rest().is_empty() {
@@ -126,6 +129,7 @@ impl Pump {
                     farewell.hear(&io.rest()[..count]);
                 }
                 io.consumed += count;
+                self.upgraded.has_taken();
                 Moved::Some
             }
             Poll::Ready(None) => {
@@ -137,6 +141,15 @@ impl Pump {
                 self.lost(ErrorKind::ConnectionReset)
             }
             Poll::Pending => Moved::Nothing,
+        }
+    }
+
+    /// When no more is received: whether the connection is lost all the same.
+    fn poll_lost(&mut self, context: &mut Context<'_>) -> Moved {
+        let stream = &self.upgraded.io_mut().stream;
+        match stream.poll_failed(context).is_ready().then(|| stream.poll_sent(context)) {
+            Some(Poll::Ready(Err(error))) => self.lost(error.kind()),
+            _ => Moved::Nothing,
         }
     }
 

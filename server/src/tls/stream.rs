@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 
-use sidecore_runtime::net::TcpStream;
+use sidecore_runtime::net::{TcpStream, Watch};
 
 use super::session::Session;
 
@@ -141,6 +141,10 @@ impl TlsStream {
             true => Poll::Ready(()),
             false => self.socket.poll_failed(context),
         }
+    }
+
+    pub(crate) fn watch(&self) -> Watch {
+        self.socket.watch()
     }
 
     pub(crate) fn poll_sent(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -35,6 +35,11 @@
 //! - at shutdown the peer is told 1001 and may answer, within `close_timeout` and the drain's time,
 //!   or the application closes in its own time ([`WebSocketUpgrade::close_at_shutdown`]).
 //!
+//! Where the peer is gone while the application waits for something else, which
+//! [`poll_lost`](WebSocket::poll_lost) tells, it has `half_close_timeout_ms` to find that out, by an
+//! error of `recv` or `send`. Then its future is dropped, as a handler's is: what must happen in any
+//! case belongs into a `Drop`.
+//!
 //! | limit | default | set by |
 //! |---|---|---|
 //! | a message, its fragments together | 1 MiB | [`WebSocketUpgrade::message_size_max`] |

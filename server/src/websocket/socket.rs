@@ -82,6 +82,7 @@ impl Default for Limits {
 
 impl WebSocket {
     pub(super) fn new(upgraded: Upgraded, limits: Limits) -> Self {
+        upgraded.ends_with_peer();
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
@@ -138,6 +139,7 @@ impl WebSocket {
                 Ok(message) => {
                     self.frames += 1;
                     if let Some(message) = self.take(message) {
+                        self.upgraded.has_taken();
                         return Poll::Ready(Ok(Some(message)));
                     }
                 }
@@ -152,7 +154,11 @@ impl WebSocket {
     ///
     /// Dropping the future before it is ready sends nothing.
     pub async fn send(&mut self, message: Message) -> Result<(), WebSocketError> {
-        poll_fn(|context| self.poll_room(context)).await;
+        poll_fn(|context| match self.poll_lost_connection(context) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => self.poll_room(context),
+        })
+        .await;
         if self.is_draining() {
             self.go_away_if_told();
         }
@@ -192,6 +198,12 @@ impl WebSocket {
     /// Ready once the server shuts down. A pending [`poll_recv`](Self::poll_recv) is woken then.
     pub fn poll_draining(&self, context: &Context<'_>) -> Poll<()> {
         self.upgraded.poll_draining(context)
+    }
+
+    /// Ready once the connection is lost or the peer has ended it, be it without a close: for who
+    /// waits for something else than messages. What had arrived before can still be received.
+    pub fn poll_lost(&self, context: &Context<'_>) -> Poll<()> {
+        self.upgraded.poll_lost(context)
     }
 
     /// What the peer said when it closed, or answered a close; None before that.
@@ -256,6 +268,17 @@ impl WebSocket {
         if let Err(error) = sent.and_then(|()| self.protocol.flush(&mut wire)) {
             self.fail(error);
         }
+    }
+
+    /// Ready when nothing can be sent any more. Who only sends would not learn of it otherwise: the
+    /// kernel refuses what it is given, and so it leaves.
+    fn poll_lost_connection(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let stream = &self.upgraded.io_mut().stream;
+        ready!(stream.poll_failed(context));
+        if let Poll::Ready(Err(error)) = stream.poll_sent(context) {
+            self.finish(Err(WebSocketError::Lost(error.kind())));
+        }
+        Poll::Ready(())
     }
 
     /// Ready when there is room for what is to be sent, or the WebSocket has ended.
@@ -327,6 +350,7 @@ impl WebSocket {
     }
 
     fn finish(&mut self, end: Result<(), WebSocketError>) {
+        self.upgraded.is_known_to_end();
         self.end.get_or_insert(end);
         self.upgraded.io_mut().stream.flush();
     }

@@ -195,6 +195,74 @@ fn a_lost_peer_is_told_by_the_next_read() {
     served.stop();
 }
 
+/// Its end is read and nothing more, so that no receive is there to tell of the loss.
+#[test]
+fn a_peer_that_resets_after_its_end_is_let_go_though_nobody_reads_or_writes() {
+    let (served, _ends) = serve(|mut io| async move {
+        let mut bytes = Vec::new();
+        io.read_to_end(&mut bytes).await.expect("the peer's end");
+        std::future::pending().await
+    });
+    let mut client = offer(&served);
+    client.end();
+    std::thread::sleep(Duration::from_millis(100));
+    rustix::net::sockopt::set_socket_linger(client.stream(), Some(Duration::ZERO)).expect("set");
+    drop(client);
+    // Longer than it may take to be seen.
+    std::thread::sleep(Duration::from_secs(7));
+    let start = std::time::Instant::now();
+    served.stop();
+    assert!(start.elapsed() < Duration::from_secs(5), "the drain waits for {:?}", start.elapsed());
+}
+
+/// No WebSocket is half-closed: what does not read, and has nothing to push, is not waited for.
+#[test]
+fn a_websocket_whose_peer_has_ended_is_let_go_though_nobody_reads_or_writes() {
+    let mut config = config();
+    config.options.half_close_timeout_ms = 400;
+    let waits = |mut request: Request| async move {
+        let on_upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let _io = on_upgrade.await.expect("an upgrade");
+            std::future::pending::<()>().await;
+        });
+        (StatusCode::SWITCHING_PROTOCOLS, [(CONNECTION, "upgrade"), (UPGRADE, "websocket")])
+    };
+    let served = Served::start_with(config, move || Router::new().route("/", get(waits)), |_| {});
+    let mut client = Client::connect(served.running().address());
+    client.send(OFFER);
+    assert_eq!(client.answer().status, 101);
+    let start = std::time::Instant::now();
+    client.end();
+    assert_eq!(client.rest(), b"");
+    assert!(start.elapsed() >= Duration::from_millis(390), "{:?}", start.elapsed());
+    served.stop();
+}
+
+/// Reads 200 kB a second for several times the limit.
+#[test]
+fn a_reader_that_is_slow_and_steady_keeps_its_upgrade() {
+    let mut config = config();
+    config.options.write_timeout_ms = 1500;
+    let floods = |mut request: Request| async move {
+        let on_upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut io = TokioIo::new(on_upgrade.await.expect("an upgrade"));
+            while io.write_all(&[7; 1 << 16]).await.is_ok() {}
+        });
+        SWITCHING
+    };
+    let served = Served::start_with(config, move || Router::new().route("/", get(floods)), |_| {});
+    let mut client = offer(&served);
+    let start = std::time::Instant::now();
+    while start.elapsed() < Duration::from_secs(6) {
+        client.exactly(20_000);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(client);
+    served.stop();
+}
+
 /// Nothing would go on from it: the request fails, as any 101 without an upgrade does.
 #[test]
 fn a_101_whose_upgrade_was_dropped_is_refused() {

@@ -49,7 +49,8 @@ fn model() {
         let place = place.clone();
         thread::spawn(move || place.take_signal(thread))
     });
-    let whole = |number| Copied { registers: [number; REGISTERS], words: vec![number; 2] };
+    let whole =
+        |number| Copied { registers: [number; REGISTERS], words: vec![number; 2], error: None };
     let first = place.capture.ask().expect("nobody was asked before");
     place.signals[0].swap(first, Ordering::Relaxed);
     if let Some(copied) = place.capture.take(first) {

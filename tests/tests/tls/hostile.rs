@@ -1,5 +1,7 @@
 //! Clients that do not speak TLS, or speak it badly, or do not end what they begin.
 
+use std::time::Instant;
+
 use super::*;
 
 fn read_all(mut socket: &TcpStream) -> Vec<u8> {
@@ -131,6 +133,26 @@ fn a_slow_handshake_and_a_slow_request_are_served() {
         client.sock.write_all(&[byte]).unwrap();
     }
     assert_eq!(read_answer(&mut client).1, b"slow");
+    end(running);
+}
+
+/// 200 kB a second for four times the limit, far less than the kernel's buffers hold.
+#[test]
+fn a_reader_that_is_slow_and_steady_keeps_its_connection() {
+    let pem = Pem::new();
+    let running = start_with(pem.certificates("own"), |config| {
+        config.options.write_timeout_ms = 1500;
+    });
+    let mut client = connect(running.address(), &pem.client());
+    client.write_all(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let (start, mut bytes) = (Instant::now(), vec![0; 20_000]);
+    while start.elapsed() < Duration::from_secs(6) {
+        client.read_exact(&mut bytes).unwrap_or_else(|error| {
+            panic!("{error} after {:?}", start.elapsed());
+        });
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(client);
     end(running);
 }
 

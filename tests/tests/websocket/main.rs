@@ -3,6 +3,7 @@
 mod axum_routes;
 mod ends;
 mod frames;
+mod gone;
 mod handshake;
 mod honest;
 mod limits;
@@ -182,6 +183,7 @@ fn answer(mut request: Request<Incoming>, tasks: Tasks<u64, u64>, told: Sender<E
         "/plain" => return Response::new("plain".into()),
         "/forged" => return raw::switching("websocket"),
         "/raw" => return raw::answer(Upgrade::take(&mut request)),
+        "/raw/wait" | "/raw/lost" => return gone::raw(request, told),
         _ => {}
     }
     let upgrade = match WebSocketUpgrade::from_request(&mut request) {
@@ -193,6 +195,7 @@ fn answer(mut request: Request<Incoming>, tasks: Tasks<u64, u64>, told: Sender<E
         "/small" => upgrade.message_size_max(10).frame_size_max(6),
         "/idle" => upgrade.idle_timeout(ms(300)),
         "/flood" => upgrade.write_timeout(ms(300)),
+        "/steady" => upgrade.write_timeout(ms(1500)),
         "/farewell" => upgrade.close_timeout(ms(300)),
         "/lasting" => upgrade.close_at_shutdown(false),
         "/protocols" => upgrade.protocols(&["v2", "v1"]),
@@ -206,7 +209,10 @@ fn answer(mut request: Request<Incoming>, tasks: Tasks<u64, u64>, told: Sender<E
     upgrade.on_upgrade(move |mut socket| async move {
         let end = match path.as_str() {
             "/squares" => squares(&mut socket, &tasks).await,
-            "/flood" => flood(&mut socket).await,
+            "/flood" | "/steady" => flood(&mut socket).await,
+            "/push" => gone::push(&mut socket).await,
+            "/wait" => return gone::wait(told).await,
+            "/lost" => gone::is_lost(&mut socket).await,
             "/panic" => panic!("as this test means it to"),
             "/drop" => return,
             "/farewell" => return drop(told.send((socket.close(4001, "enough").await, None))),

@@ -19,9 +19,15 @@ pub(crate) fn view(
     }
     let own = pools.iter().find(|(name, _)| &**name == "default").map(|(_, pool)| pool);
     let workers = own.map_or(&[][..], |pool| &pool.workers);
+    let heap = sidecore::heap();
     json!({
         "executors": executors.iter().map(executor).collect::<Vec<_>>(),
         "pools": views,
+        // What is in use tells a leak from what the allocator keeps for later.
+        "heap": heap.map(|heap| json!({
+            "in_use_bytes": heap.in_use_bytes,
+            "held_bytes": heap.held_bytes,
+        })),
         // Swoole's own fields: of its one pool, which is this server's own.
         "worker_num": executors.len(),
         "task_worker_num": workers.len(),
