@@ -28,6 +28,10 @@ impl ConfigError {
         let shown = match value.to_string() {
             empty if empty.is_empty() => "(empty)".to_owned(),
             long if long.len() > 60 => format!("{}...", long.chars().take(60).collect::<String>()),
+            // As the last line of a secret's file has it: one line all the same, and seen.
+            blank if blank.trim() != blank || blank.contains(char::is_control) => {
+                format!("{blank:?}")
+            }
             shown => shown,
         };
         let line = match source {

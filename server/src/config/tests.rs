@@ -57,6 +57,8 @@ fn nonsense_in_the_file_names_key_and_line() {
     refused("port = -1", &[], "port = -1: give a number");
     refused("port = 1.5", &[], "port = 1.5: give a number");
     refused("port = true", &[], "port = true: give a number");
+    refused("", &[("SIDECORE_PORT", "80\n")], "SIDECORE_PORT=\"80\\n\": give a number");
+    refused("", &[("SIDECORE_PORT", " 80")], "SIDECORE_PORT=\" 80\": give a number");
     refused("port = [1]", &[], "port = [...]: give a number");
     refused("port = 99999999999999999999", &[], "port = 99999999999999999999: give a number");
     refused("host = \"nowhere\"", &[], "host = nowhere: give an IP address");
