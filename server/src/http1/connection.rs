@@ -202,7 +202,7 @@ impl<A: App> Connection<A> {
         let serving = self.place.serving();
         let input = &self.io.input[self.io.consumed..];
         let limits = serving.head_limits(self.io.stream.is_secured());
-        let parsed = next_head(input, &mut self.io.scanned, &mut slots, limits)?;
+        let parsed = next_head(input, &mut self.io.scan, &mut slots, limits)?;
         let Parsed::Complete(mut head) = parsed else { return Ok(false) };
         if serving.app.wants_peers() {
             // One system call a connection. One that was reset has no address any more.
