@@ -19,7 +19,7 @@ pub(crate) mod exchange;
 pub(crate) mod head;
 mod head_lines;
 pub(crate) mod head_scan;
-mod lingering;
+pub(crate) mod lingering;
 pub(crate) mod panicked;
 pub(crate) mod patience;
 mod preface;

@@ -1,12 +1,15 @@
 //! HTTP/2: served to h2's client and to curl, and to clients that speak its frames byte by byte.
 
 mod continues;
+mod early;
 mod ends;
+mod gone;
 mod hostile;
 mod limits;
 mod plain;
 mod raw;
 mod serves;
+mod slow;
 
 use std::future::Future;
 use std::pin::Pin;
