@@ -22,7 +22,7 @@ pub(crate) mod head_scan;
 pub(crate) mod lingering;
 pub(crate) mod panicked;
 pub(crate) mod patience;
-mod preface;
+pub(crate) mod preface;
 pub(crate) mod reject;
 pub(crate) mod request_decoder;
 pub(crate) mod sending;

@@ -32,6 +32,7 @@ mod answer;
 mod body;
 mod clock;
 mod connection;
+mod frames;
 mod limits;
 mod received;
 mod request;
