@@ -12,10 +12,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use sidecore_runtime::panics::catch;
+
 use super::oneshot::Sender;
 use crate::journal::{Journal, Sequence, say};
 use crate::tasks::{FinishContext, TaskError, TaskHandle, TaskId, TaskResult, TaskState};
-use sidecore_runtime::panics::catch;
 
 /// Executors beyond so many share the locks of the first ones.
 const SHARDS: usize = 64;

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::mpsc::SyncSender;
 use std::time::SystemTime;
 
+use sidecore_runtime::panics::catch;
+
 use super::error::JournalError;
 use super::record::{DeadLetter, Meta, Sequence};
-use sidecore_runtime::panics::catch;
 
 /// A word to the writer, in the order of the channel.
 #[derive(Debug)]
