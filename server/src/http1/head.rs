@@ -159,8 +159,8 @@ fn parse<'a>(
     if size > limits.size_max_bytes {
         return Err(Reject::head_too_large("the head is larger than this server takes"));
     }
-    let target = Target::parse(method, target, limits.rules())?;
     let rules = limits.rules();
+    let target = Target::parse(method, target, rules)?;
     check(method, target, version, request.headers, start + size, rules).map(Parsed::Complete)
 }
 

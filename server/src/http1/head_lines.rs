@@ -2,12 +2,15 @@
 //! may never come.
 
 use super::head::{HeadLimits, Seen, Version, map_error};
+use super::head_scan::blank_lines;
 use super::reject::Reject;
 use super::target::Target;
 
 /// RFC 9110 §2.5: a request of a higher minor version is processed as one of 1.1. httparse knows 1.0
 /// and 1.1 only, so the digit is changed where the line stands. True: it was another one.
-pub(super) fn take_minor_version(head: &mut [u8]) -> bool {
+pub(super) fn take_minor_version(input: &mut [u8]) -> bool {
+    let start = blank_lines(input).unwrap_or(0);
+    let head = &mut input[start..];
     let Some(end) = head.iter().position(|&byte| byte == b'\r') else { return false };
     match head[..end].last_chunk_mut() {
         Some([b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9']) => {

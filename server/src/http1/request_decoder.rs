@@ -18,7 +18,7 @@ use super::head::{
     Framing, HEADER_COUNT_CAP, HeadLimits, Parsed, RequestHead, Version, check_end, next_head,
 };
 use super::head_lines::take_minor_version;
-use super::head_scan::{HeadScan, blank_lines};
+use super::head_scan::HeadScan;
 use super::reject::Reject;
 
 /// Decodes the bytes of one connection.
@@ -117,8 +117,7 @@ impl RequestDecoder {
         match self.try_head() {
             Err(reject) if reject.is_version() => {
                 self.state = State::Head { scan: HeadScan::default() };
-                let start = blank_lines(&self.input)?;
-                match take_minor_version(&mut self.input[start..]) {
+                match take_minor_version(&mut self.input) {
                     true => self.try_head(),
                     false => Err(reject),
                 }

@@ -6,7 +6,7 @@ use crate::http1::date::DATE_BYTES;
 use crate::http1::encode::{self, BodyLength, Content, HeadContext};
 use crate::http1::head::Version;
 use crate::http1::head_lines::take_minor_version;
-use crate::http1::head_scan::{HeadScan, blank_lines, is_blank};
+use crate::http1::head_scan::{HeadScan, is_blank};
 use crate::service::Plain;
 use crate::transport::Transport;
 
@@ -38,8 +38,7 @@ impl Io {
     /// Has the head that begins here be one of HTTP/1.1, where it is of a higher minor version.
     pub(super) fn take_minor_version(&mut self) -> bool {
         self.scan.reset();
-        let start = self.consumed + blank_lines(self.rest()).unwrap_or(0);
-        take_minor_version(&mut self.input[start..])
+        take_minor_version(&mut self.input[self.consumed..])
     }
 
     /// The stream, what has arrived on it, and how many bytes of that are done with.
