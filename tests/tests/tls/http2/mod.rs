@@ -103,6 +103,14 @@ async fn respond(
             let _counted = Counted(dropped);
             std::future::pending().await
         }
+        // Reads, and does something else in between.
+        "/napping" => {
+            let mut body = request.into_body();
+            while let Some(Ok(_)) = body.frame().await {
+                sidecore_runtime::executor::sleep(Duration::from_millis(5)).await;
+            }
+            text("read".to_owned())
+        }
         "/unread" => text("not read".to_owned()),
         "/endless" => Response::new(boxed(Endless { begun: false, _counted: Counted(dropped) })),
         "/fields" => Response::builder()

@@ -115,3 +115,45 @@ fn a_stream_that_trickles_is_reset() {
     }
     end(running);
 }
+
+/// What a body has left of its time is left to it after its handler has done something else, which
+/// takes none of it.
+#[test]
+fn a_body_that_trickles_to_a_handler_that_pauses_gets_408() {
+    let running = start_plain(|config| {
+        config.options.body_timeout_ms = 500;
+        config.options.body_rate_min_bytes_per_s = 1000;
+    });
+    let mut http1 = socket(running.address());
+    let begun = "POST /napping HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n";
+    http1.write_all(begun.as_bytes()).unwrap();
+    block_on(async {
+        let client = H2::plain(running.address()).await;
+        let begin = async || {
+            let request = Request::post("https://localhost/napping").body(()).unwrap();
+            client.send.clone().ready().await.unwrap().send_request(request, false).unwrap()
+        };
+        let (answer, mut stream) = begin().await;
+        let answer = tokio::spawn(receive(answer));
+        for _ in 0..100 {
+            let _ = stream.send_data(Bytes::from_static(b"x"), false);
+            let _ = http1.write_all(b"x");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(answer.is_finished(), "a trickle renews the time");
+        assert_eq!(answer.await.unwrap().unwrap().status, 408);
+        http1.set_nonblocking(true).unwrap();
+        assert!(http1.peek(&mut [0]).is_ok(), "a trickle renews the time of HTTP/1.1");
+        http1.set_nonblocking(false).unwrap();
+        // One that keeps its rate is heard to its end.
+        let (answer, mut stream) = begin().await;
+        for _ in 0..10 {
+            stream.send_data(Bytes::from_static(&[b'x'; 1000]), false).unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        stream.send_data(Bytes::new(), true).unwrap();
+        assert_eq!(receive(answer).await.unwrap().text(), "read");
+    });
+    assert!(read_answer(&mut http1).0.starts_with("HTTP/1.1 408 "));
+    end(running);
+}
