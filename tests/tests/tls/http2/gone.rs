@@ -11,16 +11,16 @@ use super::*;
 /// How a client goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Goes {
-    /// It resets the stream.
-    ByStream,
+    /// It resets the stream, and stays.
+    FromStream,
     /// It says that TLS is over, and nothing more.
-    ByNotice,
+    WithNotice,
     /// It ends its side.
-    ByEnd,
+    Ends,
     /// It closes.
-    ByClose,
+    Closes,
     /// It resets the connection.
-    ByReset,
+    Resets,
 }
 
 /// Has a request wait, and goes; what is returned keeps the socket.
@@ -39,11 +39,11 @@ fn ask_and_go<S: Read + Write>(
         while raw.until(DATA).stream != 3 {}
     }
     match goes {
-        Goes::ByStream => raw.send(&reset(1)),
-        Goes::ByNotice => {}
-        Goes::ByEnd => socket(&raw.client).shutdown(Shutdown::Write).unwrap(),
-        Goes::ByClose => return None,
-        Goes::ByReset => {
+        Goes::FromStream => raw.send(&reset(1)),
+        Goes::WithNotice => {}
+        Goes::Ends => socket(&raw.client).shutdown(Shutdown::Write).unwrap(),
+        Goes::Closes => return None,
+        Goes::Resets => {
             set_socket_linger(socket(&raw.client), Some(Duration::ZERO)).unwrap();
             return None;
         }
@@ -56,7 +56,7 @@ fn until_connections<S: Read + Write>(running: &Running, beside: &mut Raw<S>, co
     let beside = std::cell::RefCell::new(beside);
     until("the others are closed", || {
         beside.borrow_mut().ping([0; 8]);
-        running.executor_stats()[0].streams as u64 == count
+        running.executor_stats()[0].streams == count
     });
 }
 
@@ -67,13 +67,13 @@ fn a_plain_client_that_is_gone_is_not_waited_for() {
     beside.begin(&[]);
     let mut expected = 0;
     for path in ["/wait", "/endless"] {
-        for goes in [Goes::ByStream, Goes::ByEnd, Goes::ByClose, Goes::ByReset] {
+        for goes in [Goes::FromStream, Goes::Ends, Goes::Closes, Goes::Resets] {
             let kept = ask_and_go(Raw::plain(running.address()), path, goes, |socket| socket);
             expected += 1;
             until(&format!("{path} is dropped for one that goes {goes:?}"), || {
                 dropped.load(Ordering::Relaxed) == expected
             });
-            let open = u64::from(goes == Goes::ByStream);
+            let open = u64::from(goes == Goes::FromStream);
             until_connections(&running, &mut beside, 1 + open);
             drop(kept);
             until_connections(&running, &mut beside, 1);
@@ -90,9 +90,9 @@ fn a_client_of_tls_that_is_gone_is_not_waited_for() {
     beside.begin(&[]);
     let mut expected = 0;
     for path in ["/wait", "/endless"] {
-        for goes in [Goes::ByStream, Goes::ByNotice, Goes::ByEnd, Goes::ByClose, Goes::ByReset] {
+        for goes in [Goes::FromStream, Goes::WithNotice, Goes::Ends, Goes::Closes, Goes::Resets] {
             let mut kept = ask_and_go(served.raw(), path, goes, |client| &client.sock);
-            if let (Goes::ByNotice, Some(raw)) = (goes, &mut kept) {
+            if let (Goes::WithNotice, Some(raw)) = (goes, &mut kept) {
                 raw.client.conn.send_close_notify();
                 raw.client.flush().unwrap();
             }
@@ -100,7 +100,7 @@ fn a_client_of_tls_that_is_gone_is_not_waited_for() {
             until(&format!("{path} is dropped for one that goes {goes:?}"), || {
                 served.dropped() == expected
             });
-            let open = u64::from(goes == Goes::ByStream);
+            let open = u64::from(goes == Goes::FromStream);
             until_connections(&served.running, &mut beside, 1 + open);
             drop(kept);
             until_connections(&served.running, &mut beside, 1);
