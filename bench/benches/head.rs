@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::mem::MaybeUninit;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use sidecore::codec::{HEADER_COUNT_CAP, HeadLimits, Parsed, next_head};
+use sidecore::codec::{HEADER_COUNT_CAP, HeadLimits, HeadScan, Parsed, next_head};
 
 const LIMITS: HeadLimits = HeadLimits {
     size_max_bytes: 32 * 1024,
@@ -36,7 +36,7 @@ Priority: u=0, i\r\n\r\n";
 
 fn sidecore(input: &[u8]) -> usize {
     let mut slots = [MaybeUninit::uninit(); HEADER_COUNT_CAP];
-    match next_head(black_box(input), &mut 0, &mut slots, &LIMITS) {
+    match next_head(black_box(input), &mut HeadScan::default(), &mut slots, &LIMITS) {
         Ok(Parsed::Complete(head)) => black_box(&head).size_bytes,
         other => panic!("a complete head: {other:?}"),
     }

@@ -205,6 +205,7 @@ fn allow(handlers: &[(&'static str, Handler)]) -> HeaderValue {
 mod tests {
     use super::*;
     use crate::http1::head::{HeadLimits, Parsed, next_head};
+    use crate::http1::head_scan::HeadScan;
     use std::mem::MaybeUninit;
 
     fn answer(router: &DirectRouter, method: &str, path: &str) -> Option<(u16, String)> {
@@ -217,7 +218,7 @@ mod tests {
             takes_raw_utf8: false,
         };
         let mut slots = [MaybeUninit::uninit(); 8];
-        let parsed = next_head(bytes.as_bytes(), &mut 0, &mut slots, &limits);
+        let parsed = next_head(bytes.as_bytes(), &mut HeadScan::default(), &mut slots, &limits);
         let Ok(Parsed::Complete(head)) = parsed else { panic!("{bytes}: {parsed:?}") };
         router.answer(&head, b"body").map(|plain| {
             let allow = plain.field.map(|(name, value)| {

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 
+use sidecore_runtime::panics::catch;
 use sidecore_runtime::stderr;
 
 use crate::running::Report;
 use crate::server::Server;
-use sidecore_runtime::panics::catch;
 
 /// A moment in a server's life: what [`Server::on_life`] is told of.
 ///

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::mem::MaybeUninit;
 
-use sidecore::codec::{HeadLimits, Parsed, next_head};
+use sidecore::codec::{HeadLimits, HeadScan, Parsed, next_head};
 use sidecore::{
     Config, DirectParams, DirectRequest, DirectRouter, Incoming, Plain, Request, Response, Server,
     TestServer,
@@ -75,7 +75,7 @@ fn a_direct_answer_allocates_nothing_from_the_first_request_on() {
     let check = |method: &str, path: &str, expected: Option<(u16, &str)>| {
         let bytes = format!("{method} {path} HTTP/1.1\r\nHost: h\r\n\r\n");
         let mut slots = [MaybeUninit::uninit(); 8];
-        let parsed = next_head(bytes.as_bytes(), &mut 0, &mut slots, &LIMITS);
+        let parsed = next_head(bytes.as_bytes(), &mut HeadScan::default(), &mut slots, &LIMITS);
         let Ok(Parsed::Complete(head)) = parsed else { panic!("{bytes}: {parsed:?}") };
         let (count, answer) = allocations(|| routes.answer(&head, b""));
         let told = answer.as_ref().map(|plain| {

@@ -6,6 +6,8 @@ use sidecore_runtime::cpu_list::CpuList;
 use std::path::PathBuf;
 
 use super::{Config, Options};
+use crate::http1::head::HEADER_COUNT_CAP;
+use crate::http1::target::URI_MAX_BYTES;
 
 /// One key.
 #[derive(Debug)]
@@ -217,11 +219,14 @@ static KEYS: [Key; 44] = [
         count!(head_size_max_bytes, 256, 1 << 20),
         "of a request's head, else 431",
     ),
-    option("header_count_max", count!(header_count_max, 1, 256), "fields of a head, else 431"),
+    option(
+        "header_count_max",
+        count!(header_count_max, 1, HEADER_COUNT_CAP as u64),
+        "fields of a head, else 431",
+    ),
     option(
         "target_length_max_bytes",
-        // What `http::Uri` holds.
-        count!(target_length_max_bytes, 16, 65_534),
+        count!(target_length_max_bytes, 16, URI_MAX_BYTES as u64),
         "of a target, else 414",
     ),
     option(

@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use http::{HeaderMap, StatusCode};
 use sidecore_runtime::executor;
 
 use super::direct::{direct, whole_size};
@@ -202,7 +203,7 @@ impl<A: App> Connection<A> {
         let serving = self.place.serving();
         let input = &self.io.input[self.io.consumed..];
         let limits = serving.head_limits(self.io.stream.is_secured());
-        let parsed = next_head(input, &mut self.io.scanned, &mut slots, limits)?;
+        let parsed = next_head(input, &mut self.io.scan, &mut slots, limits)?;
         let Parsed::Complete(mut head) = parsed else { return Ok(false) };
         if serving.app.wants_peers() {
             // One system call a connection. One that was reset has no address any more.
@@ -324,6 +325,16 @@ impl<A: App> Connection<A> {
             _ => self.tell_refused(status, body_bytes, &fields),
         }
         Step::Again
+    }
+
+    /// An application that has no call for a request, such as a log, is told of its answer.
+    fn tell_refused(&mut self, status: StatusCode, body_bytes: u64, fields: &HeaderMap) {
+        let wants_peers = self.place.serving().app.wants_peers();
+        let peer = if wants_peers { self.peer_address() } else { None };
+        let (received, is_secured) = (self.io.rest(), self.io.stream.is_secured());
+        let waited = self.patience.head_awaited(&self.place.serving().timeouts);
+        let app = &self.place.serving().app;
+        app.refused(&Refused { status, body_bytes, fields, received, peer, is_secured, waited });
     }
 
     /// One system call a connection. One that was reset has no address any more.

@@ -1,9 +1,10 @@
 //! Requests that are all there, and may be answered from their bytes.
 
+use sidecore_runtime::panics::catch;
+
 use super::head::{Framing, RequestHead};
 use super::reject::Reject;
 use crate::service::{App, Plain};
-use sidecore_runtime::panics::catch;
 
 /// The size of a request that is all there, head and body, and may be answered from its bytes.
 pub(super) fn whole_size(

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 
 use super::head_scan::{
-    blank_lines, first_fault, has_bare_lf, is_blank, is_complete, is_long_method,
+    HeadScan, blank_lines, first_fault, has_bare_lf, is_blank, is_complete, is_long_method,
 };
 use super::reject::Reject;
 use super::target::{Rules, Target, is_host};
@@ -96,23 +96,23 @@ pub enum Parsed<T> {
 /// Room for the fields of a head, [`HEADER_COUNT_CAP`] of them at most.
 pub type FieldSlots<'a> = [MaybeUninit<httparse::Header<'a>>];
 
-/// The next head of `input`, if all of it is there. `scanned` is what earlier calls for the same
-/// head looked at; set it to 0 for the next one.
+/// The next head of `input`, if all of it is there. `scan` is what earlier calls for the same head
+/// came to.
 pub fn next_head<'a>(
     input: &'a [u8],
-    scanned: &mut usize,
+    scan: &mut HeadScan,
     slots: &'a mut FieldSlots<'a>,
     limits: &HeadLimits,
 ) -> Result<Parsed<RequestHead<'a>>, Reject> {
     // Nearly every head arrives whole, as the end of what there is: then there is no need to look
     // for its end before it is parsed.
-    if !input.ends_with(b"\r\n\r\n") && !is_complete(input, scanned, limits)? {
+    if !input.ends_with(b"\r\n\r\n") && !is_complete(input, scan, limits)? {
         return Ok(Parsed::Incomplete);
     }
     match parse(input, slots, limits) {
         Ok(Parsed::Complete(head)) => Ok(Parsed::Complete(head)),
         // The end was not looked for: blank lines before a head may look like one.
-        Ok(Parsed::Incomplete) => match is_complete(input, scanned, limits)? {
+        Ok(Parsed::Incomplete) => match is_complete(input, scan, limits)? {
             true => Err(Reject::bad("the head ends early")),
             false => Ok(Parsed::Incomplete),
         },
@@ -159,8 +159,8 @@ fn parse<'a>(
     if size > limits.size_max_bytes {
         return Err(Reject::head_too_large("the head is larger than this server takes"));
     }
-    let target = Target::parse(method, target, limits.rules())?;
     let rules = limits.rules();
+    let target = Target::parse(method, target, rules)?;
     check(method, target, version, request.headers, start + size, rules).map(Parsed::Complete)
 }
 
@@ -199,7 +199,7 @@ fn check<'a>(
 }
 
 /// The fields that decide framing and the connection.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Seen {
     host: bool,
     length: Option<u64>,

@@ -18,9 +18,9 @@ enum Got {
     Refused(u16),
 }
 
-fn parse_bytes(input: &[u8], scanned: &mut usize) -> Got {
+fn parse_bytes(input: &[u8], scan: &mut HeadScan) -> Got {
     let mut slots = [MaybeUninit::uninit(); 64];
-    match next_head(input, scanned, &mut slots, &LIMITS) {
+    match next_head(input, scan, &mut slots, &LIMITS) {
         Ok(Parsed::Complete(head)) => {
             assert!(head.size_bytes <= input.len());
             Got::Head(head.framing, head.keep_alive)
@@ -32,14 +32,14 @@ fn parse_bytes(input: &[u8], scanned: &mut usize) -> Got {
 
 /// The head at once, and byte by byte: the first verdict must be the same one.
 fn check(input: &str, expected: Got) {
-    assert_eq!(parse_bytes(input.as_bytes(), &mut 0), expected, "{input:?}");
+    assert_eq!(parse_bytes(input.as_bytes(), &mut HeadScan::default()), expected, "{input:?}");
     assert_eq!(parse_byte_by_byte(input.as_bytes()), expected, "{input:?} byte by byte");
 }
 
 fn parse_byte_by_byte(input: &[u8]) -> Got {
-    let mut scanned = 0;
+    let mut scan = HeadScan::default();
     (1..=input.len())
-        .map(|end| parse_bytes(&input[..end], &mut scanned))
+        .map(|end| parse_bytes(&input[..end], &mut scan))
         .find(|got| *got != Got::Incomplete)
         .unwrap_or(Got::Incomplete)
 }
@@ -206,6 +206,31 @@ fn limits_bind_complete_and_endless_heads() {
     check("\u{16}\u{3}\u{1}", Got::Refused(400));
 }
 
+/// The request line is 8,000 bytes and the head 30 KB: each byte is looked at for the head's end (by
+/// single bytes four times), for itself, and with its line.
+#[test]
+fn a_head_in_parts_costs_a_few_times_its_bytes() {
+    let limits = HeadLimits {
+        size_max_bytes: 32 * 1024,
+        header_count_max: 2000,
+        target_length_max_bytes: 8192,
+        ..LIMITS
+    };
+    let line = format!("GET /{} HTTP/1.1\r\nHost: h\r\n", "a".repeat(8000));
+    let head = format!("{line}{}\r\n", "a: 0123456789abcdef\r\n".repeat(1100));
+    let head = &head.as_bytes()[..30_000];
+    for (step, end_bytes) in [(1, 4 * head.len() - 6), (1000, head.len() + 29 * 3)] {
+        let mut scan = HeadScan::default();
+        for end in (step..=head.len()).step_by(step) {
+            let mut slots = [MaybeUninit::uninit(); HEADER_COUNT_CAP];
+            let parsed = next_head(&head[..end], &mut scan, &mut slots, &limits);
+            assert!(matches!(parsed, Ok(Parsed::Incomplete)), "{end}: {parsed:?}");
+        }
+        let lines = head.iter().rposition(|&byte| byte == b'\n').unwrap() + 1;
+        assert_eq!(scan.looked, end_bytes + head.len() + lines, "in steps of {step}");
+    }
+}
+
 /// No input, however broken, makes the parser panic, read past a head or heed how it was split.
 #[test]
 fn mutated_heads_get_one_verdict() {
@@ -228,7 +253,7 @@ fn mutated_heads_get_one_verdict() {
                 _ => bytes.insert(at, b"\r\n :,\0"[random(6)]),
             }
         }
-        let whole = parse_bytes(&bytes, &mut 0);
+        let whole = parse_bytes(&bytes, &mut HeadScan::default());
         let text = String::from_utf8_lossy(&bytes);
         assert_eq!(whole, parse_byte_by_byte(&bytes), "{text:?}");
     }

@@ -13,7 +13,7 @@ const TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What a connection has thrown away since its half-close.
 #[derive(Default)]
-pub(super) struct Lingering {
+pub(crate) struct Lingering {
     discarded: usize,
     /// Set with the first bytes: most peers send none.
     end: Option<Deadline>,
@@ -21,7 +21,7 @@ pub(super) struct Lingering {
 
 impl Lingering {
     /// Whether the peer has sent too much, or for too long, with so many bytes more.
-    pub(super) fn is_over(&mut self, bytes: usize, context: &mut Context<'_>) -> bool {
+    pub(crate) fn is_over(&mut self, bytes: usize, context: &mut Context<'_>) -> bool {
         self.discarded += bytes;
         if self.discarded == 0 {
             return false;

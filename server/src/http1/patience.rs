@@ -3,7 +3,9 @@
 //! One deadline a connection: it is set when a wait begins and stands until the wait is over, so a
 //! peer gains nothing by sending a head byte by byte. A long transfer has no limit in all, but has
 //! to make progress: the deadline of a wait for a body is set anew once enough of it came, and that
-//! of a wait for the peer to read once the kernel took another part of the answer (64 KiB).
+//! of a wait for the peer to read once the kernel took another part of the answer (64 KiB). A body
+//! is not waited for while its handler does something else: what it has left of its time it has
+//! afterwards.
 //! The limit of a whole request is its exchange's own deadline beside this one.
 
 use std::task::{Context, Poll};
@@ -55,6 +57,8 @@ pub(crate) struct Patience {
     /// What the peer had done when the deadline was set.
     mark: u64,
     deadline: Deadline,
+    /// The same of a body, and what it had left of its time, while something else is waited for.
+    body: Option<(u64, Duration)>,
 }
 
 impl Timeouts {
@@ -115,7 +119,8 @@ impl Timeouts {
 
 impl Patience {
     pub(crate) fn new() -> Self {
-        Patience { waiting: None, head_overdue: false, mark: 0, deadline: Deadline::unset() }
+        let (mark, deadline) = (0, Deadline::unset());
+        Patience { waiting: None, head_overdue: false, mark, deadline, body: None }
     }
 
     /// How long a head has been awaited, or was when its time limit passed; zero where it came whole.
@@ -132,6 +137,7 @@ impl Patience {
     /// What was waited for has come: a wait of the same kind begins anew.
     pub(crate) fn renew(&mut self) {
         self.waiting = None;
+        self.body = None;
     }
 
     /// Ready when the time limit of what is waited for has passed. `done` is what the peer has done
@@ -143,17 +149,37 @@ impl Patience {
         timeouts: &Timeouts,
         context: &mut Context<'_>,
     ) -> Poll<()> {
-        let bytes = done.saturating_sub(self.mark);
-        if self.waiting != Some(waiting) || timeouts.is_progress(waiting, bytes) {
-            (self.waiting, self.mark, self.head_overdue) = (Some(waiting), done, false);
-            match timeouts.limit(waiting) {
-                Some(limit) => self.deadline.set(limit),
-                None => self.deadline.clear(),
-            }
+        if self.waiting != Some(waiting) {
+            self.begin(waiting, done, timeouts);
+        }
+        if timeouts.is_progress(waiting, done.saturating_sub(self.mark)) {
+            self.mark = done;
+            self.set(timeouts.limit(waiting));
         }
         self.deadline.poll(context).map(|()| {
             self.head_overdue = waiting == Waiting::Head;
             self.renew();
         })
+    }
+
+    fn begin(&mut self, waiting: Waiting, done: u64, timeouts: &Timeouts) {
+        if self.waiting == Some(Waiting::Body) {
+            self.body = self.deadline.left().map(|left| (self.mark, left));
+        }
+        (self.waiting, self.mark, self.head_overdue) = (Some(waiting), done, false);
+        let mut limit = timeouts.limit(waiting);
+        if waiting == Waiting::Body
+            && let Some((mark, left)) = self.body.take()
+        {
+            (self.mark, limit) = (mark, Some(left));
+        }
+        self.set(limit);
+    }
+
+    fn set(&mut self, limit: Option<Duration>) {
+        match limit {
+            Some(limit) => self.deadline.set(limit),
+            None => self.deadline.clear(),
+        }
     }
 }

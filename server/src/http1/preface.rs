@@ -3,7 +3,7 @@
 //! the codec refuses: other connections pay nothing.
 
 /// What such a client sends first (RFC 9113 §3.4).
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Where HTTP/2 is not spoken, in its own words: no SETTINGS, and GOAWAY with HTTP_1_1_REQUIRED. An
 /// answer of HTTP/1.1 would be a broken frame to the client, and nothing to whoever uses it.

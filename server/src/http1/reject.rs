@@ -74,11 +74,12 @@ impl Reject {
         Reject { status: StatusCode::SERVICE_UNAVAILABLE, reason, is_passing: true }
     }
 
-    /// 505: another version than 1.0 and 1.1.
+    /// Whether the version is the cause.
     pub(super) fn is_version(&self) -> bool {
         self.status == StatusCode::HTTP_VERSION_NOT_SUPPORTED
     }
 
+    /// 505: another version than 1.0 and 1.1.
     pub(crate) const fn version() -> Self {
         Reject::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.0 and 1.1")
     }

@@ -18,7 +18,7 @@ use super::head::{
     Framing, HEADER_COUNT_CAP, HeadLimits, Parsed, RequestHead, Version, check_end, next_head,
 };
 use super::head_lines::take_minor_version;
-use super::head_scan::blank_lines;
+use super::head_scan::HeadScan;
 use super::reject::Reject;
 
 /// Decodes the bytes of one connection.
@@ -33,7 +33,7 @@ pub struct RequestDecoder {
 
 #[derive(Debug)]
 enum State {
-    Head { scanned: usize },
+    Head { scan: HeadScan },
     Body { decoder: BodyDecoder, keep_alive: bool },
     Closed,
 }
@@ -77,7 +77,7 @@ pub struct HeadSummary {
 impl RequestDecoder {
     /// A connection's beginning.
     pub fn new(limits: HeadLimits, body_size_max_bytes: u64) -> Self {
-        let state = State::Head { scanned: 0 };
+        let state = State::Head { scan: HeadScan::default() };
         RequestDecoder { limits, body_size_max_bytes, input: Vec::new(), state }
     }
 
@@ -116,9 +116,8 @@ impl RequestDecoder {
     fn head(&mut self) -> Result<Event, Reject> {
         match self.try_head() {
             Err(reject) if reject.is_version() => {
-                self.state = State::Head { scanned: 0 };
-                let start = blank_lines(&self.input)?;
-                match take_minor_version(&mut self.input[start..]) {
+                self.state = State::Head { scan: HeadScan::default() };
+                match take_minor_version(&mut self.input) {
                     true => self.try_head(),
                     false => Err(reject),
                 }
@@ -128,9 +127,9 @@ impl RequestDecoder {
     }
 
     fn try_head(&mut self) -> Result<Event, Reject> {
-        let State::Head { scanned } = &mut self.state else { return Ok(Event::Closed) };
+        let State::Head { scan } = &mut self.state else { return Ok(Event::Closed) };
         let mut slots = [MaybeUninit::uninit(); HEADER_COUNT_CAP];
-        let parsed = next_head(&self.input, scanned, &mut slots, &self.limits)?;
+        let parsed = next_head(&self.input, scan, &mut slots, &self.limits)?;
         let Parsed::Complete(head) = parsed else { return Ok(Event::Incomplete) };
         let decoder = BodyDecoder::new(head.framing, self.body_size_max_bytes)?;
         let (summary, size) = (HeadSummary::new(&head), head.size_bytes);
@@ -156,7 +155,7 @@ impl RequestDecoder {
             BodyPart::End { consumed, trailers } => {
                 self.input.drain(..consumed);
                 match *keep_alive {
-                    true => self.state = State::Head { scanned: 0 },
+                    true => self.state = State::Head { scan: HeadScan::default() },
                     // RFC 9112 §9.6: what follows a request that closes is not read.
                     false => self.close(),
                 }

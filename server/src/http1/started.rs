@@ -7,11 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use super::body_decoder::BodyDecoder;
 use super::head::{Framing, RequestHead, Version};
 use super::reject::Reject;
-use super::target::{Target, encode_path_and_query};
+use super::target::{Target, URI_MAX_BYTES, encode_path_and_query};
 use crate::service::{PeerAddress, Secured};
-
-/// What `http::Uri` holds at most.
-const URI_MAX_BYTES: usize = 65_534;
 
 /// What of a head is needed to serve its request.
 pub(super) struct Started {

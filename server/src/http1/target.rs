@@ -2,6 +2,9 @@
 
 use super::reject::Reject;
 
+/// What `http::Uri` holds at most.
+pub(crate) const URI_MAX_BYTES: usize = 65_534;
+
 /// What a target and a Host may be, beyond their grammar.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {

@@ -55,6 +55,7 @@ pub(super) fn answer<A, B: Body<Data = Bytes, Error: Display>>(
     if encode::asks_to_close(&parts.headers) {
         session.set_last();
     }
+    stream.answer(parts.status);
     let length = frame(parts.status, &mut parts.headers, &body, is_head);
     date(&mut parts.headers, session);
     let is_empty =
@@ -73,6 +74,7 @@ pub(super) fn refusal<A, B>(
     session: &Session<A>,
     stream: &Rc<Stream>,
 ) -> Response<Outgoing<B>> {
+    stream.answer(reject.status());
     let state = if is_head { State::Empty } else { State::Text(reject.reason()) };
     let mut response = Response::new(outgoing(state, stream));
     *response.status_mut() = reject.status();

@@ -18,7 +18,8 @@ use crate::http1::trailers::sift_trailers;
 
 /// A body that is read.
 pub(crate) struct RequestBody {
-    body: hyper::body::Incoming,
+    /// Taken out at the drop only.
+    body: Option<hyper::body::Incoming>,
     watch: Watch,
     /// Bytes that may still come.
     left: u64,
@@ -38,6 +39,8 @@ struct Seen {
     refused: Option<Reject>,
     /// It is too late for that.
     answered: bool,
+    /// The body, where it was dropped before its end.
+    unread: Option<hyper::body::Incoming>,
     /// The exchange's.
     waker: Option<Waker>,
 }
@@ -46,7 +49,10 @@ impl RequestBody {
     /// Up to `size_max` bytes are read; more are an error, and the request's refusal.
     pub(super) fn new(body: hyper::body::Incoming, size_max: u64) -> (Self, Watch) {
         let watch = Watch(Arc::default());
-        (RequestBody { body, watch: watch.clone(), left: size_max, failed: None }, watch)
+        (
+            RequestBody { body: Some(body), watch: watch.clone(), left: size_max, failed: None },
+            watch,
+        )
     }
 
     pub(crate) fn poll_frame(
@@ -56,7 +62,8 @@ impl RequestBody {
         if let Some(error) = self.failed {
             return Poll::Ready(Some(Err(error)));
         }
-        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(context);
         self.watch.note(&polled, context);
         match polled {
             Poll::Pending => Poll::Pending,
@@ -96,11 +103,11 @@ impl RequestBody {
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        self.failed.is_none() && self.body.is_end_stream()
+        self.failed.is_none() && self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map(Body::size_hint).unwrap_or_default()
     }
 }
 
@@ -113,11 +120,26 @@ fn checked_trailers(trailers: HeaderMap) -> Result<Option<HeaderMap>, Reject> {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        self.watch.lock().awaited = false;
+        let mut seen = self.watch.lock();
+        seen.awaited = false;
+        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
+            seen.unread = Some(body);
+            wake(seen);
+        }
     }
 }
 
 impl Watch {
+    /// Of a body that nobody is to read.
+    pub(super) fn of_unread(body: hyper::body::Incoming) -> Self {
+        Watch(Arc::new(Mutex::new(Seen { unread: Some(body), ..Seen::default() })))
+    }
+
+    /// The body, if it was dropped before its end.
+    pub(super) fn take_unread(&self) -> Option<hyper::body::Incoming> {
+        self.lock().unread.take()
+    }
+
     /// Bytes that have come, if the handler waits for more of them. `waker` is kept for when that
     /// changes.
     pub(super) fn awaited(&self, waker: &Waker) -> Option<u64> {

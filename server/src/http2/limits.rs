@@ -12,7 +12,9 @@
 //! before it is written.
 //!
 //! Times: a head that comes in parts has that of an idle connection, since other streams are quiet
-//! until it is whole; a body has to come while its handler reads it; a piece has to be taken.
+//! until it is whole; a body has to come while its handler reads it; 64 KiB of an answer have to be
+//! taken within the write time (`turns`); a body that nobody reads is thrown away within the bounds of
+//! a connection that lingers (`unread`).
 //!
 //! What else a client can make the server do is bounded by h2, hyper's protocol: streams beyond the
 //! limit are refused unheard (REFUSED_STREAM); a head in too many CONTINUATION frames, streams that

@@ -19,7 +19,11 @@
 //! frames of hyper's. What h2 answers by itself is seen in `sent`.
 //!
 //! A stream that its client resets, and all of a connection that is lost, are dropped where they
-//! wait, as the handlers of HTTP/1.1 are with their connection. A panic costs its stream.
+//! wait, as the handlers of HTTP/1.1 are with their connection. So are they of a client that ends its
+//! side: it can send neither windows nor answers to a PING any more, and none is known that reads on.
+//! A panic costs its stream.
+//!
+//! How slow a client may be is in `turns`; what it sends of a body that nobody reads, in `unread`.
 //!
 //! [`App::call`]: crate::App::call
 //! [`App::direct`]: crate::App::direct
@@ -28,6 +32,7 @@ mod answer;
 mod body;
 mod clock;
 mod connection;
+mod frames;
 mod limits;
 mod received;
 mod request;
@@ -35,6 +40,8 @@ mod sent;
 mod service;
 mod session;
 mod stream;
+mod turns;
+mod unread;
 mod wire;
 
 pub(crate) use self::body::RequestBody;

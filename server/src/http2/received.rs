@@ -8,17 +8,12 @@
 
 use http::{HeaderMap, HeaderName};
 
+use super::frames::{
+    ACK, CONTINUATION, END_HEADERS, END_STREAM, FRAME_HEAD_BYTES, HEADERS, PADDED, SETTINGS,
+};
 use super::limits::FRAME_MAX_BYTES;
+use crate::http1::preface::PREFACE;
 
-const PREFACE_BYTES: usize = 24;
-const FRAME_HEAD_BYTES: usize = 9;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 0x1;
-const ACK: u8 = 0x1;
-const END_HEADERS: u8 = 0x4;
-const PADDED: u8 = 0x8;
 /// RFC 9113 §6.5.2, and its value where a client says none.
 const HEADER_TABLE_SIZE: u16 = 1;
 const TABLE_BYTES: u32 = 4096;
@@ -47,7 +42,7 @@ impl Received {
     pub(super) fn new() -> Self {
         let held = Vec::new();
         Received {
-            left: PREFACE_BYTES,
+            left: PREFACE.len(),
             then: None,
             open: None,
             newest: 0,
@@ -171,13 +166,8 @@ fn keeps_table(settings: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::frames::frame;
     use super::*;
-
-    const PREFACE: [u8; PREFACE_BYTES] = [b'P'; PREFACE_BYTES];
-
-    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-        [&[0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream], payload].concat()
-    }
 
     fn field(stream: u32) -> Vec<u8> {
         let mut out = Vec::new();
@@ -210,7 +200,7 @@ mod tests {
         let begun = frame(HEADERS, 0, 7, b"be");
         let padded = END_HEADERS | PADDED;
         let sent = [
-            &PREFACE[..],
+            PREFACE,
             &settings,
             &get,
             &frame(HEADERS, END_HEADERS, 3, b"post"),
@@ -223,7 +213,7 @@ mod tests {
         ]
         .concat();
         let expected = [
-            &PREFACE[..],
+            PREFACE,
             &settings,
             &get,
             &frame(HEADERS, END_HEADERS, 3, &with(b"post", 3, b"")),
@@ -243,12 +233,12 @@ mod tests {
     #[test]
     fn what_cannot_have_a_number_passes_as_it_is() {
         for payload in [&b"\x01"[..], b"\xff", b"\x09padding"] {
-            let sent = [&PREFACE[..], &frame(HEADERS, END_HEADERS | PADDED, 1, payload)].concat();
+            let sent = [PREFACE, &frame(HEADERS, END_HEADERS | PADDED, 1, payload)].concat();
             assert_eq!(passed(&sent, sent.len()), sent, "{payload:?}");
         }
         let mut full = vec![0, 0x40, 0, HEADERS, END_HEADERS, 0, 0, 0, 1];
         full.resize(FRAME_HEAD_BYTES + FRAME_MAX_BYTES as usize, b'x');
-        let sent = [&PREFACE[..], &full].concat();
+        let sent = [PREFACE, &full].concat();
         assert_eq!(passed(&sent, sent.len()), sent);
     }
 

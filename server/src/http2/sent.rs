@@ -6,9 +6,8 @@
 //! head; it ends its stream; and `:status` is all there is in it, where each answer of ours has a
 //! date beside.
 
-const FRAME_HEAD_BYTES: usize = 9;
-const HEADERS: u8 = 1;
-const END_STREAM: u8 = 1;
+use super::frames::{END_STREAM, FRAME_HEAD_BYTES, HEADERS};
+
 /// HPACK (RFC 7541 §6.2.1): a literal to be indexed, its name that of the static table's entry 8.
 const LITERAL_STATUS: u8 = 0x48;
 
@@ -77,11 +76,8 @@ fn is_lone_status(block: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::frames::frame;
     use super::*;
-
-    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-        [&[0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream], payload].concat()
-    }
 
     #[test]
     fn answers_of_h2_are_told_from_others_in_any_pieces() {

@@ -41,7 +41,7 @@ impl<A: App> hyper::service::Service<Request<hyper::body::Incoming>> for Calls<A
         let number = take_stream(request.headers_mut());
         let number = number.filter(|_| expects_continue(request.headers()));
         let (admitted, watch) = admitted(request, session);
-        let stream = Stream::new(watch, session.serving.timeouts.request);
+        let stream = Stream::new(watch, session.serving.timeouts.request, session.flow.clone());
         stream.expect(number);
         session.begin(stream.clone());
         let call = match admitted {
@@ -69,7 +69,8 @@ fn admitted<A: App>(
     });
     if let Err(reject) = checked {
         tell_refused(&parts, reject, session);
-        return (Err(reject), None);
+        let unread = (!body.is_end_stream()).then(|| Watch::of_unread(body));
+        return (Err(reject), unread);
     }
     if let Some(peer) = session.peer {
         parts.extensions.insert(PeerAddress(peer));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sidecore_runtime::executor::Deadline;
 
 use super::stream::Stream;
+use super::turns::Flow;
 use super::wire::Wire;
 use crate::http1::serving::Serving;
 
@@ -16,6 +17,8 @@ use crate::http1::serving::Serving;
 pub(super) struct Session<A> {
     pub(super) serving: Rc<Serving<A>>,
     wire: Weak<Wire>,
+    /// The wire's.
+    pub(super) flow: Rc<Flow>,
     /// The server has no room: every request is told so.
     pub(super) is_refused: bool,
     /// The peer's address, if the application wants it told.
@@ -51,6 +54,7 @@ impl<A> Session<A> {
         Rc::new(Session {
             serving,
             wire: Rc::downgrade(wire),
+            flow: wire.flow(),
             is_refused,
             peer,
             is_secured,

@@ -8,9 +8,10 @@
 //!
 //! A piece of an answer is out from when it is given to hyper until hyper has written it, and there
 //! is one at a time: the rest stays with the application. So a peer that opens no window for a
-//! stream is seen by its piece, and has to take some of it within the write time; and while a piece
-//! is out, hyper waits for the next one rather than for the window, so that an error from the body
-//! reaches it and resets the stream.
+//! stream is seen by its piece, and has to take 64 KiB of the answer, or all there is of it, within
+//! the write time (`turns` says what of that is the stream's own fault); and while a piece is out,
+//! hyper waits for the next one rather than for the window, so that an error from the body reaches
+//! it and resets the stream.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -20,12 +21,15 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use http::StatusCode;
 use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use sidecore_runtime::executor::{Deadline, spawn_local};
 
 use super::body::Watch;
 use super::session::Session;
+use super::turns::{Flow, Turn, parts};
+use super::unread::{Answered, Unread};
 use crate::http1::patience::{Patience, Timeouts, Waiting};
 
 /// What the parts of a stream know of each other.
@@ -35,10 +39,17 @@ pub(super) struct Stream {
     is_out: Cell<bool>,
     /// Bytes of pieces that were written.
     taken: Cell<u64>,
+    /// While a piece is waited for.
+    turn: Cell<Option<Turn>>,
+    /// The connection's.
+    flow: Rc<Flow>,
     /// The time for the answer has passed: its body is to end in an error.
     is_overdue: Cell<bool>,
     /// Of the request's body, if there is one.
     watch: Option<Watch>,
+    /// Of that, what nobody reads.
+    unread: RefCell<Option<Unread>>,
+    answered: Cell<Answered>,
     /// Its number, while its client waits for `100 Continue`.
     expects: Cell<Option<u32>>,
     patience: RefCell<Patience>,
@@ -67,7 +78,7 @@ pub(super) struct Piece {
 
 impl Stream {
     /// A stream whose request was read; `limit` is the time for all of it, zero for none.
-    pub(super) fn new(watch: Option<Watch>, limit: Duration) -> Rc<Self> {
+    pub(super) fn new(watch: Option<Watch>, limit: Duration, flow: Rc<Flow>) -> Rc<Self> {
         let deadline = (!limit.is_zero()).then(|| {
             let mut deadline = Deadline::unset();
             deadline.set(limit);
@@ -77,8 +88,12 @@ impl Stream {
             stage: Cell::new(Stage::Unanswered),
             is_out: Cell::new(false),
             taken: Cell::new(0),
+            turn: Cell::new(None),
+            flow,
             is_overdue: Cell::new(false),
             watch,
+            unread: RefCell::default(),
+            answered: Cell::new(Answered::Not),
             expects: Cell::new(None),
             patience: RefCell::new(Patience::new()),
             deadline: RefCell::new(deadline),
@@ -105,6 +120,14 @@ impl Stream {
         }
     }
 
+    /// It is answered, whatever becomes of that.
+    pub(super) fn answer(&self, status: StatusCode) {
+        self.answered.set(match status.is_success() {
+            true => Answered::WithSuccess,
+            false => Answered::Otherwise,
+        });
+    }
+
     pub(super) fn advance(&self, stage: Stage) {
         self.stage.set(stage);
     }
@@ -116,6 +139,7 @@ impl Stream {
     /// Gives out a piece.
     pub(super) fn give(self: &Rc<Self>, bytes: Bytes) -> Piece {
         self.is_out.set(true);
+        self.flow.give();
         Piece { bytes, stream: self.clone() }
     }
 
@@ -128,6 +152,21 @@ impl Stream {
         Poll::Pending
     }
 
+    /// Throws away what comes of the request's body that nobody reads. Ready when there is no more.
+    fn poll_unread(&self, timeouts: &Timeouts, context: &mut Context<'_>) -> Poll<()> {
+        let unread = &mut *self.unread.borrow_mut();
+        if let Some(body) = self.watch.as_ref().and_then(Watch::take_unread) {
+            *unread = Some(Unread::new(body));
+        }
+        let answered = self.answered.get();
+        let polled = unread.as_mut().map(|unread| unread.poll(answered, timeouts, context));
+        let polled = polled.unwrap_or(Poll::Ready(()));
+        if polled.is_ready() {
+            *unread = None;
+        }
+        polled
+    }
+
     /// Ready, with what was waited for, when the time for that has passed, or for the request.
     pub(super) fn poll_overdue(
         &self,
@@ -137,18 +176,26 @@ impl Stream {
         let (waiting, done) = self.waiting(context.waker());
         let patience = &mut *self.patience.borrow_mut();
         let mut passed = patience.poll(waiting, done, timeouts, context).is_ready();
+        self.turn.set(match waiting {
+            Waiting::Write => Some(Turn::of(done, self.turn.get(), &self.flow)),
+            _ => None,
+        });
+        if passed && let Some(again) = self.turn.get().and_then(|turn| turn.again(&self.flow)) {
+            self.turn.set(Some(again));
+            passed = patience.poll(waiting, done, timeouts, context).is_ready();
+        }
         if let Some(deadline) = &mut *self.deadline.borrow_mut() {
             passed |= deadline.poll(context).is_ready();
         }
         if passed { Poll::Ready(waiting) } else { Poll::Pending }
     }
 
-    /// What is waited for, and what the peer has done of it, in bytes.
+    /// What is waited for, and what the peer has done of it: bytes of a body, parts of an answer.
     fn waiting(&self, waker: &Waker) -> (Waiting, u64) {
         // Asked in any case, as it keeps the waker.
         let awaited = self.watch.as_ref().and_then(|watch| watch.awaited(waker));
         match (self.is_out.get(), awaited) {
-            (true, _) => (Waiting::Write, self.taken.get()),
+            (true, _) => (Waiting::Write, parts(self.taken.get())),
             // With the handler and the peer both to wait for, the peer's limit counts.
             (false, Some(received)) => (Waiting::Body, received),
             (false, None) => (Waiting::Handler, 0),
@@ -168,12 +215,14 @@ impl Buf for Piece {
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
         self.stream.taken.set(self.stream.taken.get() + count as u64);
+        self.stream.flow.wrote_of_answer(count);
     }
 }
 
 impl Drop for Piece {
     fn drop(&mut self) {
         self.stream.is_out.set(false);
+        self.stream.flow.take_back();
         if let Some(waker) = self.stream.waker.take() {
             waker.wake();
         }
@@ -234,6 +283,7 @@ impl<F: Future<Output = ()>, A> Future for StreamTask<F, A> {
         let timeouts = &session.serving.timeouts;
         if let Some(exchange) = this.exchange.as_mut().as_pin_mut() {
             if exchange.poll(context).is_pending() {
+                let _ = stream.poll_unread(timeouts, context);
                 // What is not answered yet looks after its time itself.
                 let is_answering = stream.stage.get() != Stage::Unanswered;
                 if is_answering && stream.poll_overdue(timeouts, context).is_ready() {
@@ -249,8 +299,9 @@ impl<F: Future<Output = ()>, A> Future for StreamTask<F, A> {
             // The request's time is up to here: the kernel nearly always takes what is left at once.
             *stream.deadline.borrow_mut() = None;
         }
+        let is_unread = stream.poll_unread(timeouts, context).is_pending();
         if stream.poll_taken(context).is_ready() {
-            return Poll::Ready(());
+            return if is_unread { Poll::Pending } else { Poll::Ready(()) };
         }
         if stream.poll_overdue(timeouts, context).is_ready() {
             // hyper has let go of the stream: it can no longer be reset alone.

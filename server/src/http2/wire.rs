@@ -16,6 +16,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::received::Received;
 use super::sent::Sent;
+use super::turns::Flow;
 use crate::http1::connection::{Io, UNSENT_MAX_BYTES};
 use crate::transport::Transport;
 
@@ -25,8 +26,7 @@ pub(super) struct Wire {
     input: RefCell<Input>,
     /// The peer has sent its last byte.
     ended: Cell<bool>,
-    /// There is no room for what hyper writes.
-    blocked: Cell<bool>,
+    flow: Rc<Flow>,
     sent: RefCell<Sent>,
     /// Answers of h2's own of which nobody was told.
     untold: Cell<u64>,
@@ -43,11 +43,11 @@ pub(super) struct WireEnd(pub(super) Rc<Wire>);
 
 impl Wire {
     pub(super) fn new(io: Io) -> Rc<Self> {
-        let (ended, blocked) = (Cell::new(io.ended), Cell::new(false));
+        let (ended, flow) = (Cell::new(io.ended), Rc::default());
         let (transport, bytes, consumed) = io.into_parts();
         let input = RefCell::new(Input::new(bytes, consumed));
         let (sent, untold) = (RefCell::default(), Cell::new(0));
-        Rc::new(Wire { transport, input, ended, blocked, sent, untold })
+        Rc::new(Wire { transport, input, ended, flow, sent, untold })
     }
 
     pub(super) fn transport(&self) -> &Transport {
@@ -56,7 +56,11 @@ impl Wire {
 
     /// Whether hyper waits for the peer to take what was written.
     pub(super) fn is_blocked(&self) -> bool {
-        self.blocked.get() && self.transport.unsent() > 0
+        self.flow.is_blocked() && self.transport.unsent() > 0
+    }
+
+    pub(super) fn flow(&self) -> Rc<Flow> {
+        self.flow.clone()
     }
 
     /// How many requests h2 has refused by itself since the last call.
@@ -82,6 +86,7 @@ impl Wire {
     fn write(&self, out: &mut Vec<u8>, bytes: &[u8]) {
         self.untold.set(self.untold.get() + self.sent.borrow_mut().pass(bytes));
         out.extend_from_slice(bytes);
+        self.flow.wrote(bytes.len());
     }
 
     /// What there is to be closed.
@@ -93,11 +98,11 @@ impl Wire {
 
     fn poll_room(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.transport.unsent() > UNSENT_MAX_BYTES {
-            self.blocked.set(true);
+            self.flow.set_blocked(true);
             self.transport.flush();
             ready!(self.transport.poll_sent(context))?;
         }
-        self.blocked.set(false);
+        self.flow.set_blocked(false);
         Poll::Ready(Ok(()))
     }
 

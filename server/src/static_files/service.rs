@@ -22,6 +22,7 @@ use super::encodings::Accepts;
 use super::lookup::{Files, Found, Wanted};
 use super::path::FilePath;
 use super::read::Looking;
+use crate::http1::head::tokens;
 use crate::http1::upgrade::Upgrade;
 
 /// The service of [`StaticFiles`]: it answers requests for files and leaves others to `S`.
@@ -199,8 +200,7 @@ fn reads(method: &Method) -> bool {
 fn offers_upgrade<B>(request: &Request<B>) -> bool {
     request.extensions().get::<Upgrade>().is_some()
         && request.headers().get_all(UPGRADE).iter().any(|offered| {
-            let offered = offered.as_bytes().split(|&byte| byte == b',');
-            offered.map(<[u8]>::trim_ascii).any(|name| !name.eq_ignore_ascii_case(b"h2c"))
+            tokens(offered.as_bytes()).any(|name| !name.eq_ignore_ascii_case(b"h2c"))
         })
 }
 

@@ -45,8 +45,8 @@ struct Shared {
 
 struct Loaded {
     config: Arc<ServerConfig>,
-    /// Of each certificate in each chain, as far as they are known.
-    facts: Vec<(PathBuf, Vec<Facts>)>,
+    /// Of each certificate in each chain, where it could be understood.
+    facts: Vec<(PathBuf, Vec<Option<Facts>>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,9 +165,9 @@ fn load(files: &[Files], tickets: &Arc<dyn ProducesTickets>) -> Result<Loaded, C
     }
     let (mut named, mut facts) = (Vec::new(), Vec::new());
     for (files, key) in files.iter().zip(keys) {
-        let chain: Vec<_> = key.cert.iter().filter_map(|der| Facts::of(der)).collect();
-        let own = key.cert.first().and_then(|der| Facts::of(der));
-        let names = own.map(|own| own.names).unwrap_or_default();
+        let chain: Vec<_> = key.cert.iter().map(|der| Facts::of(der)).collect();
+        let own = chain.first().and_then(Option::as_ref);
+        let names = own.map(|own| own.names.clone()).unwrap_or_default();
         named.push(Named { key, names });
         facts.push((files.chain.clone(), chain));
     }

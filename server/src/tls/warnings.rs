@@ -25,10 +25,15 @@ enum What {
     Nameless,
 }
 
-/// Those of a chain, as it is at this time.
-pub(super) fn worries<'a>(file: &'a Path, chain: &[Facts], now: SystemTime) -> Vec<Worry<'a>> {
+/// Those of a chain, as it is at this time, as far as it could be understood.
+pub(super) fn worries<'a>(
+    file: &'a Path,
+    chain: &[Option<Facts>],
+    now: SystemTime,
+) -> Vec<Worry<'a>> {
     let mut worries = Vec::new();
     for (at, facts) in chain.iter().enumerate() {
+        let Some(facts) = facts else { continue };
         let mut worry = |what| worries.push(Worry { file, number: at + 1, what });
         if now > facts.not_after {
             worry(What::Expired(facts.not_after));
@@ -65,5 +70,35 @@ impl fmt::Display for Worry<'_> {
                 "has no subjectAltName, and clients refuse it: have one made for the server's names",
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::x509::Key;
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_understood_is_counted_all_the_same() {
+        let day = |days: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(days * 86_400);
+        let nameless = |not_after| Facts {
+            version: 3,
+            not_before: day(1),
+            not_after,
+            key: Key::Unknown,
+            names: Vec::new(),
+            has_names: false,
+        };
+        let file = Path::new("a.pem");
+        let told = |chain: &[Option<Facts>]| {
+            let worries = worries(file, chain, day(10));
+            worries.iter().map(|worry| (worry.number, worry.what)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&[Some(nameless(day(20)))]), [(1, What::Nameless)]);
+        // Those behind the first need no names, whatever is before them.
+        let chain = [None, Some(nameless(day(20))), None, Some(nameless(day(9)))];
+        assert_eq!(told(&chain), [(4, What::Expired(day(9)))]);
     }
 }

@@ -3,7 +3,9 @@
 use std::mem::MaybeUninit;
 
 use sidecore::Reject;
-use sidecore::codec::{HEADER_COUNT_CAP, Parsed, RequestHead, Target, Version, next_head};
+use sidecore::codec::{
+    HEADER_COUNT_CAP, HeadScan, Parsed, RequestHead, Target, Version, next_head,
+};
 
 use super::{Cuts, LIMITS};
 
@@ -12,16 +14,16 @@ use super::{Cuts, LIMITS};
 pub fn head(data: &[u8]) {
     let (cuts, input) = Cuts::split_off(data);
     let mut slots = [MaybeUninit::uninit(); HEADER_COUNT_CAP];
-    let whole = next_head(input, &mut 0, &mut slots, &LIMITS);
+    let whole = next_head(input, &mut HeadScan::default(), &mut slots, &LIMITS);
     let verdict = describe(&whole);
     if let Ok(Parsed::Complete(head)) = &whole {
         compare(head, input);
     }
-    let (mut arrived, mut scanned) = (0, 0);
+    let (mut arrived, mut scan) = (0, HeadScan::default());
     for piece in cuts.pieces(input) {
         arrived += piece.len();
         let mut slots = [MaybeUninit::uninit(); HEADER_COUNT_CAP];
-        let part = next_head(&input[..arrived], &mut scanned, &mut slots, &LIMITS);
+        let part = next_head(&input[..arrived], &mut scan, &mut slots, &LIMITS);
         if !matches!(part, Ok(Parsed::Incomplete)) {
             assert_eq!(describe(&part), verdict, "after {arrived} bytes");
             return;

@@ -45,6 +45,33 @@ fn close_notify_of_the_client_is_answered_after_what_it_asked_for() {
     end(running);
 }
 
+/// Whichever end it says: whether somebody still reads is not known, so it is waited for a while.
+#[test]
+fn a_client_that_has_ended_is_waited_for_no_longer_than_its_limit() {
+    let pem = Pem::new();
+    let ways = [(true, false), (false, true), (true, true)];
+    for (limit_ms, expected) in [(50, ""), (5000, "late")] {
+        let running = start_with(pem.certificates("own"), |config| {
+            config.options.half_close_timeout_ms = limit_ms;
+        });
+        for (says, ends) in ways {
+            let mut client = connect(running.address(), &pem.client());
+            client.write_all(GET.replace("/ ", "/slow ").as_bytes()).unwrap();
+            if says {
+                client.conn.send_close_notify();
+            }
+            client.flush().unwrap();
+            if ends {
+                client.sock.shutdown(Shutdown::Write).unwrap();
+            }
+            let text = String::from_utf8(to_the_end(&mut client).0).unwrap();
+            let body = text.split("\r\n\r\n").nth(1).unwrap_or_default();
+            assert_eq!(body, expected, "{text} {limit_ms} {says} {ends}");
+        }
+        end(running);
+    }
+}
+
 /// RFC 9112 §9.8: a request that is whole is answered, one that is not is not taken for whole.
 #[test]
 fn an_end_without_close_notify_cuts_off_a_body_and_no_request() {

@@ -6,7 +6,7 @@ use crate::http1::date::DATE_BYTES;
 use crate::http1::encode::{self, BodyLength, Content, HeadContext};
 use crate::http1::head::Version;
 use crate::http1::head_lines::take_minor_version;
-use crate::http1::head_scan::{blank_lines, is_blank};
+use crate::http1::head_scan::{HeadScan, is_blank};
 use crate::service::Plain;
 use crate::transport::Transport;
 
@@ -16,8 +16,8 @@ pub(crate) struct Io {
     pub(in crate::http1) input: Vec<u8>,
     /// Bytes of `input` that are done with.
     pub(crate) consumed: usize,
-    /// Bytes of the current head that were searched for its end.
-    pub(super) scanned: usize,
+    /// What is known of the head that has begun.
+    pub(super) scan: HeadScan,
     /// The peer has sent its last byte.
     pub(crate) ended: bool,
     /// Bytes that have arrived since the connection began.
@@ -26,7 +26,8 @@ pub(crate) struct Io {
 
 impl Io {
     pub(crate) fn new(stream: Transport) -> Self {
-        Io { stream, input: Vec::new(), consumed: 0, scanned: 0, ended: false, received: 0 }
+        let scan = HeadScan::default();
+        Io { stream, input: Vec::new(), consumed: 0, scan, ended: false, received: 0 }
     }
 
     /// Whether nothing of a request has begun (RFC 9112 §2.2: blank lines before one do not count).
@@ -36,9 +37,8 @@ impl Io {
 
     /// Has the head that begins here be one of HTTP/1.1, where it is of a higher minor version.
     pub(super) fn take_minor_version(&mut self) -> bool {
-        self.scanned = 0;
-        let start = self.consumed + blank_lines(self.rest()).unwrap_or(0);
-        take_minor_version(&mut self.input[start..])
+        self.scan.reset();
+        take_minor_version(&mut self.input[self.consumed..])
     }
 
     /// The stream, what has arrived on it, and how many bytes of that are done with.
@@ -74,7 +74,7 @@ impl Io {
 
     pub(super) fn consume_head(&mut self, size: usize) {
         self.consumed += size;
-        self.scanned = 0;
+        self.scan.reset();
     }
 
     /// Moves what is left to the front, before more is appended.

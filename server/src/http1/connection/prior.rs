@@ -1,6 +1,6 @@
 //! A client that speaks HTTP/2 from the first byte on, where HTTP/1.1 was awaited.
 
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 
 use super::*;
 use crate::http1::preface;
@@ -24,16 +24,6 @@ impl<A: App> Connection<A> {
         self.state = State::Flush;
         self.tell_refused(reject.status(), 0, &HeaderMap::new());
         Step::Again
-    }
-
-    /// An application that has no call for a request, such as a log, is told of its answer.
-    pub(super) fn tell_refused(&mut self, status: StatusCode, body_bytes: u64, fields: &HeaderMap) {
-        let wants_peers = self.place.serving().app.wants_peers();
-        let peer = if wants_peers { self.peer_address() } else { None };
-        let (received, is_secured) = (self.io.rest(), self.io.stream.is_secured());
-        let waited = self.patience.head_awaited(&self.place.serving().timeouts);
-        let app = &self.place.serving().app;
-        app.refused(&Refused { status, body_bytes, fields, received, peer, is_secured, waited });
     }
 
     /// When its future has ended: whether its client speaks HTTP/2.

@@ -1,12 +1,15 @@
 //! HTTP/2: served to h2's client and to curl, and to clients that speak its frames byte by byte.
 
 mod continues;
+mod early;
 mod ends;
+mod gone;
 mod hostile;
 mod limits;
 mod plain;
 mod raw;
 mod serves;
+mod slow;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -99,6 +102,14 @@ async fn respond(
         "/wait" => {
             let _counted = Counted(dropped);
             std::future::pending().await
+        }
+        // Reads, and does something else in between.
+        "/napping" => {
+            let mut body = request.into_body();
+            while let Some(Ok(_)) = body.frame().await {
+                sidecore_runtime::executor::sleep(Duration::from_millis(5)).await;
+            }
+            text("read".to_owned())
         }
         "/unread" => text("not read".to_owned()),
         "/endless" => Response::new(boxed(Endless { begun: false, _counted: Counted(dropped) })),

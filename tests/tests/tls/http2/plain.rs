@@ -6,7 +6,12 @@ use super::raw::{GOAWAY, HEADERS, HTTP_1_1_REQUIRED, NO_ERROR, PREFACE, SETTINGS
 use super::*;
 
 /// A server of one executor without TLS.
-fn start_plain(change: impl FnOnce(&mut Config)) -> Running {
+pub(super) fn start_plain(change: impl FnOnce(&mut Config)) -> Running {
+    start_plain_counted(change).0
+}
+
+/// The same, and how many of its handlers were dropped before they answered.
+pub(super) fn start_plain_counted(change: impl FnOnce(&mut Config)) -> (Running, Arc<AtomicU64>) {
     let mut config = Config::default();
     config.port = 0;
     config.options.worker_num = Some(1);
@@ -14,12 +19,14 @@ fn start_plain(change: impl FnOnce(&mut Config)) -> Running {
     config.options.linger_timeout_ms = 200;
     change(&mut config);
     let dropped = Arc::new(AtomicU64::new(0));
-    Server::new(config)
+    let counted = dropped.clone();
+    let running = Server::new(config)
         .start(move |_| {
-            let dropped = dropped.clone();
+            let dropped = counted.clone();
             WithPeers(tower::service_fn(move |request| respond(request, dropped.clone())))
         })
-        .expect("it starts")
+        .expect("it starts");
+    (running, dropped)
 }
 
 #[test]
