@@ -143,6 +143,11 @@ impl<J, O> Queues<J, O> {
         self.mailboxes[worker].push(job)
     }
 
+    /// Whether one more may wait for this worker alone.
+    pub(super) fn has_room_for(&self, worker: usize) -> bool {
+        !self.mailbox(worker).is_full()
+    }
+
     /// Takes a worker's next job. `wake` is called where others may take jobs that were moved.
     pub(super) fn pop(
         &self,
