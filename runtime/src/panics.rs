@@ -1,15 +1,22 @@
 //! Where panics of the user's code end: calls into it, and destructors of its values.
 //!
-//! Jobs, outputs, callbacks, worker states, futures and panic payloads are the user's. Each is
+//! Jobs, outputs, callbacks, worker states, futures, wakers and panic payloads are the user's. Each is
 //! dropped by [`drop_quietly`] wherever a panic of its destructor would otherwise take more with it
 //! than that value: an executor, a task worker, a connection, a lock.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
 
 /// Drops a value whose destructor may panic; the panic ends there.
 pub fn drop_quietly<T>(value: T) {
     let _ = catch(|| drop(value));
+}
+
+/// Wakes whoever awaits something, by a waker that may be of the user's making: a panic of it costs
+/// that wake.
+pub fn wake_quietly(waker: Waker) {
+    let _ = catch(|| waker.wake());
 }
 
 /// Calls `call`; a panic ends there. The error is its text.

@@ -1,14 +1,16 @@
 //! Values of the user whose destructor panics: each costs itself only, wherever it is dropped. The
 //! task worker, the executor and the outcome are as they would be without the panic.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use sidecore_runtime::bell::Bell;
-use sidecore_runtime::executor::sleep;
+use sidecore_runtime::executor::{sleep, tasks_quiet};
 use sidecore_runtime::pool::{
-    Cancelled, DispatchError, Failure, Finish, Pool, PoolConfig, Retry, RunError, Seat, TaskError,
-    Tasks,
+    Cancelled, DispatchError, Failure, Finish, Overlap, Pool, PoolConfig, Retry, RunError, Seat,
+    TaskError, Tasks,
 };
 
 /// Panics when it is dropped, unless that is while another panic goes through.
@@ -146,15 +148,16 @@ fn of_a_callback_that_is_refused_which_dispatches_in_its_destructor() {
         }
     }
     check(|tasks| async move {
-        let mut full = Vec::new();
-        while let Ok(handle) = tasks.job(nap(20)).dispatch() {
-            full.push(handle);
-        }
+        let fill = || while tasks.dispatch(nap(50)).is_ok() {};
+        fill();
+        // The worker has taken one meanwhile: now the credits are used up.
+        sleep(Duration::from_millis(20)).await;
+        fill();
         let value = Dispatches(tasks.clone());
         let callback = move |_| std::mem::forget(value);
         let refused = tasks.job(nap(0)).dispatch_then(callback);
         assert!(matches!(refused, Err(DispatchError::Full(_))));
-        sleep(Duration::from_millis(150)).await;
+        sleep(Duration::from_millis(300)).await;
     });
 }
 
@@ -205,4 +208,81 @@ fn of_what_a_handler_panics_with() {
     }
     running.shutdown().raise();
     running.wait().unwrap();
+}
+
+/// Panics when it wakes somebody.
+struct BadWaker;
+
+impl Wake for BadWaker {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker of the user's");
+    }
+}
+
+/// Polls a future with such a waker; it waits.
+fn wait_badly(future: Pin<&mut impl Future>) {
+    let waker = Waker::from(Arc::new(BadWaker));
+    assert!(future.poll(&mut Context::from_waker(&waker)).is_pending());
+}
+
+#[test]
+fn a_waker_that_panics_costs_its_own_wake() {
+    check(|tasks| async move {
+        let mut run = Box::pin(tasks.job(nap(10)).run());
+        wait_badly(run.as_mut());
+        let mut waits = Box::pin(sleep(Duration::from_millis(10)));
+        wait_badly(waits.as_mut());
+        let mut quiet = Box::pin(tasks_quiet());
+        wait_badly(quiet.as_mut());
+        let delayed = tasks.job(nap(1)).delay(Duration::from_millis(20));
+        let deadline = Duration::from_millis(15);
+        let mut late = Box::pin(delayed.deadline(deadline).send());
+        assert!(late.as_mut().await.is_ok());
+        sleep(Duration::from_millis(50)).await;
+        assert!(run.await.is_ok());
+        quiet.await;
+    });
+}
+
+#[test]
+fn a_waker_of_a_dispatch_that_waits_costs_its_own_wake() {
+    let config = PoolConfig {
+        credits: Some(1),
+        delayed_max: 0,
+        ..PoolConfig::new(vec![Seat { cpu: 1, shared: true, domain: 0 }], 4)
+    };
+    let start = |bells: &[Arc<Bell>]| Pool::start(&config, bells, |_, job| run(job));
+    let end = sidecore_tests::with_pool(
+        start,
+        |_| {},
+        |tasks: Tasks<Job, Output>| async move {
+            tasks.dispatch(nap(30)).unwrap();
+            let mut granted = Box::pin(tasks.job(nap(1)).send());
+            wait_badly(granted.as_mut());
+            let ten_ms = Duration::from_millis(10);
+            let mut late = Box::pin(tasks.job(nap(1)).deadline(ten_ms).send());
+            wait_badly(late.as_mut());
+            let mut delayed = Box::pin(tasks.job(nap(1)).delay(ten_ms).send());
+            wait_badly(delayed.as_mut());
+            sleep(Duration::from_millis(60)).await;
+            assert!(matches!(late.await, Err(DispatchError::TimedOut(_))));
+            assert!(granted.await.is_ok());
+            assert!(delayed.await.is_ok());
+        },
+    );
+    assert_eq!(end.outcomes.finished, 3, "{end:?}");
+}
+
+#[test]
+fn a_periodic_task_goes_on_where_a_refused_job_panics_as_it_is_dropped() {
+    check(|tasks| async move {
+        let refused = || tasks.snapshot().unwrap().refused;
+        while tasks.dispatch(nap(20)).is_ok() {}
+        let before = refused();
+        let periodic = tasks.every(Duration::from_millis(2), Overlap::Queue, || bomb(1));
+        sleep(Duration::from_millis(400)).await;
+        periodic.stop();
+        let counts = periodic.snapshot();
+        assert!(counts.dispatched > 1 && refused() > before, "{counts:?}");
+    });
 }

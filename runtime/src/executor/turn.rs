@@ -28,7 +28,7 @@ use super::stats::ExecutorSnapshot;
 use super::waker::{pop_ready, push_ready, ready_len};
 use crate::instant::after;
 use crate::net::ring::{Completion, Kind};
-use crate::panics::{self, drop_quietly};
+use crate::panics::{self, drop_quietly, wake_quietly};
 
 /// Polls between two looks at completions, finishes and timers: what bounds their delay.
 const POLLS_PER_TURN: usize = 256;
@@ -190,7 +190,7 @@ impl Turns {
         }
         self.counts.finishes += delivered as u64;
         if at > 0 && !self.core.quiet_wakers.borrow().is_empty() && self.core.in_flight() == 0 {
-            self.core.quiet_wakers.take().into_iter().for_each(Waker::wake);
+            self.core.quiet_wakers.take().into_iter().for_each(wake_quietly);
         }
         delivered > 0
     }
@@ -216,7 +216,7 @@ impl Turns {
 
     fn fire_timers(&mut self) {
         self.core.timers.borrow_mut().turn(self.core.now_ms(), &mut self.due);
-        self.due.drain(..).for_each(Waker::wake);
+        self.due.drain(..).for_each(wake_quietly);
     }
 
     fn publish(&mut self) {

@@ -90,7 +90,9 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
     /// Dispatches it as soon as there is room, in turn with what waits by [`Tasks::send`], the higher
     /// priority first; its outcome goes to `on_finish`. Its delay and its deadline count from this
     /// call: where the deadline passes while it waits for room, the future gives the job back as
-    /// [`TimedOut`](DispatchError::TimedOut). Dropping the future before it is ready drops the job.
+    /// [`TimedOut`](DispatchError::TimedOut), and where the server drains and it would be due after
+    /// that, as [`Closed`](DispatchError::Closed). Dropping the future before it is ready drops the
+    /// job.
     ///
     /// On an executor of the pool; elsewhere it is [`NotOnExecutor`](DispatchError::NotOnExecutor).
     pub fn send(self) -> SendDispatch<J, O> {

@@ -13,7 +13,7 @@ use super::lane::{DeadLetter, Installed};
 use super::slots::{Sink, SlotKey, Whereabouts};
 use super::{Command, Finish, FinishSource, Homecoming, TaskError};
 use crate::instant::after;
-use crate::panics::{catch, drop_quietly};
+use crate::panics::{catch, drop_quietly, wake_quietly};
 
 /// What becomes of a job that failed and was kept for another attempt.
 enum Attempt<J> {
@@ -167,9 +167,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             let waker = waker.take();
             slot.sink = Sink::Done(finish);
             drop(slots);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+            waker.into_iter().for_each(wake_quietly);
             return;
         }
         let slot = slots.remove(key);
@@ -237,6 +235,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     fn obey(&self, command: Command) {
         match command {
             Command::Detach(key) => self.detach(key),
+            Command::Leave(ticket) => self.leave_line(ticket),
             Command::Withdrawn { slot, attempted } => {
                 self.end_early(slot, TaskError::Cancelled, attempted);
             }
@@ -253,7 +252,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
                 Due::Start(key) => self.start(key),
                 Due::Expire(key) => self.expire(key),
                 Due::Sender(ticket) => self.wake_sender(ticket),
-                Due::Line => self.serve_line(),
+                Due::Line => self.look_again(),
             }
         }
     }
@@ -309,6 +308,7 @@ impl<J: Send + 'static, O: Send + 'static> FinishSource for Installed<J, O> {
 
     fn begin_drain(&self, end: Instant) {
         self.drain_end.set(Some(end));
+        self.wake_timed_senders();
         let late = self.agenda.borrow().starts_after(end);
         for key in late {
             let control = self.slots.borrow_mut().get(key).and_then(|slot| slot.control.clone());

@@ -71,6 +71,8 @@ pub(super) struct Installed<J, O> {
     /// Jobs that hold no credit: they wait for their time, for the end of a pause, or in line.
     pub(super) sleeping: Cell<usize>,
     pub(super) sleeping_max: usize,
+    /// An entry of the agenda will have the line looked at again.
+    pub(super) looks_again: Cell<bool>,
     /// When the drain ends, once it has begun: what is due later is not waited for.
     pub(super) drain_end: Cell<Option<Instant>>,
     pub(super) on_finish: Box<dyn Fn(Finish<O>)>,
@@ -136,6 +138,7 @@ impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
             kept_room: Cell::default(),
             sleeping: Cell::new(0),
             sleeping_max: self.sleeping_max,
+            looks_again: Cell::new(false),
             drain_end: Cell::new(None),
             on_finish: Box::new(on_finish),
             on_dead: self.on_dead.map(|on_dead| -> OnDead<J> { on_dead }),
@@ -154,6 +157,12 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     /// Whether somebody waits for a credit, who comes first.
     pub(super) fn somebody_waits(&self) -> bool {
         !self.line.borrow().is_empty()
+    }
+
+    /// Whether somebody waits who comes before a job for this task worker, or for any.
+    pub(super) fn somebody_waits_before(&self, task_worker: Option<usize>) -> bool {
+        let line = self.line.borrow();
+        !line.is_empty() || task_worker.is_some_and(|task_worker| line.waits_for(task_worker))
     }
 
     /// Dispatches for `on_finish`; gives the job back without a credit or room, and where somebody
@@ -178,7 +187,8 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
     /// Dispatches a job with a slot; gives it back as [`dispatch`](Self::dispatch) does.
     pub(super) fn dispatch_order(&self, order: Order<J, O>) -> Result<Dispatched, J> {
-        match self.somebody_waits() && order.options.delay.is_none() {
+        let waits = || self.somebody_waits_before(order.options.task_worker);
+        match order.options.delay.is_none() && waits() {
             true => Err(self.refuse(order.job)),
             false => self.dispatch_order_first(order),
         }

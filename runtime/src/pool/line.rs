@@ -7,6 +7,9 @@
 //!
 //! A job of the lane is put into the queue by the lane. A dispatch that waits has to be polled for
 //! that: it is granted a credit, which is kept for it until it comes, and woken.
+//!
+//! Who is for one task worker whose mailbox is full stands aside until there is room in it: such
+//! ones hold up nobody but those that come later for the same worker.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
@@ -37,6 +40,8 @@ pub(super) struct Place {
 pub(super) struct Line {
     /// By priority, each in the order of its tickets.
     levels: [VecDeque<Place>; 3],
+    /// Who waits for room in a mailbox, by its task worker, each in the order of its tickets.
+    aside: BTreeMap<usize, VecDeque<Place>>,
     /// Dispatches that wait for their own time: a delay that found no place among the sleepers.
     timed: BTreeMap<Ticket, Waker>,
     /// Dispatches that a credit is kept for, until they are polled.
@@ -47,7 +52,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Whether nobody waits for a credit. Who was granted one waits no more.
+    /// Whether nobody waits for a credit. Who was granted one waits no more, who stands aside not
+    /// yet.
     pub(super) fn is_empty(&self) -> bool {
         self.levels.iter().all(VecDeque::is_empty)
     }
@@ -58,22 +64,54 @@ impl Line {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.levels.iter().map(VecDeque::len).sum()
+        self.queues().map(VecDeque::len).sum()
     }
 
     /// Adds one to the end of its priority.
     pub(super) fn join(&mut self, priority: Priority, who: Who) -> Ticket {
         let ticket = self.new_ticket();
-        self.levels[priority as usize].push_back(Place { ticket, priority, who });
+        self.put_back(Place { ticket, priority, who });
         ticket
     }
 
     /// Gives a place back that was taken by [`next`](Self::next), and could not be used: before those
     /// that joined later, behind others that were given back.
     pub(super) fn put_back(&mut self, place: Place) {
-        let level = &mut self.levels[place.priority as usize];
-        let at = level.partition_point(|other| other.ticket < place.ticket);
-        level.insert(at, place);
+        insert(&mut self.levels[place.priority as usize], place);
+    }
+
+    /// Has one stand aside until there is room in a task worker's mailbox.
+    pub(super) fn set_aside(&mut self, task_worker: usize, place: Place) {
+        insert(self.aside.entry(task_worker).or_default(), place);
+    }
+
+    /// Whether somebody stands aside, for any task worker.
+    pub(super) fn has_some_aside(&self) -> bool {
+        !self.aside.is_empty()
+    }
+
+    /// Whether somebody waits for room in this mailbox.
+    pub(super) fn waits_for(&self, task_worker: usize) -> bool {
+        self.aside.contains_key(&task_worker)
+    }
+
+    /// Whether somebody waits for room in this mailbox who has come before that ticket.
+    pub(super) fn waits_before(&self, task_worker: usize, ticket: Ticket) -> bool {
+        let first = self.aside.get(&task_worker).and_then(VecDeque::front);
+        first.is_some_and(|first| first.ticket < ticket)
+    }
+
+    /// Brings the first of those back that stand aside for each mailbox that has room.
+    pub(super) fn bring_back(&mut self, has_room: impl Fn(usize) -> bool) {
+        let Line { levels, aside, .. } = self;
+        aside.retain(|task_worker, waiting| {
+            if has_room(*task_worker)
+                && let Some(place) = waiting.pop_front()
+            {
+                insert(&mut levels[place.priority as usize], place);
+            }
+            !waiting.is_empty()
+        });
     }
 
     /// Adds a dispatch that waits for the clock only.
@@ -83,7 +121,7 @@ impl Line {
         ticket
     }
 
-    fn new_ticket(&mut self) -> Ticket {
+    pub(super) fn new_ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         self.next_ticket
     }
@@ -138,8 +176,12 @@ impl Line {
 
     /// Whether a dispatch waits, for a credit or for its time.
     pub(super) fn waits(&self, ticket: Ticket) -> bool {
-        self.timed.contains_key(&ticket)
-            || self.levels.iter().any(|level| at(level, ticket).is_some())
+        self.timed.contains_key(&ticket) || self.queues().any(|queue| at(queue, ticket).is_some())
+    }
+
+    /// The wakers of the dispatches that wait for their own time.
+    pub(super) fn timed_wakers(&self) -> Vec<Waker> {
+        self.timed.values().cloned().collect()
     }
 
     /// Removes a dispatch that goes away; returns its waker, to be dropped outside any borrow.
@@ -147,8 +189,9 @@ impl Line {
         if let Some(waker) = self.timed.remove(&ticket) {
             return Some(waker);
         }
-        let level = self.levels.iter_mut().find(|level| at(level, ticket).is_some())?;
-        let place = at(level, ticket).and_then(|at| level.remove(at))?;
+        let queue = self.queues_mut().find(|queue| at(queue, ticket).is_some())?;
+        let place = at(queue, ticket).and_then(|at| queue.remove(at))?;
+        self.aside.retain(|_, waiting| !waiting.is_empty());
         match place.who {
             Who::Sender(waker) => waker,
             Who::Job(_) => None,
@@ -161,16 +204,31 @@ impl Line {
             Who::Job(key) => is_live(key),
             Who::Sender(_) => true,
         };
-        self.levels.iter_mut().for_each(|level| level.retain(stays));
+        self.queues_mut().for_each(|queue| queue.retain(stays));
+        self.aside.retain(|_, waiting| !waiting.is_empty());
     }
 
     fn find(&mut self, ticket: Ticket) -> Option<&mut Place> {
-        self.levels.iter_mut().find_map(|level| at(level, ticket).map(|at| &mut level[at]))
+        self.queues_mut().find_map(|queue| at(queue, ticket).map(|at| &mut queue[at]))
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &VecDeque<Place>> {
+        self.levels.iter().chain(self.aside.values())
+    }
+
+    fn queues_mut(&mut self) -> impl Iterator<Item = &mut VecDeque<Place>> {
+        self.levels.iter_mut().chain(self.aside.values_mut())
     }
 }
 
-fn at(level: &VecDeque<Place>, ticket: Ticket) -> Option<usize> {
-    level.binary_search_by_key(&ticket, |place| place.ticket).ok()
+/// By its ticket.
+fn insert(queue: &mut VecDeque<Place>, place: Place) {
+    let at = queue.partition_point(|other| other.ticket < place.ticket);
+    queue.insert(at, place);
+}
+
+fn at(queue: &VecDeque<Place>, ticket: Ticket) -> Option<usize> {
+    queue.binary_search_by_key(&ticket, |place| place.ticket).ok()
 }
 
 #[cfg(test)]
@@ -208,6 +266,24 @@ mod tests {
         let order: Vec<_> = std::iter::from_fn(|| line.next()).map(|place| place.ticket).collect();
         assert_eq!(order, [1, 2, 3]);
         assert!(line.is_empty() && !line.waits(ticket));
+    }
+
+    #[test]
+    fn who_waits_for_a_mailbox_holds_up_those_for_that_one_only() {
+        let mut line = joined(&[(Priority::Normal, 4)]);
+        for task_worker in [7, 7, 8] {
+            let place = line.next().unwrap();
+            line.set_aside(task_worker, place);
+        }
+        assert!(line.waits_for(7) && line.waits_for(8) && !line.waits_for(0));
+        assert!(line.waits_before(7, 2) && !line.waits_before(7, 1));
+        assert_eq!((line.len(), line.next().unwrap().ticket, line.is_empty()), (4, 4, true));
+        line.bring_back(|task_worker| task_worker == 7);
+        assert_eq!(line.next().map(|place| place.ticket), Some(1));
+        assert!(line.next().is_none() && line.waits_for(7) && line.waits(2));
+        line.leave(2);
+        line.leave(3);
+        assert_eq!((line.len(), line.has_some_aside()), (0, false));
     }
 
     #[test]

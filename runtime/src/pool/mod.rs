@@ -89,6 +89,7 @@ pub use self::tasks::{SendJob, Tasks};
 use self::control::Control;
 use self::crew::{Crew, Threads};
 use self::foreign::Foreign;
+use self::line::Ticket;
 use self::parking::Parking;
 use self::queue::Queues;
 use self::slots::SlotKey;
@@ -263,7 +264,8 @@ impl<J, O> Shared<J, O> {
 /// What task workers and foreign threads reach of an executor's lane.
 pub(crate) struct LaneShared {
     bell: Arc<Bell>,
-    /// At most two entries a slot: its future was dropped elsewhere, and it was withdrawn.
+    /// At most two entries a slot, whose future was dropped elsewhere and which was withdrawn, and one
+    /// for each dispatch that waited.
     commands: SegQueue<Command>,
     stats: LaneStats,
 }
@@ -272,6 +274,8 @@ pub(crate) struct LaneShared {
 pub(crate) enum Command {
     /// The future of this slot is gone.
     Detach(SlotKey),
+    /// The dispatch that waited with this ticket is gone, or waits on another executor now.
+    Leave(Ticket),
     /// The task of this slot was cancelled before it ran, or, `attempted`, before it ran again.
     Withdrawn { slot: SlotKey, attempted: bool },
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::TaskHandle;
 use super::tasks::Tasks;
 use crate::executor::{is_draining, sleep, spawn_local};
-use crate::panics::catch;
+use crate::panics::{catch, drop_quietly};
 
 /// What happens when a job is due while the one before is not over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,11 +103,18 @@ async fn keep_dispatching<J: Send + Unpin + 'static, O: Send + 'static>(
         let free = overlap == Overlap::Queue || last.as_ref().is_none_or(TaskHandle::is_over);
         match free.then(|| catch(&mut make_job)) {
             Some(Some(job)) => {
-                last = tasks.job(job).dispatch().ok();
-                match last {
-                    Some(_) => state.count(|counts| counts.dispatched += 1),
-                    None => state.count(|counts| counts.skipped += 1),
-                }
+                last = match tasks.job(job).dispatch() {
+                    Ok(handle) => {
+                        state.count(|counts| counts.dispatched += 1);
+                        Some(handle)
+                    }
+                    Err(refused) => {
+                        state.count(|counts| counts.skipped += 1);
+                        // A panic of the job's destructor would end the periodic task.
+                        drop_quietly(refused);
+                        None
+                    }
+                };
             }
             Some(None) => state.count(|counts| counts.panicked += 1),
             None => state.count(|counts| counts.skipped += 1),

@@ -160,12 +160,11 @@ impl<J, O> Queues<J, O> {
         Ok(())
     }
 
-    /// Keeps a place for an executor that has found none; false: it is another queue that is full.
+    /// Keeps a place for an executor that has found none; false: one has come free since.
     pub(super) fn keep_room(&self, executor: usize, priority: Priority) -> bool {
         let domain = self.domain(Some(executor));
         let queue = &self.domains[domain][priority as usize];
         let kept = self.room.kept(domain, priority, queue.capacity());
-        // A place may have come free since.
         let is_full = queue.len() + kept + 1 >= queue.capacity();
         if is_full {
             self.room.keep(domain, priority);
@@ -185,6 +184,11 @@ impl<J, O> Queues<J, O> {
     /// For one task worker.
     pub(super) fn push_to(&self, worker: usize, job: Envelope<J, O>) -> Result<(), Envelope<J, O>> {
         self.mailboxes[worker].push(job)
+    }
+
+    /// Whether one more may wait for this worker alone.
+    pub(super) fn has_room_for(&self, worker: usize) -> bool {
+        !self.mailbox(worker).is_full()
     }
 
     /// Takes a worker's next job. `wake` is called where others may take jobs that were moved.

@@ -13,7 +13,7 @@ use super::line::Ticket;
 use super::options::Options;
 use super::slots::Sink;
 use super::tasks::{Tasks, with_lane};
-use super::waiting::Turn;
+use super::waiting::{Held, Turn};
 use super::{Dispatch, DispatchError, TaskHandle};
 use crate::instant::after;
 
@@ -25,13 +25,21 @@ pub struct SendDispatch<J: Send + 'static, O: Send + 'static> {
     options: Options,
     again: Option<fn(&J) -> J>,
     asked: Instant,
-    ticket: Option<Ticket>,
+    held: Option<Held>,
+}
+
+/// What a poll came to.
+enum Sent<J> {
+    Dispatched(TaskHandle),
+    Waits(J, Held),
+    /// It would be due after the drain, which has begun.
+    NotInTheDrain(J),
 }
 
 impl<J: Send + 'static, O: Send + 'static> SendDispatch<J, O> {
     pub(super) fn new(dispatch: Dispatch<J, O>) -> Self {
         let Dispatch { tasks, job, options, again } = dispatch;
-        SendDispatch { tasks, job: Some(job), options, again, asked: Instant::now(), ticket: None }
+        SendDispatch { tasks, job: Some(job), options, again, asked: Instant::now(), held: None }
     }
 }
 
@@ -59,7 +67,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         dispatch: impl FnOnce(&Self, J) -> Result<TaskHandle, J>,
     ) -> Result<TaskHandle, (J, Ticket)> {
         let at = after(delay);
-        let job = match self.has_sleeping_place() && !self.is_after_drain(at) {
+        let job = match self.has_sleeping_place() {
             true => match dispatch(self, job) {
                 Ok(handle) => return Ok(handle),
                 Err(job) => job,
@@ -101,10 +109,13 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendDispatch<J, O>
             this.leave();
         }
         let mut job = Some(job);
-        let waited_before = this.ticket.is_some();
         let sent = with_lane(this.tasks.key(), |lane: &Installed<J, O>| {
-            let turn =
-                Turn { ticket: this.ticket, priority: options.priority, waker: context.waker() };
+            if options.delay.is_some_and(|delay| lane.is_after_drain(after(delay))) {
+                return Some(Sent::NotInTheDrain(job.take()?));
+            }
+            let ticket = this.held.take().and_then(|held| held.ticket_on(lane));
+            let Options { priority, task_worker, .. } = options;
+            let turn = Turn { ticket, priority, task_worker, waker: context.waker() };
             let dispatch =
                 |lane: &Installed<J, O>, job| lane.dispatch_with_handle(job, options, again);
             let job = job.take()?;
@@ -112,21 +123,24 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendDispatch<J, O>
                 Some(delay) => lane.send_delayed(job, delay, turn, dispatch),
                 None => lane.dispatch_in_turn(job, turn, dispatch),
             };
-            if let (Err((_, ticket)), Some(left), false) = (&sent, options.deadline, waited_before)
-            {
-                lane.add_due(after(left), Due::Sender(*ticket));
+            if let (Err((_, waits)), Some(left), None) = (&sent, options.deadline, ticket) {
+                lane.add_due(after(left), Due::Sender(*waits));
             }
-            Some(sent)
+            Some(match sent {
+                Ok(handle) => {
+                    ticket.into_iter().for_each(|ticket| lane.leave_line(ticket));
+                    Sent::Dispatched(handle)
+                }
+                Err((job, ticket)) => Sent::Waits(job, Held { executor: lane.executor, ticket }),
+            })
         });
         match (sent.flatten(), job) {
-            (Some(Ok(handle)), _) => {
-                this.leave();
-                Poll::Ready(Ok(handle))
-            }
-            (Some(Err((job, ticket))), _) => {
-                (this.job, this.ticket) = (Some(job), Some(ticket));
+            (Some(Sent::Dispatched(handle)), _) => Poll::Ready(Ok(handle)),
+            (Some(Sent::Waits(job, held)), _) => {
+                (this.job, this.held) = (Some(job), Some(held));
                 Poll::Pending
             }
+            (Some(Sent::NotInTheDrain(job)), _) => Poll::Ready(Err(DispatchError::Closed(job))),
             (None, Some(job)) => Poll::Ready(Err(DispatchError::NotOnExecutor(job))),
             (None, None) => unreachable!("the job is taken only to be dispatched"),
         }
@@ -136,8 +150,8 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendDispatch<J, O>
 impl<J: Send + 'static, O: Send + 'static> SendDispatch<J, O> {
     /// Gives its place up, and what was kept for it.
     fn leave(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            with_lane(self.tasks.key(), |lane: &Installed<J, O>| lane.leave_line(ticket));
+        if let Some(held) = self.held.take() {
+            held.give_up(&self.tasks);
         }
     }
 }

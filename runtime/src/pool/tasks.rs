@@ -14,11 +14,10 @@ use std::time::Duration;
 
 use super::dispatch::Dispatch;
 use super::lane::{Installed, Order};
-use super::line::Ticket;
 use super::options::{Options, Priority};
 use super::run::{Run, State};
 use super::slots::Sink;
-use super::waiting::Turn;
+use super::waiting::{Held, Turn};
 use super::{DispatchError, PoolSnapshot, RunError, Shared, TaskId};
 
 thread_local! {
@@ -115,7 +114,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
     ///
     /// On an executor of the pool; elsewhere it is refused as by `dispatch`.
     pub fn send(&self, job: J) -> SendJob<J, O> {
-        SendJob { tasks: self.clone(), job: Some(job), ticket: None }
+        SendJob { tasks: self.clone(), job: Some(job), held: None }
     }
 
     /// The task workers that a job may be dispatched to by number; 0 without a pool.
@@ -200,7 +199,7 @@ where
 pub struct SendJob<J: Send + 'static, O: Send + 'static> {
     tasks: Tasks<J, O>,
     job: Option<J>,
-    ticket: Option<Ticket>,
+    held: Option<Held>,
 }
 
 impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendJob<J, O> {
@@ -210,17 +209,17 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendJob<J, O> {
         let this = &mut *self;
         let sent = this.tasks.on_lane(|lane| {
             let job = this.job.take()?;
-            let (ticket, priority, waker) = (this.ticket, Priority::Normal, context.waker());
-            let turn = Turn { ticket, priority, waker };
-            Some(lane.dispatch_in_turn(job, turn, Installed::dispatch_first))
+            let ticket = this.held.take().and_then(|held| held.ticket_on(lane));
+            let (priority, waker) = (Priority::Normal, context.waker());
+            let turn = Turn { ticket, priority, task_worker: None, waker };
+            let sent = lane.dispatch_in_turn(job, turn, Installed::dispatch_first);
+            let executor = lane.executor;
+            Some(sent.map_err(|(job, ticket)| (job, Held { executor, ticket })))
         });
         match (sent, this.job.take()) {
-            (Some(Ok(id)), _) => {
-                this.ticket = None;
-                Poll::Ready(Ok(id))
-            }
-            (Some(Err((job, ticket))), _) => {
-                (this.job, this.ticket) = (Some(job), Some(ticket));
+            (Some(Ok(id)), _) => Poll::Ready(Ok(id)),
+            (Some(Err((job, held))), _) => {
+                (this.job, this.held) = (Some(job), Some(held));
                 Poll::Pending
             }
             (None, Some(job)) => Poll::Ready(this.tasks.dispatch(job)),
@@ -232,11 +231,8 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendJob<J, O> {
 
 impl<J: Send + 'static, O: Send + 'static> Drop for SendJob<J, O> {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            self.tasks.on_lane(|lane| {
-                lane.leave_line(ticket);
-                Some(())
-            });
+        if let Some(held) = self.held.take() {
+            held.give_up(&self.tasks);
         }
     }
 }

@@ -11,13 +11,15 @@
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::TaskId;
 use super::agenda::Due;
 use super::lane::Installed;
 use super::line::{Place, Ticket, Who};
 use super::options::Priority;
 use super::slots::{SlotKey, Whereabouts};
+use super::tasks::{Tasks, with_lane};
+use super::{Command, TaskId};
 use crate::instant::after;
+use crate::panics::wake_quietly;
 
 /// After which a queue that other executors have filled is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
@@ -26,7 +28,46 @@ const FULL_PAUSE: Duration = Duration::from_millis(1);
 pub(super) struct Turn<'a> {
     pub(super) ticket: Option<Ticket>,
     pub(super) priority: Priority,
+    pub(super) task_worker: Option<usize>,
     pub(super) waker: &'a Waker,
+}
+
+/// The place of a dispatch that waits. Tickets are a lane's own, and its future may be moved to
+/// another thread, polled and dropped there.
+#[derive(Clone, Copy)]
+pub(super) struct Held {
+    pub(super) executor: usize,
+    pub(super) ticket: Ticket,
+}
+
+impl Held {
+    /// Gives the place up, and what was kept for it, from any thread.
+    pub(super) fn give_up<J: Send + 'static, O: Send + 'static>(self, tasks: &Tasks<J, O>) {
+        let here = with_lane(tasks.key(), |lane: &Installed<J, O>| {
+            let here = lane.executor == self.executor;
+            if here {
+                lane.leave_line(self.ticket);
+            }
+            here
+        });
+        if here != Some(true) {
+            let lane = &tasks.shared().lanes[self.executor];
+            lane.commands.push(Command::Leave(self.ticket));
+            lane.bell.ring();
+        }
+    }
+
+    /// The ticket, on the executor that gave it; elsewhere the place is given up.
+    pub(super) fn ticket_on<J: Send + 'static, O: Send + 'static>(
+        self,
+        lane: &Installed<J, O>,
+    ) -> Option<Ticket> {
+        if lane.executor == self.executor {
+            return Some(self.ticket);
+        }
+        self.give_up(&lane.tasks);
+        None
+    }
 }
 
 impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
@@ -79,6 +120,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
     /// Gives the credits that are left to those in line.
     pub(super) fn serve_line(&self) {
+        self.bring_back();
         self.give_credits();
         self.release_room_of_nobody();
     }
@@ -91,22 +133,72 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
                 Who::Sender(waker) => {
                     self.credits_left.set(self.credits_left.get() - 1);
                     self.line.borrow_mut().grant(ticket);
-                    waker.into_iter().for_each(Waker::wake);
+                    waker.into_iter().for_each(wake_quietly);
                 }
                 // It has ended meanwhile; its slot may be there still, for who awaits it.
                 Who::Job(key) if !self.slots.borrow().is_in_line(key) => {}
                 Who::Job(key) => {
-                    self.credits_left.set(self.credits_left.get() - 1);
-                    if !self.push_slot(key) {
-                        // Others have filled the queue: no credit of ours will tell when there is
-                        // room.
-                        self.credits_left.set(self.credits_left.get() + 1);
-                        self.line.borrow_mut().put_back(Place { ticket, priority, who });
-                        return self.look_again(priority);
+                    if !self.serve_job(key, Place { ticket, priority, who }) {
+                        return;
                     }
-                    self.sleeping.set(self.sleeping.get() - 1);
                 }
             }
+        }
+    }
+
+    /// Puts a job that is in line into the queue; false: that is full, and nobody else has a turn.
+    fn serve_job(&self, key: SlotKey, place: Place) -> bool {
+        let task_worker = self.slots.borrow_mut().get(key).and_then(|it| it.options.task_worker);
+        let is_behind =
+            task_worker.is_some_and(|it| self.line.borrow().waits_before(it, place.ticket));
+        if !is_behind {
+            self.credits_left.set(self.credits_left.get() - 1);
+            if self.push_slot(key) {
+                self.sleeping.set(self.sleeping.get() - 1);
+                self.bring_back();
+                return true;
+            }
+            self.credits_left.set(self.credits_left.get() + 1);
+        }
+        let priority = place.priority;
+        match task_worker {
+            Some(task_worker) => self.line.borrow_mut().set_aside(task_worker, place),
+            None => self.line.borrow_mut().put_back(place),
+        }
+        self.look_later(task_worker.is_none().then_some(priority));
+        task_worker.is_some()
+    }
+
+    /// Who stood aside for a mailbox that has room again is in line again.
+    fn bring_back(&self) {
+        if self.line.borrow().has_some_aside() {
+            let queues = &self.tasks.shared().queues;
+            self.line.borrow_mut().bring_back(|task_worker| queues.has_room_for(task_worker));
+        }
+    }
+
+    /// The queue or a mailbox is full, and no credit of ours will tell when there is room: looks again
+    /// after a pause. In the queue of a priority a place is kept meanwhile.
+    fn look_later(&self, full: Option<Priority>) {
+        full.into_iter().for_each(|priority| self.keep_room(priority));
+        if !self.looks_again.replace(true) {
+            self.add_due(after(FULL_PAUSE), Due::Line);
+        }
+    }
+
+    fn keep_room(&self, priority: Priority) {
+        let mut kept = self.kept_room.get();
+        if !kept[priority as usize] {
+            kept[priority as usize] = self.tasks.shared().queues.keep_room(self.executor, priority);
+            self.kept_room.set(kept);
+        }
+    }
+
+    pub(super) fn look_again(&self) {
+        self.looks_again.set(false);
+        self.serve_line();
+        if self.line.borrow().has_some_aside() {
+            self.look_later(None);
         }
     }
 
@@ -145,7 +237,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     /// Gives a credit back, to who waits for one first.
     pub(super) fn release_credit(&self) {
         self.credits_left.set(self.credits_left.get() + 1);
-        if self.somebody_waits() {
+        if self.somebody_waits() || self.line.borrow().has_some_aside() {
             self.serve_line();
         }
     }
@@ -155,7 +247,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     pub(super) fn dispatch_in_turn<T>(
         &self,
         job: J,
-        Turn { ticket, priority, waker }: Turn<'_>,
+        Turn { ticket, priority, task_worker, waker }: Turn<'_>,
         dispatch: impl FnOnce(&Self, J) -> Result<T, J>,
     ) -> Result<T, (J, Ticket)> {
         let is_granted = ticket.is_some_and(|ticket| self.line.borrow_mut().take_grant(ticket));
@@ -163,8 +255,10 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             // What was kept for it.
             self.credits_left.set(self.credits_left.get() + 1);
         }
-        let is_first = ticket.is_none() && self.credits_left.get() > 0 && !self.somebody_waits();
-        let job = match is_granted || is_first {
+        let waits = || self.somebody_waits_before(task_worker);
+        let is_first = ticket.is_none() && self.credits_left.get() > 0 && !waits();
+        let has_turn = is_granted || is_first;
+        let job = match has_turn {
             true => match dispatch(self, job) {
                 Ok(sent) => {
                     self.release_room_of_nobody();
@@ -174,35 +268,25 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             },
             false => job,
         };
-        let ticket = match ticket {
-            Some(ticket) if is_granted => {
-                let who = Who::Sender(Some(waker.clone()));
-                self.line.borrow_mut().put_back(Place { ticket, priority, who });
-                ticket
-            }
-            Some(ticket) => {
-                let old = self.line.borrow_mut().set_waker(ticket, waker);
-                drop(old);
-                return Err((job, ticket));
-            }
-            None => self.line.borrow_mut().join(priority, Who::Sender(Some(waker.clone()))),
-        };
-        if is_granted || is_first {
-            // Others have filled the queue: no credit of ours will tell when there is room.
-            self.look_again(priority);
+        if let (Some(ticket), false) = (ticket, has_turn) {
+            let old = self.line.borrow_mut().set_waker(ticket, waker);
+            drop(old);
+            return Err((job, ticket));
+        }
+        let who = Who::Sender(Some(waker.clone()));
+        let mut line = self.line.borrow_mut();
+        let ticket = ticket.unwrap_or_else(|| line.new_ticket());
+        let place = Place { ticket, priority, who };
+        let is_behind = task_worker.is_some_and(|task_worker| line.waits_for(task_worker));
+        match task_worker {
+            Some(task_worker) if has_turn || is_behind => line.set_aside(task_worker, place),
+            _ => line.put_back(place),
+        }
+        drop(line);
+        if has_turn || is_behind {
+            self.look_later((has_turn && task_worker.is_none()).then_some(priority));
         }
         Err((job, ticket))
-    }
-
-    /// Looks for room in a full queue once more, after a pause in which a place is kept.
-    fn look_again(&self, priority: Priority) {
-        let mut kept = self.kept_room.get();
-        let is_kept = &mut kept[priority as usize];
-        if !*is_kept {
-            *is_kept = self.tasks.shared().queues.keep_room(self.executor, priority);
-            self.kept_room.set(kept);
-        }
-        self.add_due(after(FULL_PAUSE), Due::Line);
     }
 
     fn release_room_of_nobody(&self) {
@@ -230,6 +314,12 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     /// Wakes a dispatch that waits, whose own time has come.
     pub(super) fn wake_sender(&self, ticket: Ticket) {
         let waker = self.line.borrow_mut().waker(ticket);
-        waker.into_iter().for_each(Waker::wake);
+        waker.into_iter().for_each(wake_quietly);
+    }
+
+    /// The drain has begun: dispatches that wait for a later time learn that.
+    pub(super) fn wake_timed_senders(&self) {
+        let wakers = self.line.borrow().timed_wakers();
+        wakers.into_iter().for_each(wake_quietly);
     }
 }
