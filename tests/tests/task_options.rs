@@ -235,6 +235,7 @@ fn a_job_that_stops_at_its_deadline_has_timed_out_and_is_not_cancelled() {
         for _ in 0..TIMES / 2 {
             let answer = client.request("POST", "/tasks/run", &job);
             let text = answer.json().to_string();
+            assert_eq!(answer.status, 504, "{text}");
             assert!(text.contains("deadline passed"), "{text}");
             assert!(!text.contains("cancelled"), "{text}");
         }

@@ -165,7 +165,9 @@ fn a_peer_that_takes_nothing_is_cut_off() {
     });
     let mut client = connect(running.address(), &pem.client());
     client.write_all(GET.replace("/ ", "/big ").repeat(4).as_bytes()).unwrap();
-    std::thread::sleep(Duration::from_millis(1500));
+    let served = || running.executor_stats().iter().map(|executor| executor.streams).sum::<u64>();
+    sidecore_tests::wait_until("it is served", || served() == 1);
+    sidecore_tests::wait_until("it is cut off", || served() == 0);
     let mut bytes = Vec::new();
     assert!(client.read_to_end(&mut bytes).is_err());
     assert!(bytes.len() < 4 * (8 << 20));

@@ -7,7 +7,7 @@ use http_body_util::Full;
 use serde::Serialize;
 use serde_json::json;
 use sidecore::durable::DurableError;
-use sidecore::{DispatchError, Plain};
+use sidecore::{DispatchError, Plain, TaskError};
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
@@ -64,9 +64,18 @@ pub(crate) fn refuse_method(method: &Method, allow: &'static str) -> Answer {
     answer
 }
 
+/// Of a task that was awaited and did not finish.
+pub(crate) fn status_of(cause: &TaskError) -> StatusCode {
+    match cause {
+        TaskError::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
 pub(crate) fn refuse_dispatch<J>(refused: &DispatchError<J>) -> Plain {
     let status = match refused {
         DispatchError::NoSuchTaskWorker(_) => StatusCode::BAD_REQUEST,
+        DispatchError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut answer = plain_error(status, &refused.to_string());

@@ -20,7 +20,7 @@ use tower_service::Service;
 
 use crate::answer::{
     Answer, error, json, of_plain, plain_error, plain_json, refuse_dispatch, refuse_durable,
-    refuse_method, text, with_type,
+    refuse_method, status_of, text, with_type,
 };
 use crate::begun::{Begun, Unfinished};
 use crate::job::{Job, Output};
@@ -209,9 +209,7 @@ impl App {
         match self.begin(order).end().await {
             Ok(output) => json(StatusCode::OK, &output),
             Err(Unfinished::Refused { answer, .. }) => of_plain(answer),
-            Err(Unfinished::Failed(cause)) => {
-                error(StatusCode::INTERNAL_SERVER_ERROR, &cause.to_string())
-            }
+            Err(Unfinished::Failed(cause)) => error(status_of(&cause), &cause.to_string()),
         }
     }
 

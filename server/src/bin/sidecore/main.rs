@@ -7,7 +7,7 @@
 //! | `POST /tasks` with `{"kind":"sleep","ms":5000}` | 202 `{"task_id":1,"worker":0}` at once |
 //! | `GET /tasks/{id}` | 200, its state; 404 |
 //! | `DELETE /tasks/{id}` | 200 if it will not run, 202 if it runs and was asked to stop, 409 if it is over |
-//! | `POST /tasks/run` | 200, the output, once it is there |
+//! | `POST /tasks/run` | 200, the output, once it is there; 504 where its deadline passes before |
 //! | `POST /tasks/wait` with `{"deadline_ms":600,"tasks":[…]}` | 200, the outcomes by position |
 //! | `GET /stats` | 200, the counters |
 //! | anything under `/audited/` | 200, and a task has been triggered |
