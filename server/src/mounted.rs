@@ -60,6 +60,8 @@ pub(crate) trait StartPool: Send {
 /// A pool that runs.
 pub(crate) trait RunningPool: Send {
     fn name(&self) -> Arc<str>;
+    /// Whether a reload makes its task workers anew: async ones stay.
+    fn is_made_anew(&self) -> bool;
     /// Has the task workers made anew, from any thread.
     fn reloader(&self) -> Arc<dyn Fn() + Send + Sync>;
     /// Reads the counters, from any thread.
@@ -92,6 +94,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> StartPool for PoolSpec<J, O> 
         number: u8,
         bells: &[Arc<Bell>],
     ) -> Result<(Box<dyn RunningPool>, Vec<Install>), PoolError> {
+        let is_made_anew = !self.is_async();
         let PoolSpec { name, thread_name, jobs, on_finish, on_notice, on_start } = *self;
         let Jobs { work, kinds, on_dead_letter } = jobs;
         let name_of_setup = name.clone();
@@ -123,7 +126,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> StartPool for PoolSpec<J, O> 
             install(lane, pool.tasks(), on_finish.clone())
         });
         let installs = installs.collect();
-        Ok((Box::new(Named { name, pool }), installs))
+        Ok((Box::new(Named { name, pool, is_made_anew }), installs))
     }
 }
 
@@ -149,11 +152,16 @@ fn deliver_to<O>(on_finish: Arc<OnFinish<O>>, executor: Option<usize>) -> impl F
 struct Named<J, O> {
     name: Arc<str>,
     pool: Pool<J, O>,
+    is_made_anew: bool,
 }
 
 impl<J: Send + 'static, O: Send + 'static> RunningPool for Named<J, O> {
     fn name(&self) -> Arc<str> {
         self.name.clone()
+    }
+
+    fn is_made_anew(&self) -> bool {
+        self.is_made_anew
     }
 
     fn reloader(&self) -> Arc<dyn Fn() + Send + Sync> {

@@ -37,7 +37,9 @@ impl Reload {
         hooks: &Hooks,
         shutdown: &Shutdown,
     ) -> Self {
-        let pools = pools.iter().map(|pool| (pool.reloader(), pool.counters())).collect();
+        // The end of the reload would be waited for in vain with the others.
+        let pools = pools.iter().filter(|pool| pool.is_made_anew());
+        let pools = pools.map(|pool| (pool.reloader(), pool.counters())).collect();
         let (hooks, shutdown) = (hooks.clone(), shutdown.clone());
         let (security, before) = (security.clone(), Mutex::new(None));
         Reload { shared: Arc::new(Shared { pools, security, hooks, shutdown, before }) }

@@ -1,12 +1,15 @@
 //! Signals of the process: SIGTERM and SIGINT begin the drain, and end the process when they come
 //! again; SIGUSR1 and SIGUSR2 have the task workers made anew, SIGHUP the certificates read again.
 //!
-//! One thread waits for them, from [`catch_signals`] on to the end of the process. It knows the
+//! One thread waits for them, from [`catch_signals`] on to the end of the process, and calls nothing
+//! that may take long: hooks of the application and the certificates' disk have another thread, once
+//! there is a reload, so that an end is heard meanwhile. It knows the
 //! servers that are served; what comes before the first of them is remembered. All are taken
 //! whatever the process inherited: a parent that ignores or blocks SIGTERM (`trap '' TERM`) would
 //! otherwise have a server that nothing but SIGKILL ends, and a SIGHUP that only reloads harms
 //! nobody who was started by `nohup`.
 
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +31,9 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// SIGXFSZ is taken to be ignored: a write past the limit of a file's size (`ulimit -f`) is then an
 /// error of that write, instead of the end of the process.
 const CAUGHT: [i32; 6] = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP, SIGXFSZ];
+
+/// Reloads that wait while one is under way: one of each signal, and some.
+const RENEWALS_MAX: usize = 8;
 
 static TOLD: Mutex<Told> = Mutex::new(Told::new());
 
@@ -76,10 +82,12 @@ pub fn catch_signals() -> Result<()> {
         .name("signals".into())
         .spawn(move || {
             signals::unblock(&CAUGHT);
+            let mut renewing = None;
             for signal in signals.forever() {
-                // What is called may be the application's.
-                if panics::catch(|| handle(signal)).is_none() {
-                    stderr::line(format_args!("what signal {signal} asks for panicked"));
+                match signal {
+                    SIGTERM | SIGINT => end(),
+                    SIGHUP | SIGUSR1 | SIGUSR2 => hand_over(&mut renewing, signal),
+                    _ => {}
                 }
             }
         })
@@ -143,12 +151,31 @@ fn told() -> MutexGuard<'static, Told> {
     TOLD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn handle(signal: i32) {
-    match signal {
-        SIGTERM | SIGINT => end(),
-        SIGHUP => hang_up(),
-        SIGUSR1 | SIGUSR2 => reload(),
-        _ => {}
+/// Has what a signal renews be renewed by the thread for that, which is started for the first one.
+/// With so many waiting a further one would change nothing.
+fn hand_over(renewing: &mut Option<SyncSender<i32>>, signal: i32) {
+    if renewing.is_none() {
+        let (tell, told) = sync_channel(RENEWALS_MAX);
+        let thread = std::thread::Builder::new().name("renew".into());
+        let live = move || told.into_iter().for_each(renew_for);
+        match thread.spawn(live) {
+            Ok(_) => *renewing = Some(tell),
+            Err(cause) => {
+                let line = format_args!("no thread for what signal {signal} asks for: {cause}");
+                return stderr::line(line);
+            }
+        }
+    }
+    if let Some(renewing) = renewing {
+        let _ = renewing.try_send(signal);
+    }
+}
+
+fn renew_for(signal: i32) {
+    let renew = if signal == SIGHUP { hang_up } else { reload };
+    // What is called may be the application's.
+    if panics::catch(renew).is_none() {
+        stderr::line(format_args!("what signal {signal} asks for panicked"));
     }
 }
 

@@ -148,7 +148,10 @@ impl<T, F> PoolBuilder<T, F> {
 
     /// Reports a job that runs longer, and has one of `spares` workers stand in for its worker.
     pub fn watch(mut self, stuck_after: Duration, spares: usize) -> Self {
-        self.options.task_stuck_after_ms = Some(stuck_after.as_millis() as u64);
+        // Rounded up: a job that takes less is not stuck, and 0 would be each one.
+        let stuck_after_ms = stuck_after.as_nanos().div_ceil(1_000_000).max(1);
+        let stuck_after_ms = u64::try_from(stuck_after_ms).unwrap_or(u64::MAX);
+        self.options.task_stuck_after_ms = Some(stuck_after_ms);
         self.options.task_spares = spares;
         self
     }
@@ -262,5 +265,19 @@ impl<T, O> PoolBuilder<T, OnFinish<O>> {
 impl<J, O> Clone for TaskPool<J, O> {
     fn clone(&self) -> Self {
         TaskPool { shared: self.shared.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_stuck_after_no_less_than_was_said() {
+        let ms = |after| TaskPool::named("jobs").watch(after, 0).options.task_stuck_after_ms;
+        assert_eq!(ms(Duration::from_micros(1500)), Some(2));
+        assert_eq!(ms(Duration::from_nanos(1)), Some(1));
+        // In milliseconds this is 384 more than 64 bits hold.
+        assert_eq!(ms(Duration::from_secs(18_446_744_073_709_552)), Some(u64::MAX));
     }
 }

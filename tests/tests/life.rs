@@ -146,3 +146,21 @@ fn plugins_decorate_a_server_with_callbacks_and_pools() {
     assert_eq!((length, doubled), (5, 8));
     server.stop().unwrap();
 }
+
+/// Async task workers stay as they are.
+#[test]
+fn the_end_of_a_reload_is_told_beside_a_pool_of_async_workers() {
+    let naps = TaskPool::named("naps")
+        .on_async_task(4, |_task, job: u8| async move { Ok(job) })
+        .on_finish(|_, _| {})
+        .build();
+    let (server, told) = told(Server::new(config()).with(with_lengths).with_pool(&naps));
+    let server = TestServer::start(server, |_| tower::service_fn(hello)).unwrap();
+    for _ in 0..3 {
+        told.recv_timeout(LIMIT).unwrap();
+    }
+    server.running().reload().task_workers();
+    assert_eq!(told.recv_timeout(LIMIT).unwrap().0, Life::Reloading);
+    assert_eq!(told.recv_timeout(LIMIT / 4).unwrap().0, Life::Reloaded);
+    server.stop().unwrap();
+}

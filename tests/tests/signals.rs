@@ -2,9 +2,12 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use sidecore::{Config, Incoming, Life, Request, Response, Server};
 use sidecore_tests::{Client, ServerProcess, server_command};
 
 fn send(server: &ServerProcess, signal: Signal) {
@@ -126,4 +129,44 @@ fn catches_sigterm(status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
     let mask = u64::from_str_radix(mask.expect("a mask").trim(), 16).expect("a number");
     mask & (1 << (15 - 1)) != 0
+}
+
+/// The only server of this process: the other tests have theirs in processes of their own.
+#[test]
+fn an_end_is_heard_while_a_hook_holds_a_reload_up() {
+    let (started_tx, started) = channel();
+    let (let_go, held) = channel::<()>();
+    let held = Mutex::new(held);
+    let mut config = Config::default();
+    config.port = 0;
+    config.options.task_worker_num = Some(0);
+    let server = Server::new(config).on_life(move |life| match life {
+        Life::Started { .. } | Life::Reloading => {
+            let _ = started_tx.send(*life);
+            if *life == Life::Reloading {
+                let _ = held.lock().unwrap().recv_timeout(Duration::from_secs(60));
+            }
+        }
+        _ => {}
+    });
+    let (ended_tx, ended) = channel();
+    std::thread::spawn(move || {
+        let report = server.serve(|_| {
+            tower::service_fn(|_: Request<Incoming>| async {
+                Ok::<_, std::convert::Infallible>(Response::new(String::new()))
+            })
+        });
+        let _ = ended_tx.send(report.is_ok());
+    });
+    let limit = Duration::from_secs(20);
+    started.recv_timeout(limit).unwrap();
+    // It is heard of by the signals' thread a moment after it has started.
+    let this = rustix::process::getpid();
+    while started.try_recv().is_err() {
+        kill_process(this, Signal::USR1).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kill_process(this, Signal::TERM).unwrap();
+    assert_eq!(ended.recv_timeout(limit / 2), Ok(true), "the drain has begun");
+    drop(let_go);
 }

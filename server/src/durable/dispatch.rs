@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use sidecore_runtime::executor::{self, sleep, spawn_local};
 use sidecore_runtime::instant;
-use sidecore_runtime::panics::drop_quietly;
+use sidecore_runtime::panics::{catch, drop_quietly};
+use sidecore_runtime::stderr;
 
 use super::finish::{Placed, Told};
 use super::intake::{Intake, Offer};
@@ -124,7 +125,8 @@ impl<J: DurableJob, O: Send + 'static> DurableDispatch<J, O> {
     }
 
     /// Receives the task's handle as the job enters the pool, on this executor: before any outcome
-    /// of it is told, and also where the future has been dropped. A dispatch with it is refused on
+    /// of it is told, and also where the future has been dropped. A panic in it is reported on
+    /// standard error and changes nothing else. A dispatch with it is refused on
     /// a thread that is no executor, as [`NotOnExecutor`](DispatchError::NotOnExecutor).
     pub fn on_dispatch(mut self, on_dispatch: impl FnOnce(&TaskHandle) + 'static) -> Self {
         self.on_dispatch = Some(Box::new(on_dispatch));
@@ -261,7 +263,7 @@ impl<J: DurableJob, O: Send + 'static> Parcel<J, O> {
         let Parcel { shared, tasks, job, plan, on_dispatch } = self;
         let entry = Entry { job, sequence, retry: plan.retry };
         let sent = match plan.prepare(&tasks, entry).send().await {
-            Err(DispatchError::TimedOut(entry)) => end_as_timed_out(&tasks, entry),
+            Err(DispatchError::TimedOut(entry)) => end_as_timed_out(&tasks, entry, &plan),
             sent => sent,
         };
         let handle = match sent {
@@ -270,14 +272,20 @@ impl<J: DurableJob, O: Send + 'static> Parcel<J, O> {
                 shared.journal.ack(sequence);
                 return Err(DurableError::Refused(DispatchError::TimedOut(entry.job)));
             }
-            // What can be refused was refused before: here it is the end of the executor.
-            Err(_) => return Err(DurableError::Ended),
+            // What can be refused was refused before: here it is the end of the executor, or would
+            // be before the job is due.
+            Err(refused) => {
+                drop_quietly(refused);
+                return Err(DurableError::Ended);
+            }
         };
         let Some(executor) = executor::current_index() else { return Err(DurableError::Ended) };
         // Its finish is delivered by the executor's loop, so not before this.
         shared.finisher.open.insert(executor, handle.id(), Placed { sequence, awaiter });
-        if let Some(on_dispatch) = on_dispatch {
-            on_dispatch(&handle);
+        if let Some(on_dispatch) = on_dispatch
+            && catch(|| on_dispatch(&handle)).is_none()
+        {
+            stderr::line(format_args!("on_dispatch of a durable job panicked"));
         }
         Ok(handle)
     }
@@ -288,8 +296,10 @@ impl<J: DurableJob, O: Send + 'static> Parcel<J, O> {
 fn end_as_timed_out<J: DurableJob, O: Send + 'static>(
     tasks: &Tasks<Entry<J>, O>,
     entry: Entry<J>,
+    plan: &Plan,
 ) -> Result<TaskHandle, DispatchError<Entry<J>>> {
-    let expired = tasks.job(entry).delay(Duration::MAX).deadline(Duration::ZERO);
+    let expired = tasks.job(entry).attempts_before(plan.attempts_before);
+    let expired = expired.delay(Duration::MAX).deadline(Duration::ZERO);
     expired.dispatch().map_err(|refused| DispatchError::TimedOut(refused.into_job()))
 }
 

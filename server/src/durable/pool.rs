@@ -127,6 +127,10 @@ impl RunningPool for Journalled<dyn RunningPool> {
         self.pool.name()
     }
 
+    fn is_made_anew(&self) -> bool {
+        self.pool.is_made_anew()
+    }
+
     fn reloader(&self) -> Arc<dyn Fn() + Send + Sync> {
         self.pool.reloader()
     }

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use sidecore_runtime::executor::{sleep, spawn_local, yield_now};
+use sidecore_runtime::panics::{caught, drop_quietly};
 use sidecore_runtime::{instant, stderr};
 
 use super::dispatch::Parcel;
@@ -147,7 +148,10 @@ async fn deliver<J: DurableJob, O: Send + 'static>(
             let placed = parcel.place(sequence, None).await;
             counted.redelivered.fetch_add(u64::from(placed.is_ok()), Ordering::Relaxed);
             // One whose deadline has passed is settled too.
-            !matches!(placed, Err(DurableError::Ended))
+            let is_over = !matches!(placed, Err(DurableError::Ended));
+            // With its job, where it came back.
+            drop_quietly(placed);
+            is_over
         }
         Err(reason) => {
             stderr::line(format_args!(
@@ -161,10 +165,13 @@ async fn deliver<J: DurableJob, O: Send + 'static>(
     shared.backlog.fetch_sub(u64::from(is_over), Ordering::Relaxed);
 }
 
-/// The job and its plan, or why it is given up.
+/// The job and its plan, or why it is given up. What reads the job is the user's: a panic of it would
+/// end the redelivery of all others.
 fn check<J: DurableJob>(record: &Record, crashes_max: u32) -> Result<(J, Plan), String> {
-    let (job, plan) =
-        Plan::read(record).map_err(|cause| format!("it cannot be read any more: {cause}"))?;
+    let read = caught(|| Plan::read(record).map_err(|cause| cause.to_string()));
+    let (job, plan) = read
+        .unwrap_or_else(|message| Err(format!("what reads it panicked: {message}")))
+        .map_err(|cause| format!("it cannot be read any more: {cause}"))?;
     match record.attempts > plan.retries().saturating_add(crashes_max) {
         false => Ok((job, plan)),
         true => Err(format!(
@@ -224,6 +231,19 @@ mod tests {
         assert_eq!((numbers, backlog.next_late(soon)), ([2, 3], Next::Done));
         assert!(matches!(backlog.next(soon), Next::Now(record) if record.sequence == 1));
         assert_eq!((backlog.next(soon), backlog.len()), (Next::Done, 0));
+    }
+
+    #[test]
+    fn what_panics_as_it_is_read_is_given_up_alone() {
+        #[derive(Clone, serde::Serialize)]
+        struct Panics;
+        impl<'de> serde::Deserialize<'de> for Panics {
+            fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+                panic!("a reader of the user's")
+            }
+        }
+        let reason = check::<Panics>(&record(1, 0, None), 9).err().unwrap();
+        assert!(reason.contains("cannot be read") && reason.contains("of the user's"), "{reason}");
     }
 
     #[test]

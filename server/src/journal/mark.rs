@@ -8,7 +8,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, Instant};
 
 use super::error::JournalError;
@@ -65,6 +65,12 @@ impl Mark {
         let generation = newest.map_or(0, |(generation, _)| generation);
         let mark = Mark { file, is_new, generation, unsynced_since: None };
         Ok((mark, newest.map(|(_, levels)| levels)))
+    }
+
+    /// Whether somebody has removed the file: then the database, too, is written where nobody will
+    /// find it.
+    pub(super) fn is_removed(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 
     /// Writes levels that are durable in the database.

@@ -26,7 +26,8 @@
 //!
 //! **A commit that fails poisons the journal**: it takes no more records, since the kernel may have
 //! dropped what it could not write. An error says that a record is not known to be durable; it may
-//! be there at the next open all the same.
+//! be there at the next open all the same. So does a commit after somebody has removed the files: it
+//! would be made, and be gone at the end of the process.
 //!
 //! Bounds: [`JournalLimits`]. Settlements wait in a queue that the pending records bound, as each
 //! is settled once. The WAL is copied back about each 1,000 pages (`store.rs`).

@@ -382,3 +382,14 @@ fn a_database_that_is_held_by_another_refuses_what_comes_then_and_nothing_later(
     let kept: Vec<_> = recovery.pending.iter().map(|record| record.sequence).collect();
     assert_eq!(kept, [later]);
 }
+
+#[test]
+fn what_would_be_written_to_removed_files_is_refused() {
+    let scratch = Scratch::new();
+    let (journal, _) = open(&scratch);
+    append(&journal, b"one");
+    std::fs::remove_dir_all(scratch.path()).unwrap();
+    let written = send(&journal, b"two", Meta::default()).unwrap().recv_timeout(LONG).unwrap();
+    assert!(written.unwrap_err().to_string().contains("were removed"));
+    assert!(journal.stats().poisoned && journal.close(LONG).is_err());
+}

@@ -204,6 +204,11 @@ impl Writer {
         if let Some(failure) = self.shared.failure() {
             return Err(failure);
         }
+        if self.mark.is_removed() {
+            return Err(self
+                .shared
+                .poison(&"its files were removed; start again to make new ones"));
+        }
         let written = self.store.write(appends, settlements, self.limits.dead_max).map_err(
             |Unwritten { cause, is_certain }| match is_certain {
                 true => JournalError::sqlite("write to", &self.shared.file, cause),

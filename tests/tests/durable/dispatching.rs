@@ -174,3 +174,14 @@ fn a_job_that_panics_is_a_dead_letter_after_its_retries() {
     assert!(letters[0].reason.contains("job 1 was to panic"), "{letters:?}");
     assert!(letters[1].reason.contains("it was to fail"), "{letters:?}");
 }
+
+#[test]
+fn what_is_told_of_a_dispatch_and_panics_changes_nothing_else() {
+    let scratch = Scratch::new("durable-on-dispatch");
+    let life = live(&scratch, Setup::default(), |tasks, _| async move {
+        let dispatch = |number| tasks.job(job(number)).on_dispatch(|_| panic!("of the user's"));
+        assert!(dispatch(1).dispatch().await.is_ok());
+        assert_eq!(dispatch(2).run().await.unwrap(), 2);
+    });
+    assert_eq!((life.began.len(), life.stats.kept), (2, 0));
+}

@@ -151,3 +151,20 @@ fn a_backlog_larger_than_the_pool_is_run_beside_new_jobs() {
     assert!(old.eq(0..500), "in their order");
     assert_eq!((life.stats.redelivered, life.stats.kept), (500, 0));
 }
+
+#[test]
+fn the_attempts_of_what_is_too_late_at_a_start_are_told() {
+    let scratch = Scratch::new("durable-late-attempts");
+    let (journal, _) = Journal::open(scratch.path(), "jobs", JournalLimits::default()).unwrap();
+    let payload = serde_json::json!({ "job": job(1), "deadline_at_ms": 1, "deadline_ms": 500 });
+    let (sent, done) = channel();
+    let done_with = move |result| sent.send(result).unwrap();
+    journal.append(serde_json::to_vec(&payload).unwrap(), Meta::default(), done_with).unwrap();
+    let sequence = done.recv_timeout(LONG).unwrap().unwrap();
+    journal.retry(sequence, None);
+    journal.retry(sequence, None);
+    journal.close(LONG).unwrap();
+    let life = live_until_finished(&scratch, 1);
+    assert_eq!(life.finished, [(Err(TaskError::TimedOut), 2)]);
+    assert_eq!((life.began.len(), life.stats.kept), (0, 0));
+}
