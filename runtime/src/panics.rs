@@ -5,6 +5,7 @@
 //! than that value: an executor, a task worker, a connection, a lock.
 
 use std::any::Any;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
@@ -13,10 +14,41 @@ pub fn drop_quietly<T>(value: T) {
     let _ = catch(|| drop(value));
 }
 
+/// A value of the user's that others hold together: whoever drops it last, a panic of its destructor
+/// ends there.
+#[derive(Debug)]
+pub struct Quiet<T>(Option<T>);
+
+impl<T> Quiet<T> {
+    /// Holds it.
+    pub fn new(value: T) -> Self {
+        Quiet(Some(value))
+    }
+}
+
+impl<T> Deref for Quiet<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("it is there until this is dropped")
+    }
+}
+
+impl<T> Drop for Quiet<T> {
+    fn drop(&mut self) {
+        drop_quietly(self.0.take());
+    }
+}
+
 /// Wakes whoever awaits something, by a waker that may be of the user's making: a panic of it costs
 /// that wake.
 pub fn wake_quietly(waker: Waker) {
     let _ = catch(|| waker.wake());
+}
+
+/// The same of one that is kept.
+pub fn wake_by_ref_quietly(waker: &Waker) {
+    let _ = catch(|| waker.wake_by_ref());
 }
 
 /// Calls `call`; a panic ends there. The error is its text.

@@ -3,11 +3,14 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use sidecore_runtime::panics::Quiet;
+
 pub use sidecore_runtime::executor::hosted::{io, net, timer};
 
 use crate::task_pool::{PoolBuilder, TaskPool};
 use crate::tasks::{
     Callbacks, DeadLetter, Failure, Jobs, Kinds, OnFinish, TaskContext, TaskWorkerInfo, Work,
+    dead_letters_to,
 };
 
 /// The future of a job.
@@ -55,7 +58,7 @@ impl<T, F> PoolBuilder<T, F> {
     where
         W: Future<Output = Result<O, Failure>> + 'static,
     {
-        let on_task = Arc::new(on_task);
+        let on_task = Arc::new(Quiet::new(on_task));
         self.on_async_task_worker(concurrency, move |_| {
             let on_task = on_task.clone();
             Ok(move |task: TaskContext, job| on_task(task, job))
@@ -96,7 +99,7 @@ impl<J, O, F> PoolBuilder<OnAsyncTask<J, O>, F> {
         mut self,
         on_dead_letter: impl Fn(DeadLetter<J>) + Send + Sync + 'static,
     ) -> Self {
-        self.on_task_mut().jobs.on_dead_letter = Some(Arc::new(on_dead_letter));
+        self.on_task_mut().jobs.on_dead_letter = Some(dead_letters_to(on_dead_letter));
         self
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 
-use sidecore_runtime::panics::catch;
+use sidecore_runtime::panics::{Quiet, catch};
 use sidecore_runtime::stderr;
 
 use crate::running::Report;
@@ -96,7 +96,8 @@ impl<T, F> Server<T, F> {
     /// # }
     /// ```
     pub fn on_life(mut self, on_life: impl Fn(&Life) + Send + Sync + 'static) -> Self {
-        self.hooks.hooks.push(Arc::new(on_life));
+        let on_life = Quiet::new(on_life);
+        self.hooks.hooks.push(Arc::new(move |life: &Life| on_life(life)));
         self
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{Executor, ExecutorConfig};
 use sidecore_runtime::net::RingConfig;
+use sidecore_runtime::panics::Quiet;
 use sidecore_runtime::placement::{Placement, PlacementRequest, place};
 use sidecore_runtime::pool::OnNotice;
 use sidecore_runtime::probe;
@@ -26,7 +27,7 @@ use crate::shutdown::Shutdown;
 use crate::signals;
 use crate::tasks::{
     Callbacks, DeadLetter, Failure, FinishContext, Kinds, Notice, OnFinish, OnTask, TaskContext,
-    TaskResult, TaskWorkerInfo, Tasks,
+    TaskResult, TaskWorkerInfo, Tasks, dead_letters_to,
 };
 use crate::worker::{Assignment, RaiseOnDrop, ServerStats, Worker};
 
@@ -181,7 +182,8 @@ impl<T, F> Server<T, F> {
     /// Receives what the operator should know of the server's own pool, such as a stuck task; by
     /// default it is one line on standard error.
     pub fn on_notice(mut self, on_notice: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
-        self.on_notice = Some(Arc::new(on_notice));
+        let on_notice = Quiet::new(on_notice);
+        self.on_notice = Some(Arc::new(move |notice: &Notice| on_notice(notice)));
         self
     }
 
@@ -193,7 +195,7 @@ impl<T, F> Server<T, F> {
         on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
     ) -> Server<T, OnFinish<O>> {
         let Server { config, on_task, on_notice, hooks, pools, companion, .. } = self;
-        let on_finish = OnFinish(Arc::new(on_finish));
+        let on_finish = OnFinish::new(on_finish);
         Server { config, on_task, on_finish, on_notice, hooks, pools, companion }
     }
 }
@@ -212,7 +214,7 @@ impl<J, O, F> Server<OnTask<J, O>, F> {
         mut self,
         on_dead_letter: impl Fn(DeadLetter<J>) + Send + Sync + 'static,
     ) -> Self {
-        self.on_task.on_dead_letter = Some(Arc::new(on_dead_letter));
+        self.on_task.on_dead_letter = Some(dead_letters_to(on_dead_letter));
         self
     }
 }
@@ -301,7 +303,7 @@ where
         let _ = stats.pools.set(counters);
         let tasks = tasks.get().cloned().unwrap_or_else(Tasks::none);
         let (ready, started) = mpsc::channel();
-        let make_app = Arc::new(make_app);
+        let make_app = Arc::new(Quiet::new(make_app));
         let mut running = Running {
             addresses: bound.addresses,
             listens: bound.places,

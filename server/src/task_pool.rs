@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sidecore_runtime::cpu_list::CpuList;
+use sidecore_runtime::panics::Quiet;
 use sidecore_runtime::pool::OnNotice;
 
 use crate::config::Options;
 use crate::mounted::{Mount, Mountable, PoolSpec, StartPool};
 use crate::tasks::{
     Callbacks, DeadLetter, Failure, FinishContext, Jobs, Kinds, Notice, OnFinish, OnTask,
-    TaskContext, TaskResult, TaskWorkerInfo, Tasks,
+    TaskContext, TaskResult, TaskWorkerInfo, Tasks, dead_letters_to,
 };
 
 /// A pool of task workers beside a server's own: a bulkhead. What floods one pool takes neither
@@ -158,7 +159,8 @@ impl<T, F> PoolBuilder<T, F> {
 
     /// Receives what the operator should know; by default it is one line on standard error.
     pub fn on_notice(mut self, on_notice: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
-        self.on_notice = Some(Arc::new(on_notice));
+        let on_notice = Quiet::new(on_notice);
+        self.on_notice = Some(Arc::new(move |notice: &Notice| on_notice(notice)));
         self
     }
 
@@ -207,7 +209,7 @@ impl<T, F> PoolBuilder<T, F> {
         on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
     ) -> PoolBuilder<T, OnFinish<O>> {
         let PoolBuilder { name, options, on_task, on_notice, .. } = self;
-        let on_finish = OnFinish(Arc::new(on_finish));
+        let on_finish = OnFinish::new(on_finish);
         PoolBuilder { name, options, on_task, on_finish, on_notice }
     }
 }
@@ -225,7 +227,7 @@ impl<J, O, F> PoolBuilder<OnTask<J, O>, F> {
         mut self,
         on_dead_letter: impl Fn(DeadLetter<J>) + Send + Sync + 'static,
     ) -> Self {
-        self.on_task.on_dead_letter = Some(Arc::new(on_dead_letter));
+        self.on_task.on_dead_letter = Some(dead_letters_to(on_dead_letter));
         self
     }
 }

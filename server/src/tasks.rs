@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sidecore_runtime::panics::Quiet;
+
 use crate::async_task::MakeAsync;
 
 pub use sidecore_runtime::pool::{
@@ -49,6 +51,16 @@ pub struct OnTask<J, O> {
 
 type OnDeadLetter<J> = Arc<dyn Fn(DeadLetter<J>) + Send + Sync>;
 
+/// Keeps the function that receives a pool's dead letters.
+pub(crate) fn dead_letters_to<J>(
+    on_dead_letter: impl Fn(DeadLetter<J>) + Send + Sync + 'static,
+) -> OnDeadLetter<J> {
+    let on_dead_letter = Quiet::new(on_dead_letter);
+    Arc::new(move |dead| {
+        on_dead_letter(dead);
+    })
+}
+
 /// How a pool runs its jobs.
 pub(crate) enum Work<J, O> {
     /// One after the other.
@@ -74,12 +86,21 @@ impl<J, O> From<OnTask<J, O>> for Jobs<J, O> {
 /// A pool's `on_finish` callback.
 pub struct OnFinish<O>(pub(crate) Arc<dyn Fn(&FinishContext, TaskResult<O>) + Send + Sync>);
 
+impl<O> OnFinish<O> {
+    pub(crate) fn new(
+        on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
+    ) -> Self {
+        let on_finish = Quiet::new(on_finish);
+        OnFinish(Arc::new(move |finish: &FinishContext, outcome| on_finish(finish, outcome)))
+    }
+}
+
 impl<J: 'static, O: 'static> OnTask<J, O> {
     /// The same function on each task worker.
     pub(crate) fn shared(
         on_task: impl Fn(&TaskContext, J) -> Result<O, Failure> + Send + Sync + 'static,
     ) -> Self {
-        let on_task = Arc::new(on_task);
+        let on_task = Arc::new(Quiet::new(on_task));
         Self::made(move |_| {
             let on_task = on_task.clone();
             Ok(move |context: &TaskContext, job| on_task(context, job))
@@ -93,6 +114,7 @@ impl<J: 'static, O: 'static> OnTask<J, O> {
     where
         R: FnMut(&TaskContext, J) -> Result<O, Failure> + 'static,
     {
+        let make = Quiet::new(make);
         let make: MakeRun<J, O> =
             Box::new(move |info| make(info).map(|run| -> RunJob<J, O> { Box::new(run) }));
         OnTask { make, kinds: Kinds::one(), on_dead_letter: None }

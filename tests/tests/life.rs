@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sidecore::{
     Config, Failure, Incoming, Life, OnFinish, OnTask, Request, Response, Server, TaskContext,
-    TaskPool, TestServer,
+    TaskPool, TestServer, Worker,
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -163,4 +163,42 @@ fn the_end_of_a_reload_is_told_beside_a_pool_of_async_workers() {
     assert_eq!(told.recv_timeout(LIMIT).unwrap().0, Life::Reloading);
     assert_eq!(told.recv_timeout(LIMIT / 4).unwrap().0, Life::Reloaded);
     server.stop().unwrap();
+}
+
+/// Panics when it is dropped, unless that is while another panic goes through.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "a destructor of the user's panics");
+    }
+}
+
+/// What the user gave is dropped at the end, on whichever thread that is.
+#[test]
+fn destructors_that_panic_at_the_end_change_nothing() {
+    for place in ["on_task", "on_finish", "hook", "application", "service"] {
+        let bomb = |here| (place == here).then(|| Arc::new(Bomb));
+        let (task, finish, hook) = (bomb("on_task"), bomb("on_finish"), bomb("hook"));
+        let (application, service) = (bomb("application"), bomb("service"));
+        let server = Server::new(config())
+            .on_task(move |_, text: String| (&task, text.len()).1)
+            .on_finish(move |_, _: Result<usize, _>| drop(finish.clone()))
+            .on_life(move |_| drop(hook.clone()));
+        let running = server
+            .start(move |worker: &Worker<String, usize>| {
+                let _application = &application;
+                let (tasks, service) = (worker.tasks(), service.clone());
+                tower::service_fn(move |_: Request<Incoming>| {
+                    drop(service.clone());
+                    tasks.dispatch("five!".to_owned()).expect("there is room");
+                    async { Ok::<_, Infallible>(Response::new(String::new())) }
+                })
+            })
+            .unwrap();
+        assert_eq!(sidecore_tests::get(running.address(), "/").status, 200);
+        running.shutdown().raise();
+        let report = running.wait().unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert_eq!((report.accepted, report.finished), (1, 1), "{place}");
+    }
 }

@@ -144,6 +144,8 @@ fn a_send_that_is_due_after_the_drain_is_refused_at_once() {
             let before = told.try_recv();
             begin_drain(Instant::now() + LONG);
             send(&tasks, 2, 3600);
+            let at_once = tasks.job(4).delay(Duration::from_secs(3600)).dispatch();
+            assert!(matches!(at_once, Err(DispatchError::Closed(4))), "{at_once:?}");
             ms(20).await;
             let after: Vec<_> = told.try_iter().collect();
             let refused = |sent: &Result<_, _>| matches!(sent, Err(DispatchError::Closed(())));

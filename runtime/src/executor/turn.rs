@@ -28,7 +28,7 @@ use super::stats::ExecutorSnapshot;
 use super::waker::{pop_ready, push_ready, ready_len};
 use crate::instant::after;
 use crate::net::ring::{Completion, Kind};
-use crate::panics::{self, drop_quietly, wake_quietly};
+use crate::panics::{self, drop_quietly, wake_by_ref_quietly, wake_quietly};
 
 /// Polls between two looks at completions, finishes and timers: what bounds their delay.
 const POLLS_PER_TURN: usize = 256;
@@ -166,16 +166,12 @@ impl Turns {
                 Kind::Bell | Kind::CancelBell => continue,
                 Kind::Accept | Kind::CancelAccept => {
                     let mut listeners = core.listeners.borrow_mut();
-                    if let Some(waker) = listeners.complete(&mut ring, completion) {
-                        waker.wake_by_ref();
-                    }
+                    listeners.complete(&mut ring, completion).map(wake_by_ref_quietly);
                     continue;
                 }
                 _ => streams.complete(&mut ring, completion),
             };
-            if let Some(waker) = waker {
-                waker.wake_by_ref();
-            }
+            waker.map(wake_by_ref_quietly);
         }
         streams.feed_starved(&mut ring);
     }

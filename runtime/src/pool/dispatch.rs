@@ -157,14 +157,14 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
         let mut order = Some(Order { job, options, sink, again, controlled: true });
         let sent = with_lane(tasks.key(), |lane: &Installed<J, O>| {
             let sent = lane.dispatch_order(order.take()?);
-            Some(sent.map(|(id, key, control)| {
+            Some(sent.map_err(|job| lane.refusal(job, &options)).map(|(id, key, control)| {
                 let control = control.unwrap_or_else(|| Arc::new(Control::new()));
                 let handle = TaskHandle::on_lane(id, control, lane.shared().clone(), key);
                 (handle, Some((lane.executor, key)))
             }))
         });
         match (sent.flatten(), order) {
-            (Some(sent), _) => sent.map_err(DispatchError::Full),
+            (Some(sent), _) => sent,
             (None, Some(order)) => {
                 tasks.send_foreign(order.job, order.options, receiver()).map(|sent| (sent, None))
             }

@@ -90,7 +90,8 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
 
     /// Runs jobs side by side and returns their outcomes by position; those that are not over
     /// `within` so long are [`TimedOut`](super::TaskError::TimedOut). Replaces Swoole's
-    /// `taskWaitMulti` and Octane's `concurrently`, without their bound of 1,024.
+    /// `taskWaitMulti` and Octane's `concurrently`, without their bound of 1,024. On a thread that is
+    /// no executor the time counts as [`Dispatch::deadline`] says.
     pub async fn run_all(
         &self,
         jobs: impl IntoIterator<Item = J>,

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use super::agenda::Due;
 use super::lane::Installed;
 use super::line::{Place, Ticket, Who};
-use super::options::Priority;
+use super::options::{Options, Priority};
 use super::slots::{SlotKey, Whereabouts};
 use super::tasks::{Tasks, with_lane};
-use super::{Command, TaskId};
+use super::{Command, DispatchError, TaskId};
 use crate::instant::after;
 use crate::panics::wake_quietly;
 
@@ -90,6 +90,14 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     /// Whether a job that is due then would have to wait longer than the drain lasts.
     pub(super) fn is_after_drain(&self, at: Instant) -> bool {
         self.drain_end.get().is_some_and(|end| at > end)
+    }
+
+    /// Why a job was not taken.
+    pub(super) fn refusal(&self, job: J, options: &Options) -> DispatchError<J> {
+        match options.delay.is_some_and(|delay| self.is_after_drain(after(delay))) {
+            true => DispatchError::Closed(job),
+            false => DispatchError::Full(job),
+        }
     }
 
     /// A job that was delayed, or is to be tried again, is due: it goes into the queue by the credit

@@ -82,6 +82,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sidecore_runtime::panics::Quiet;
 
 pub use self::dispatch::{Dispatching, DurableDispatch, DurableRun, DurableTasks};
 pub use self::entry::Entry;
@@ -222,7 +223,9 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
     ) -> impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static {
         let shared = self.shared.clone();
         // There is one pool to a journal, so one callback; a second one would change nothing.
-        let _ = shared.finisher.on_finish.set(Arc::new(on_finish));
+        let on_finish = Quiet::new(on_finish);
+        let told = move |finish: &FinishContext, outcome| on_finish(finish, outcome);
+        let _ = shared.finisher.on_finish.set(Arc::new(told));
         move |finish, outcome| shared.finisher.finish(&shared.journal, finish, outcome)
     }
 

@@ -30,7 +30,7 @@ impl<J: DurableJob, O: Send + 'static> PoolBuilder<OnTask<J, O>, OnFinish<O>> {
         let entries = |on_task| wrap(durable, on_task);
         let on_finish = |OnFinish(on_finish): OnFinish<O>| {
             let told = move |finish: &_, outcome| on_finish(finish, outcome);
-            OnFinish(Arc::new(durable.on_finish(told)))
+            OnFinish::new(durable.on_finish(told))
         };
         let pool = self.map_callbacks(entries, on_finish).build();
         DurablePool { durable: durable.clone(), pool }

@@ -27,7 +27,7 @@ use crate::tasks::Tasks;
 /// Records that are pending and not in the pool.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    records: HashMap<Sequence, Record>,
+    records: HashMap<Sequence, Found>,
     /// Here and below: of those that are still in `records`, and of some that are not.
     due: VecDeque<Sequence>,
     /// By their times.
@@ -35,9 +35,16 @@ pub(super) struct Backlog {
     deadlines: VecDeque<(Instant, Sequence)>,
 }
 
+/// A record, and its deadline as it was at the open: the wall clock may be set since.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    record: Record,
+    deadline: Option<Instant>,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
-    Now(Record),
+    Now(Found),
     At(Instant),
     Done,
 }
@@ -46,18 +53,21 @@ impl Backlog {
     /// Of records by their sequences, which were read just now.
     pub(super) fn new(records: Vec<Record>, now: Instant) -> Self {
         let (mut due, mut later, mut deadlines) = (Vec::new(), Vec::new(), Vec::new());
-        for record in &records {
+        let mut found = HashMap::with_capacity(records.len());
+        for record in records {
+            let (sequence, deadline) = (record.sequence, deadline_of(&record));
             match record.due_in {
-                Some(left) => later.push((instant::saturating_add(now, left), record.sequence)),
-                None => due.push((Reverse(record.priority), record.sequence)),
+                Some(left) => later.push((instant::saturating_add(now, left), sequence)),
+                None => due.push((Reverse(record.priority), sequence)),
             }
-            deadlines.extend(deadline_of(record).map(|at| (at, record.sequence)));
+            deadlines.extend(deadline.map(|at| (at, sequence)));
+            found.insert(sequence, Found { record, deadline });
         }
         due.sort_unstable();
         later.sort_unstable();
         deadlines.sort_unstable();
         Backlog {
-            records: records.into_iter().map(|record| (record.sequence, record)).collect(),
+            records: found,
             due: due.into_iter().map(|(_, sequence)| sequence).collect(),
             later: later.into(),
             deadlines: deadlines.into(),
@@ -72,7 +82,7 @@ impl Backlog {
     fn next(&mut self, now: Instant) -> Next {
         let Backlog { records, due, later, .. } = self;
         match first(later, records, now) {
-            Next::Now(record) => Next::Now(record),
+            Next::Now(found) => Next::Now(found),
             at_or_done => {
                 let mut due = std::iter::from_fn(|| due.pop_front());
                 due.find_map(|sequence| records.remove(&sequence)).map_or(at_or_done, Next::Now)
@@ -89,7 +99,7 @@ impl Backlog {
 /// Takes the first record out whose time has come, or says when that of the first will.
 fn first(
     times: &mut VecDeque<(Instant, Sequence)>,
-    records: &mut HashMap<Sequence, Record>,
+    records: &mut HashMap<Sequence, Found>,
     now: Instant,
 ) -> Next {
     while let Some((at, sequence)) = times.front() {
@@ -126,7 +136,7 @@ async fn deliver_each<J: DurableJob, O: Send + 'static>(
     while !shutdown.is_raised() {
         let now = Instant::now();
         match next(now) {
-            Next::Now(record) => deliver(&shared, &tasks, record).await,
+            Next::Now(found) => deliver(&shared, &tasks, found).await,
             Next::At(at) => sleep(at.saturating_duration_since(now)).await,
             Next::Done => return,
         }
@@ -137,11 +147,12 @@ async fn deliver_each<J: DurableJob, O: Send + 'static>(
 async fn deliver<J: DurableJob, O: Send + 'static>(
     shared: &Arc<Shared<O>>,
     tasks: &Tasks<Entry<J>, O>,
-    record: Record,
+    Found { record, deadline }: Found,
 ) {
     let sequence = record.sequence;
     let is_over = match check(&record, shared.crashes_max) {
         Ok((job, plan)) => {
+            let plan = Plan { deadline, ..plan };
             let (shared, tasks) = (shared.clone(), tasks.clone());
             let counted = shared.clone();
             let parcel = Parcel { shared, tasks, job, plan, on_dispatch: None };
@@ -157,7 +168,7 @@ async fn deliver<J: DurableJob, O: Send + 'static>(
             stderr::line(format_args!(
                 "record {sequence} of a durable pool is a dead letter: {reason}"
             ));
-            shared.journal.dead(sequence, reason);
+            shared.journal.give_up(sequence, reason);
             shared.given_up.fetch_add(1, Ordering::Relaxed);
             true
         }
@@ -206,7 +217,7 @@ mod tests {
         let mut backlog = Backlog::new(records, opened);
         assert_eq!(backlog.len(), 6);
         let mut next = |seconds| match backlog.next(at(seconds)) {
-            Next::Now(record) => Ok(record.sequence),
+            Next::Now(found) => Ok(found.record.sequence),
             Next::At(time) => Err(Some(time)),
             Next::Done => Err(None),
         };
@@ -225,11 +236,11 @@ mod tests {
         let mut backlog = Backlog::new(records, opened);
         let soon = opened + Duration::from_secs(1);
         let numbers = [backlog.next_late(soon), backlog.next_late(soon)].map(|next| match next {
-            Next::Now(record) => record.sequence,
+            Next::Now(found) => found.record.sequence,
             other => panic!("{other:?}"),
         });
         assert_eq!((numbers, backlog.next_late(soon)), ([2, 3], Next::Done));
-        assert!(matches!(backlog.next(soon), Next::Now(record) if record.sequence == 1));
+        assert!(matches!(backlog.next(soon), Next::Now(found) if found.record.sequence == 1));
         assert_eq!((backlog.next(soon), backlog.len()), (Next::Done, 0));
     }
 

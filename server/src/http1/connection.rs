@@ -221,7 +221,7 @@ impl<A: App> Connection<A> {
             || self.farewells < FAREWELLS_MAX && input.len() > whole.unwrap_or(size);
         let keep_alive = head.keep_alive && self.served < serving.requests_max && goes_on;
         if let Some(whole) = whole
-            && let Some(plain) = direct(&serving.app, &head, &input[size..whole])?
+            && let Some(plain) = direct(&*serving.app, &head, &input[size..whole])?
         {
             if !encode::is_final(plain.status) {
                 return Err(encode::not_final(plain.status));

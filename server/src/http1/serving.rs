@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
 
+use sidecore_runtime::panics::Quiet;
 use slab::Slab;
 
 use super::admission::{Admission, Entry};
@@ -14,7 +15,7 @@ use crate::config::Options;
 
 /// Shared by the connections of one executor, on its thread.
 pub(crate) struct Serving<A> {
-    pub(crate) app: A,
+    pub(crate) app: Quiet<A>,
     head_limits: HeadLimits,
     #[cfg(feature = "http2")]
     pub(crate) http2: crate::http2::Limits,
@@ -47,7 +48,7 @@ impl<A> Serving<A> {
             is_secured: false,
         };
         Rc::new(Serving {
-            app,
+            app: Quiet::new(app),
             head_limits,
             #[cfg(feature = "http2")]
             http2: crate::http2::Limits::new(options),

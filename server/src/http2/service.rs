@@ -45,7 +45,7 @@ impl<A: App> hyper::service::Service<Request<hyper::body::Incoming>> for Calls<A
         stream.expect(number);
         session.begin(stream.clone());
         let call = match admitted {
-            Ok(request) => called(&session.serving.app, request),
+            Ok(request) => called(&*session.serving.app, request),
             Err(reject) => Call::Refused { reject },
         };
         Answering { call, is_head, session: session.clone(), stream }

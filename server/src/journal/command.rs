@@ -56,7 +56,7 @@ pub(super) struct Settlement {
 pub(super) enum Verdict {
     Ack,
     Retry { due: Option<Due> },
-    Dead { reason: String, at: SystemTime },
+    Dead { reason: String, at: SystemTime, further_attempts: u32 },
 }
 
 impl Verdict {

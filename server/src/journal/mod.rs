@@ -170,9 +170,19 @@ impl Journal {
         self.settle(Settlement { sequence, verdict });
     }
 
-    /// The record is given up: it moves to the dead letters with the attempts it had, this one too.
+    /// The attempt under way was the last: the record moves to the dead letters with the attempts it
+    /// had, this one too.
     pub fn dead(&self, sequence: Sequence, reason: impl Into<String>) {
-        let verdict = Verdict::Dead { reason: reason.into(), at: SystemTime::now() };
+        self.bury(sequence, reason.into(), 1);
+    }
+
+    /// The record is not attempted any more: it moves to the dead letters with the attempts it had.
+    pub fn give_up(&self, sequence: Sequence, reason: impl Into<String>) {
+        self.bury(sequence, reason.into(), 0);
+    }
+
+    fn bury(&self, sequence: Sequence, reason: String, further_attempts: u32) {
+        let verdict = Verdict::Dead { reason, at: SystemTime::now(), further_attempts };
         self.settle(Settlement { sequence, verdict });
     }
 

@@ -243,7 +243,7 @@ fn settle(
             write_header(transaction, &header, payload_part(check_sum))?;
             written.retried += 1;
         }
-        Verdict::Dead { reason, at } => {
+        Verdict::Dead { reason, at, further_attempts } => {
             let Some((header, _)) = read_header(transaction, sequence)? else { return Ok(()) };
             let end = reason.floor_char_boundary(REASON_BYTES_MAX);
             transaction
@@ -254,7 +254,7 @@ fn settle(
                 )?
                 .execute(params![
                     sequence,
-                    header.attempts.saturating_add(1),
+                    header.attempts.saturating_add(*further_attempts),
                     &reason[..end],
                     to_ms(*at)
                 ])?;

@@ -113,12 +113,16 @@ fn a_dead_record_is_a_dead_letter_with_its_reason() {
     assert_eq!(letters[0].payload, [1]);
     assert_eq!((letters[0].reason.as_str(), letters[0].attempts), ("no such address", 2));
     assert_eq!(letters[1].reason.len(), 4096);
+    assert_eq!(letters[1].attempts, 1);
     assert_eq!(dead_letters(&journal, 2, 10).len(), 1);
     assert_eq!(dead_letters(&journal, 0, 1).len(), 1);
     journal.close(LONG).unwrap();
     let (journal, recovery) = open(&scratch);
     assert_eq!(recovery.pending.iter().map(|r| r.sequence).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(dead_letters(&journal, 0, 10), letters);
+    journal.give_up(3, "it is of no use any more");
+    settled(&journal, 1);
+    assert_eq!(dead_letters(&journal, 2, 1)[0].attempts, 0);
 }
 
 #[test]
