@@ -1,10 +1,13 @@
 //! Time limits against clients that do something, but hardly: a byte now and then renews none.
 
+use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_recv_buffer_size;
+use sidecore::{Config, Incoming, Request, Response, Server};
+use sidecore_runtime::executor::sleep;
 use sidecore_tests::{Client, ServerProcess, wait_until};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -63,6 +66,45 @@ fn a_fresh_connection_that_sends_nothing_is_closed_without_an_answer() {
     // It would be 10 s by default.
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     server.stop();
+}
+
+/// Old clients end a body with a line's end more (RFC 9112 §2.2): that is no begun head.
+#[test]
+fn a_connection_with_a_blank_line_behind_its_request_is_idle() {
+    let server = ServerProcess::start(&[("SIDECORE_HEAD_TIMEOUT_MS", "300")]);
+    let mut client = Client::connect(server.address());
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab\r\n");
+    assert_eq!(client.answer().status, 200);
+    std::thread::sleep(Duration::from_millis(900));
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab\r\n");
+    assert_eq!(client.answer().status, 200);
+    let start = Instant::now();
+    server.stop();
+    assert!(start.elapsed() < Duration::from_secs(5), "the drain took {:?}", start.elapsed());
+}
+
+/// A request's time does not count while another holds the executor before it.
+#[test]
+fn a_request_behind_one_that_computes_has_its_own_time() {
+    let mut config = Config::default();
+    config.port = 0;
+    config.options.worker_num = Some(1);
+    config.options.task_worker_num = Some(0);
+    config.options.request_timeout_ms = 100;
+    let serve = |request: Request<Incoming>| async move {
+        match request.uri().path() {
+            "/computes" => std::thread::sleep(Duration::from_millis(150)),
+            _ => sleep(Duration::from_millis(20)).await,
+        }
+        Ok::<_, Infallible>(Response::new(String::new()))
+    };
+    let running = Server::new(config).start(move |_| tower::service_fn(serve)).unwrap();
+    let mut client = Client::connect(running.address());
+    let head = |path| format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+    client.send(head("/computes") + &head("/naps"));
+    assert_eq!([client.answer().status, client.answer().status], [200, 200]);
+    running.shutdown().raise();
+    running.wait().unwrap();
 }
 
 /// 1,000 bytes a second are asked for, averaged over half a second.

@@ -1,10 +1,16 @@
 //! `GET /stats`: the counters of the executors and of the pools.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use sidecore::durable::DurableStats;
-use sidecore::{ExecutorSnapshot, KindSnapshot, Percentiles, PoolSnapshot, TaskWorkerSnapshot};
+use sidecore::{
+    ExecutorSnapshot, Heap, KindSnapshot, Percentiles, PoolSnapshot, TaskWorkerSnapshot,
+};
+
+/// Between two looks at the heap.
+const HEAP_EVERY: Duration = Duration::from_secs(1);
 
 /// All counters, with the names that Swoole's `stats()` gives some of them beside them.
 pub(crate) fn view(
@@ -19,7 +25,7 @@ pub(crate) fn view(
     }
     let own = pools.iter().find(|(name, _)| &**name == "default").map(|(_, pool)| pool);
     let workers = own.map_or(&[][..], |pool| &pool.workers);
-    let heap = sidecore::heap();
+    let heap = heap();
     json!({
         "executors": executors.iter().map(executor).collect::<Vec<_>>(),
         "pools": views,
@@ -36,6 +42,19 @@ pub(crate) fn view(
         "task_count": own.map_or(0, |pool| pool.accepted),
         "task_idle_worker_num": workers.iter().filter(|worker| worker.running_jobs == 0).count(),
     })
+}
+
+/// Asked for once a second at most: the allocator takes about a millisecond to tell, in which the
+/// executor serves nobody.
+fn heap() -> Option<Heap> {
+    static LAST: Mutex<Option<(Instant, Option<Heap>)>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let (at, heap) = last.filter(|(at, _)| at.elapsed() < HEAP_EVERY).unwrap_or_else(|| {
+        let heap = sidecore::heap();
+        (Instant::now(), heap)
+    });
+    *last = Some((at, heap));
+    heap
 }
 
 fn executor(executor: &ExecutorSnapshot) -> Value {
