@@ -2,13 +2,16 @@
 //! to them.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{begin_drain, sleep, spawn_local};
 use sidecore_runtime::pool::{
-    DispatchError, Failure, Pool, PoolConfig, Seat, TaskContext, TaskHandle, TaskState, Tasks,
+    DispatchError, Failure, Pool, PoolConfig, RunError, Seat, TaskContext, TaskError, TaskHandle,
+    TaskState, Tasks,
 };
 
 const LONG: Duration = Duration::from_secs(10);
@@ -161,4 +164,33 @@ fn a_send_that_is_due_after_the_drain_is_refused_at_once() {
             assert!(matches!(told.try_recv(), Ok(Ok(()))));
         });
     }
+}
+
+/// A thread that is no executor waits for its task no longer than the task's deadline, whatever the
+/// only task worker does; the outcome is counted as what it was told.
+#[test]
+fn a_deadline_ends_the_wait_of_another_thread_behind_a_worker_that_is_busy() {
+    let bell = Arc::new(Bell::new().unwrap());
+    let (pool, lanes) = Pool::start(&config(1, 4), std::slice::from_ref(&bell), nap).unwrap();
+    let tasks = pool.tasks();
+    let busy = tasks.run(600);
+    let start = Instant::now();
+    let queued = tasks.job(1).deadline(Duration::from_millis(50)).run();
+    let outcome = queued.wait(LONG).expect("it is over");
+    assert!(matches!(outcome, Err(RunError::Failed(TaskError::TimedOut))), "{outcome:?}");
+    let waited = start.elapsed();
+    assert!((50..500).contains(&waited.as_millis()), "{waited:?}");
+    assert!(matches!(busy.wait(LONG), Ok(Ok(600))));
+    // One that runs is told as soon.
+    let start = Instant::now();
+    let running = tasks.job(600).deadline(Duration::from_millis(50)).run();
+    let outcome = running.wait(LONG).expect("it is over");
+    assert!(matches!(outcome, Err(RunError::Failed(TaskError::TimedOut))), "{outcome:?}");
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    // And one whose deadline is later than the wait is given back.
+    let later = tasks.job(1).deadline(LONG).run().wait(Duration::from_millis(20)).unwrap_err();
+    assert!(matches!(later.wait(LONG), Ok(Ok(1))));
+    drop(lanes);
+    let end = pool.close(Instant::now() + LONG);
+    assert_eq!((end.accepted, end.outcomes.finished, end.outcomes.timed_out), (4, 2, 2));
 }

@@ -27,6 +27,7 @@ use super::foreign::Foreign;
 use super::parking::Hosted;
 use super::queue;
 use super::ticket::Home;
+use super::worker::withdrawn_as;
 use super::{Envelope, Failure, Origin, PoolError, Shared, TaskContext, TaskError};
 use crate::bell::Bell;
 use crate::executor::hosted::{Listener, listen};
@@ -293,11 +294,10 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
     {
         let now = Instant::now();
         let (mut owed, job, again) = self.owe(envelope, now);
-        if owed.control.as_ref().is_some_and(|control| !control.begin()) {
+        if let Some(control) = owed.control.take_if(|control| !control.begin()) {
             // It stays withdrawn: only one that has begun ends.
-            owed.control = None;
             drop_quietly(job);
-            return owed.finish(Err(TaskError::Cancelled));
+            return owed.finish(Err(withdrawn_as(&control)));
         }
         if owed.deadline.is_some_and(|deadline| deadline <= now) {
             drop_quietly(job);

@@ -12,7 +12,7 @@ use super::send::SendDispatch;
 use super::slots::{Sink, SlotKey};
 use super::tasks::{Tasks, with_lane};
 use super::{DispatchError, Envelope, Finish, Origin, TaskHandle, TaskId};
-use crate::instant::saturating_add;
+use crate::instant::{after, saturating_add};
 
 /// A job that is about to be dispatched: [`Tasks::job`].
 ///
@@ -71,8 +71,9 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
     /// it returns is thrown away. Replaces the time of Swoole's `taskwait`, which leaves such a
     /// task running unseen.
     ///
-    /// A thread that is no executor has no clock for it: there the deadline counts when a task
-    /// worker takes the job up, and the job may ask for it ([`TaskContext::is_cancelled`]).
+    /// A thread that is no executor learns of it in [`Run::wait`]. A future that is awaited there, or
+    /// a callback, has no clock: the deadline counts when a task worker takes the job up, and the job
+    /// may ask for it ([`TaskContext::is_cancelled`]).
     ///
     /// [`TaskContext::is_cancelled`]: super::TaskContext::is_cancelled
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -120,7 +121,7 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
 
     /// Dispatches it and returns a future of its output.
     pub fn run(self) -> Run<J, O> {
-        let tasks = self.tasks.clone();
+        let (tasks, deadline) = (self.tasks.clone(), self.options.deadline.map(after));
         // Made only where there is no lane to keep the finish.
         let mut mailbox = None;
         let receiver = || -> Receiver<O> {
@@ -133,7 +134,7 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
                 Run::new(tasks, State::Lane { executor, key }, Some(handle))
             }
             (Ok((handle, None)), Some(mailbox)) => {
-                Run::new(tasks, State::Foreign(mailbox), Some(handle))
+                Run::new(tasks, State::Foreign { mailbox, deadline }, Some(handle))
             }
             (Ok((handle, None)), None) => Run::new(tasks, State::Done, Some(handle)),
             (Err(refused), _) => Run::new(tasks, State::Refused(refused), None),

@@ -62,6 +62,11 @@ impl TaskHandle {
         matches!(self.state(), TaskState::Ended | TaskState::Withdrawn)
     }
 
+    /// The deadline of a task that no lane looks after has passed.
+    pub(super) fn expire(&self) -> Stopped {
+        self.control.expire()
+    }
+
     /// Cancels it. Swoole and OpenSwoole have nothing like it.
     pub fn cancel(&self) -> Cancelled {
         match self.control.cancel() {

@@ -7,10 +7,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::control::Stopped;
 use super::lane::Installed;
 use super::slots::SlotKey;
 use super::tasks::{Tasks, with_lane};
-use super::{Command, DispatchError, Finish, RunError, TaskHandle};
+use super::{Command, DispatchError, Finish, RunError, TaskError, TaskHandle};
 use crate::instant::after;
 
 /// The future of [`Tasks::run`]. It is `Send`, so that a handler that must be may await it.
@@ -29,7 +30,7 @@ pub struct Run<J: Send + 'static, O: Send + 'static> {
 pub(super) enum State<J, O> {
     Refused(DispatchError<J>),
     Lane { executor: usize, key: SlotKey },
-    Foreign(Arc<Mailbox<O>>),
+    Foreign { mailbox: Arc<Mailbox<O>>, deadline: Option<Instant> },
     Done,
 }
 
@@ -70,8 +71,7 @@ impl<O> Mailbox<O> {
         Poll::Pending
     }
 
-    fn wait(&self, limit: Duration) -> Option<Finish<O>> {
-        let end = after(limit);
+    fn wait(&self, end: Instant) -> Option<Finish<O>> {
         let mut content = self.lock();
         loop {
             if let Some(finish) = content.finish.take() {
@@ -108,19 +108,33 @@ impl<J: Send + 'static, O: Send + 'static> Run<J, O> {
     pub fn wait(mut self, limit: Duration) -> Result<Result<O, RunError<J>>, Self> {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Refused(refused) => Ok(Err(RunError::Refused(refused))),
-            State::Foreign(mailbox) => match mailbox.wait(limit) {
-                Some(finish) => Ok(finish.outcome.map_err(RunError::Failed)),
-                None => {
-                    self.state = State::Foreign(mailbox);
-                    Err(self)
+            State::Foreign { mailbox, deadline } => {
+                let end = after(limit);
+                let mut finish = mailbox.wait(deadline.map_or(end, |deadline| deadline.min(end)));
+                if finish.is_none() && deadline.is_some_and(|deadline| deadline < end) {
+                    if self.expire() {
+                        return Ok(Err(RunError::Failed(TaskError::TimedOut)));
+                    }
+                    finish = mailbox.wait(end);
                 }
-            },
+                if let Some(finish) = finish {
+                    return Ok(finish.outcome.map_err(RunError::Failed));
+                }
+                self.state = State::Foreign { mailbox, deadline };
+                Err(self)
+            }
             // An executor that blocked here would wait for itself.
             state => {
                 self.state = state;
                 Ok(Err(RunError::WrongThread))
             }
         }
+    }
+
+    /// The deadline has passed; false: the finish is on its way all the same.
+    fn expire(&self) -> bool {
+        let expired = self.handle.as_ref().map(TaskHandle::expire);
+        matches!(expired, Some(Stopped::Withdrawn { .. } | Stopped::Asked))
     }
 
     fn poll_lane(
@@ -173,10 +187,10 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for Run<J, O> {
             State::Refused(refused) => Poll::Ready(Err(RunError::Refused(refused))),
             State::Done => Poll::Ready(Err(RunError::WrongThread)),
             State::Lane { executor, key } => self.poll_lane(executor, key, context),
-            State::Foreign(mailbox) => match mailbox.poll(context.waker()) {
+            State::Foreign { mailbox, deadline } => match mailbox.poll(context.waker()) {
                 Poll::Ready(finish) => Poll::Ready(finish.outcome.map_err(RunError::Failed)),
                 Poll::Pending => {
-                    self.state = State::Foreign(mailbox);
+                    self.state = State::Foreign { mailbox, deadline };
                     Poll::Pending
                 }
             },

@@ -125,13 +125,13 @@ impl<J, O> TaskWorker<J, O> {
         };
         let task_worker = self.index;
         let ticket = Ticket { way, id, task_worker, waited, attempts: attempt };
-        let early = match control.as_ref().is_none_or(|control| control.begin()) {
-            false => Some(TaskError::Cancelled),
-            true if deadline.is_some_and(|deadline| deadline <= start) => {
+        let early = match control.as_deref().filter(|control| !control.begin()) {
+            Some(control) => Some(withdrawn_as(control)),
+            None if deadline.is_some_and(|deadline| deadline <= start) => {
                 control.as_ref().inspect(|control| control.end(false));
                 Some(TaskError::TimedOut)
             }
-            true => None,
+            None => None,
         };
         if let Some(error) = early {
             drop_quietly(job);
@@ -150,6 +150,11 @@ impl<J, O> TaskWorker<J, O> {
         context.control.inspect(|control| control.end(may_be_retried));
         ticket.finish(outcome, Some(ran), kept);
     }
+}
+
+/// The outcome of a task that was withdrawn before it could begin.
+pub(super) fn withdrawn_as(control: &Control) -> TaskError {
+    if control.is_cancelled() { TaskError::Cancelled } else { TaskError::TimedOut }
 }
 
 /// Calls the job; a copy of it comes back where it failed and was to be kept.
