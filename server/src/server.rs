@@ -27,7 +27,7 @@ use crate::shutdown::Shutdown;
 use crate::signals;
 use crate::tasks::{
     Callbacks, DeadLetter, Failure, FinishContext, Kinds, Notice, OnFinish, OnTask, TaskContext,
-    TaskResult, TaskWorkerInfo, Tasks, dead_letters_to,
+    TaskResult, TaskWorkerInfo, Tasks, dead_letters_to, notices_to,
 };
 use crate::worker::{Assignment, RaiseOnDrop, ServerStats, Worker};
 
@@ -182,8 +182,7 @@ impl<T, F> Server<T, F> {
     /// Receives what the operator should know of the server's own pool, such as a stuck task; by
     /// default it is one line on standard error.
     pub fn on_notice(mut self, on_notice: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
-        let on_notice = Quiet::new(on_notice);
-        self.on_notice = Some(Arc::new(move |notice: &Notice| on_notice(notice)));
+        self.on_notice = Some(notices_to(on_notice));
         self
     }
 

@@ -4,14 +4,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sidecore_runtime::cpu_list::CpuList;
-use sidecore_runtime::panics::Quiet;
 use sidecore_runtime::pool::OnNotice;
 
 use crate::config::Options;
 use crate::mounted::{Mount, Mountable, PoolSpec, StartPool};
 use crate::tasks::{
     Callbacks, DeadLetter, Failure, FinishContext, Jobs, Kinds, Notice, OnFinish, OnTask,
-    TaskContext, TaskResult, TaskWorkerInfo, Tasks, dead_letters_to,
+    TaskContext, TaskResult, TaskWorkerInfo, Tasks, dead_letters_to, notices_to,
 };
 
 /// A pool of task workers beside a server's own: a bulkhead. What floods one pool takes neither
@@ -159,8 +158,7 @@ impl<T, F> PoolBuilder<T, F> {
 
     /// Receives what the operator should know; by default it is one line on standard error.
     pub fn on_notice(mut self, on_notice: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
-        let on_notice = Quiet::new(on_notice);
-        self.on_notice = Some(Arc::new(move |notice: &Notice| on_notice(notice)));
+        self.on_notice = Some(notices_to(on_notice));
         self
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sidecore_runtime::panics::Quiet;
+use sidecore_runtime::pool::OnNotice;
 
 use crate::async_task::MakeAsync;
 
@@ -50,6 +51,12 @@ pub struct OnTask<J, O> {
 }
 
 type OnDeadLetter<J> = Arc<dyn Fn(DeadLetter<J>) + Send + Sync>;
+
+/// Keeps the function that receives a pool's notices.
+pub(crate) fn notices_to(on_notice: impl Fn(&Notice) + Send + Sync + 'static) -> OnNotice {
+    let on_notice = Quiet::new(on_notice);
+    Arc::new(move |notice: &Notice| on_notice(notice))
+}
 
 /// Keeps the function that receives a pool's dead letters.
 pub(crate) fn dead_letters_to<J>(

@@ -7,9 +7,17 @@ use std::time::{Duration, Instant};
 use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{Executor, ExecutorConfig, tasks_quiet};
 use sidecore_runtime::net::RingConfig;
-use sidecore_runtime::pool::{self, Finish, Lane, Pool, PoolError, PoolSnapshot, Tasks};
+use sidecore_runtime::pool::{
+    self, Finish, Lane, Pool, PoolConfig, PoolError, PoolSnapshot, Seat, Tasks,
+};
 
 type Started<J, O> = Result<(Pool<J, O>, Vec<Lane<J, O>>), PoolError>;
+
+/// Of task workers beside the executor, on another CPU.
+pub fn pool_config(task_workers: usize, queue_depth: usize) -> PoolConfig {
+    let seats = (0..task_workers).map(|_| Seat { cpu: 1, shared: true, domain: 1 }).collect();
+    PoolConfig::new(seats, queue_depth)
+}
 
 /// Runs a main future on an executor with the pool that `start` makes; how the pool ended, each
 /// accepted task with one outcome.

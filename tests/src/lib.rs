@@ -17,7 +17,7 @@ pub mod wire;
 
 pub use client::{Answer, Client, get};
 pub use crowd::{Crowd, connections_possible};
-pub use home::with_pool;
+pub use home::{pool_config, with_pool};
 pub use honest::{Latencies, ask_for, wait_until};
 pub use postgres::Postgres;
 pub use process::{Ended, ServerProcess, example_command, server_command, server_command_of};

@@ -11,8 +11,9 @@ use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{begin_drain, sleep, spawn_local, tasks_quiet, yield_now};
 use sidecore_runtime::pool::{
     DispatchError, Failure, Overlap, PeriodicSnapshot, Pool, PoolConfig, Priority, Retry, RunError,
-    Seat, TaskContext, TaskError, Tasks,
+    TaskContext, TaskError, Tasks,
 };
+use sidecore_tests::pool_config as config;
 
 /// Sleeps so many milliseconds and returns them; 99 fails.
 fn nap(_: &TaskContext, ms: u64) -> Result<u64, Failure> {
@@ -21,11 +22,6 @@ fn nap(_: &TaskContext, ms: u64) -> Result<u64, Failure> {
     }
     std::thread::sleep(Duration::from_millis(ms));
     Ok(ms)
-}
-
-fn config(task_workers: usize, queue_depth: usize) -> PoolConfig {
-    let seats = (0..task_workers).map(|_| Seat { cpu: 1, shared: true, domain: 1 }).collect();
-    PoolConfig::new(seats, queue_depth)
 }
 
 /// Runs a main future on an executor with a pool, and checks that nothing was lost.

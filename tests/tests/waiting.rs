@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{begin_drain, sleep, spawn_local};
 use sidecore_runtime::pool::{
-    DispatchError, Failure, Pool, PoolConfig, RunError, Seat, TaskContext, TaskError, TaskHandle,
+    DispatchError, Failure, Pool, PoolConfig, RunError, TaskContext, TaskError, TaskHandle,
     TaskState, Tasks,
 };
+use sidecore_tests::pool_config as config;
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -20,11 +21,6 @@ const LONG: Duration = Duration::from_secs(10);
 fn nap(_: &TaskContext, ms: u64) -> Result<u64, Failure> {
     std::thread::sleep(Duration::from_millis(ms));
     Ok(ms)
-}
-
-fn config(task_workers: usize, queue_depth: usize) -> PoolConfig {
-    let seats = (0..task_workers).map(|_| Seat { cpu: 1, shared: true, domain: 1 }).collect();
-    PoolConfig::new(seats, queue_depth)
 }
 
 /// Runs a main future on an executor with a pool, and checks that nothing was lost.

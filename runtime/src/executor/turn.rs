@@ -166,12 +166,16 @@ impl Turns {
                 Kind::Bell | Kind::CancelBell => continue,
                 Kind::Accept | Kind::CancelAccept => {
                     let mut listeners = core.listeners.borrow_mut();
-                    listeners.complete(&mut ring, completion).map(wake_by_ref_quietly);
+                    if let Some(waker) = listeners.complete(&mut ring, completion) {
+                        wake_by_ref_quietly(waker);
+                    }
                     continue;
                 }
                 _ => streams.complete(&mut ring, completion),
             };
-            waker.map(wake_by_ref_quietly);
+            if let Some(waker) = waker {
+                wake_by_ref_quietly(waker);
+            }
         }
         streams.feed_starved(&mut ring);
     }

@@ -121,7 +121,7 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
 
     /// Dispatches it and returns a future of its output.
     pub fn run(self) -> Run<J, O> {
-        let (tasks, deadline) = (self.tasks.clone(), self.options.deadline.map(after));
+        let (tasks, deadline) = (self.tasks.clone(), self.options.deadline);
         // Made only where there is no lane to keep the finish.
         let mut mailbox = None;
         let receiver = || -> Receiver<O> {
@@ -134,6 +134,7 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
                 Run::new(tasks, State::Lane { executor, key }, Some(handle))
             }
             (Ok((handle, None)), Some(mailbox)) => {
+                let deadline = deadline.map(after);
                 Run::new(tasks, State::Foreign { mailbox, deadline }, Some(handle))
             }
             (Ok((handle, None)), None) => Run::new(tasks, State::Done, Some(handle)),
