@@ -10,7 +10,7 @@
 //! - [`bell`]: how another thread wakes an executor, at no cost while it is awake.
 //!
 //! What all of them use: [`stderr`] for lines to whoever runs the process, [`panics`] around the
-//! user's code and values, [`instant`] for times that may be without end, [`signals`] for a thread's
+//! user's code and values, [`published`] for flags between threads, [`instant`] for times that may be without end, [`signals`] for a thread's
 //! mask, [`memory`] for what is allocated.
 
 #![cfg(target_os = "linux")]
@@ -25,6 +25,7 @@ pub mod panics;
 pub mod placement;
 pub mod pool;
 pub mod probe;
+pub mod published;
 pub mod signals;
 pub mod stderr;
 pub mod topology;

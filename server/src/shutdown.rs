@@ -1,9 +1,10 @@
 //! One flag that every executor waits for, raised from any thread.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
+
+use sidecore_runtime::published::Flag;
 
 /// Tells a running server to shut down gracefully. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -13,7 +14,7 @@ pub struct Shutdown {
 
 #[derive(Debug, Default)]
 struct Shared {
-    raised: AtomicBool,
+    raised: Flag,
     /// A waker an executor that waits: as many as there are executors.
     wakers: Mutex<Vec<Waker>>,
 }
@@ -26,14 +27,14 @@ impl Shutdown {
 
     /// Begins the shutdown; again does nothing.
     pub fn raise(&self) {
-        self.shared.raised.store(true, Ordering::Release);
+        self.shared.raised.raise();
         let wakers = std::mem::take(&mut *self.wakers());
         wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Whether it was raised.
     pub fn is_raised(&self) -> bool {
-        self.shared.raised.load(Ordering::Acquire)
+        self.shared.raised.is_raised()
     }
 
     /// Ready once it is raised.

@@ -7,15 +7,17 @@
 //!
 //! Who writes what: this side writes entries and the tail, the kernel reads both. Entries are
 //! written field by field, because the tail lives inside entry 0's `resv` field; the tail is
-//! published with one Release store a turn, which pairs with the kernel's acquire load.
+//! published once a turn ([`move_tail`]), for the kernel's acquire load.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::AtomicU16;
 
 use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
+
+use crate::published::move_tail;
 
 /// The one buffer group of an executor's ring.
 pub(super) const BUFFER_GROUP: u16 = 0;
@@ -124,10 +126,8 @@ impl BufferRing {
         }
         // SAFETY: `entries` is the base of the ring, page aligned and initialised; the tail is
         // only ever written here, and an AtomicU16 has the layout of the u16 behind it.
-        unsafe {
-            let tail = BufRingEntry::tail(self.entries.as_ptr()) as *const AtomicU16;
-            (*tail).store(self.tail, Ordering::Release);
-        }
+        let tail = unsafe { &*(BufRingEntry::tail(self.entries.as_ptr()) as *const AtomicU16) };
+        move_tail(tail, self.tail);
         self.published = self.tail;
     }
 

@@ -42,8 +42,11 @@ pub(super) struct Crew<J, O, M> {
 #[derive(Default)]
 pub(super) struct Threads {
     handles: Mutex<Vec<JoinHandle<()>>>,
-    /// Workers that have a thread; one that changes threads counts all the while.
+    /// Workers that have a thread; one that changes threads counts all the while. Relaxed: it goes
+    /// down after the last thread was put among the handles, under their lock, which who reads it
+    /// takes next.
     working: AtomicUsize,
+    /// Relaxed: the watchdog is unparked after it is set, which orders it.
     closing: AtomicBool,
 }
 
@@ -61,7 +64,7 @@ where
     ) -> Result<(), Box<(PoolError, TaskWorker<J, O>)>> {
         match self.launch(worker.index, worker.seat) {
             Ok(hand_over) => {
-                self.threads.working.fetch_add(1, Ordering::AcqRel);
+                self.threads.working.fetch_add(1, Ordering::Relaxed);
                 // The thread waits for nothing else.
                 let _ = hand_over.send(worker);
                 Ok(())
@@ -165,7 +168,7 @@ where
                 },
             }
         }
-        self.threads.working.fetch_sub(1, Ordering::AcqRel);
+        self.threads.working.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn notify_failed(&self, task_worker: usize, error: &PoolError) {
@@ -193,19 +196,19 @@ impl Threads {
 
     /// Whether the pool is being closed.
     pub(super) fn are_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
+        self.closing.load(Ordering::Relaxed)
     }
 
     /// Has the watchdog end, so that no spare is started any more.
     pub(super) fn begin_close(&self) {
-        self.closing.store(true, Ordering::Release);
+        self.closing.store(true, Ordering::Relaxed);
         self.handles().iter().for_each(|handle| handle.thread().unpark());
     }
 
     /// Waits for all to end, until `deadline`; false: some have not.
     pub(super) fn join(&self, deadline: Instant) -> bool {
         let live = || self.handles().iter().any(|handle| !handle.is_finished());
-        while (self.working.load(Ordering::Acquire) > 0 || live()) && Instant::now() < deadline {
+        while (self.working.load(Ordering::Relaxed) > 0 || live()) && Instant::now() < deadline {
             std::thread::sleep(LOOK);
         }
         let mut handles = self.handles();

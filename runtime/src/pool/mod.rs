@@ -64,7 +64,6 @@ mod worker;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_queue::SegQueue;
@@ -96,6 +95,7 @@ use self::slots::SlotKey;
 use self::stats::{LaneStats, TaskWorkerStats};
 use self::watchdog::Watchdog;
 use crate::bell::Bell;
+use crate::published::Version;
 
 /// How long async workers may take to drop what they run when the time of a close is over.
 const ABANDON_MAX: Duration = Duration::from_millis(200);
@@ -222,7 +222,7 @@ pub(crate) struct Shared<J, O> {
     workers: Vec<TaskWorkerStats>,
     kinds: Kinds<J>,
     /// Raised when all task workers are to be made anew.
-    generation: AtomicU32,
+    generation: Version,
     /// What the ids of its tasks are above.
     id_base: TaskId,
     name: Arc<str>,
@@ -248,7 +248,7 @@ impl<J, O> Shared<J, O> {
             seats: config.seats.len(),
             workers: workers.map(|_| TaskWorkerStats::new(kinds.names().len())).collect(),
             kinds,
-            generation: AtomicU32::new(0),
+            generation: Version::new(),
             id_base,
             name,
             thread_name,
@@ -257,7 +257,7 @@ impl<J, O> Shared<J, O> {
 
     /// Read before a worker is made anew: it is of that generation at least.
     fn generation(&self) -> u32 {
-        self.generation.load(Ordering::Acquire)
+        self.generation.current()
     }
 }
 

@@ -86,8 +86,8 @@ impl Parking {
     /// The time for what is left is over: async workers drop it. False: these are plain ones.
     pub(super) fn abandon(&self) -> bool {
         let Some(hosted) = &self.hosted else { return false };
-        hosted.abandoned.store(true, Ordering::Release);
-        // Each looks at the flag after it has armed its bell (`armed.rs`).
+        // Each looks at it after it has armed its bell, which orders it (`armed.rs`).
+        hosted.abandoned.store(true, Ordering::Relaxed);
         (0..hosted.bells.len()).for_each(|worker| hosted.ring(worker));
         true
     }
@@ -114,7 +114,7 @@ impl Hosted {
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Ordering::Acquire)
+        self.abandoned.load(Ordering::Relaxed)
     }
 
     /// Beats come first: should the host take the bell's completion in and park, they help.

@@ -251,19 +251,21 @@ impl TaskWorkerStats {
         self.thread_id.load(Ordering::Relaxed)
     }
 
-    /// A spare begins, or has left its thread; either way nobody asks it to leave.
+    /// A spare begins, or has left its thread; either way nobody asks it to leave. Relaxed, as all of
+    /// this: a worker goes from thread to thread by way of a lock or a channel, and one that is asked
+    /// to leave while it leaves forgets it when it begins anew.
     pub(super) fn set_working(&self, working: bool) {
-        self.retiring.store(false, Ordering::Release);
-        self.working.store(working, Ordering::Release);
+        self.retiring.store(false, Ordering::Relaxed);
+        self.working.store(working, Ordering::Relaxed);
     }
 
     pub(super) fn is_working(&self) -> bool {
-        self.working.load(Ordering::Acquire)
+        self.working.load(Ordering::Relaxed)
     }
 
     /// Asks a spare to leave its thread.
     pub(super) fn retire(&self) {
-        self.retiring.store(true, Ordering::Release);
+        self.retiring.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn is_retiring(&self) -> bool {

@@ -8,7 +8,6 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -143,7 +142,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
     pub fn reload_workers(&self) {
         if let Some(shared) = &self.shared {
             // The workers look at it as they look at their mail: see `post`.
-            shared.generation.fetch_add(1, Ordering::Release);
+            shared.generation.advance();
             shared.park.call_all();
         }
     }

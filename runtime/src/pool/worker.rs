@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::control::Control;
@@ -228,7 +227,7 @@ struct Queue<'a, J, O> {
 impl<J, O> Queue<'_, J, O> {
     /// What this worker is asked to do besides jobs.
     fn asked(&self) -> Option<Step<J, O>> {
-        if self.shared.generation.load(Ordering::Relaxed) != self.worker.generation {
+        if self.shared.generation.current() != self.worker.generation {
             return Some(Step::Renew);
         }
         let retires = self.shared.workers[self.worker.index].is_retiring();

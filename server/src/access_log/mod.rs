@@ -97,7 +97,7 @@ impl AccessLog {
     /// Goes on in a new file of the same name, for one that was moved away. A line that is
     /// not written yet goes there too. Comes back at once.
     pub fn reopen(&self) {
-        self.writer.shared.reopen.store(true, Ordering::Release);
+        self.writer.shared.reopen.store(true, Ordering::Relaxed);
         self.writer.shared.wake();
     }
 

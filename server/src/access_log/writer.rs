@@ -54,7 +54,8 @@ pub(super) struct Shared {
     new_rings: Mutex<Vec<Consumer<u8>>>,
     thread: std::sync::OnceLock<Thread>,
     closing: AtomicBool,
-    /// Raised by who asks for it, and by SIGHUP.
+    /// Raised by who asks for it, and by SIGHUP. Relaxed: the file was moved away before by a system
+    /// call, and is opened anew by another.
     pub(super) reopen: Arc<AtomicBool>,
     /// Written by who logs, and by the writer where writing fails.
     dropped: AtomicU64,
@@ -98,7 +99,7 @@ impl Shared {
     }
 
     fn push_to(&self, rings: &mut Vec<(u64, Producer<u8>)>, line: &[u8]) -> bool {
-        if self.closing.load(Ordering::Acquire) {
+        if self.closing.load(Ordering::Relaxed) {
             return false;
         }
         let at = rings.iter().position(|(id, _)| *id == self.id).unwrap_or_else(|| {
@@ -110,6 +111,13 @@ impl Shared {
             rings.len() - 1
         });
         rings[at].1.push_entire_slice(line).is_ok()
+    }
+
+    /// Under the lock that the thread takes after it has looked at the flag, so that it then finds
+    /// what was pushed before.
+    fn begin_close(&self) {
+        let _rings = self.new_rings();
+        self.closing.store(true, Ordering::Relaxed);
     }
 
     fn drop_line(&self) {
@@ -164,7 +172,7 @@ impl Writer {
     /// Has all written that was pushed, and ends the thread.
     fn close(&mut self) {
         let Some(thread) = self.thread.take() else { return };
-        self.shared.closing.store(true, Ordering::Release);
+        self.shared.begin_close();
         thread.thread().unpark();
         let began = Instant::now();
         while !thread.is_finished() && began.elapsed() < self.close_wait {
@@ -201,8 +209,8 @@ impl Writing {
     fn run(&mut self) {
         loop {
             // Before the look: what was pushed before the flag was raised is found by it.
-            let closing = self.shared.closing.load(Ordering::Acquire);
-            if self.shared.reopen.swap(false, Ordering::AcqRel) {
+            let closing = self.shared.closing.load(Ordering::Relaxed);
+            if self.shared.reopen.swap(false, Ordering::Relaxed) {
                 self.reopen();
             }
             let found = self.write_all();

@@ -10,20 +10,20 @@ use sidecore_runtime::executor::spawn_local;
 /// The executors that have ended.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
-    /// Set once there is one, by Release after it was inserted; task workers look at it with Acquire
-    /// before each job, and take the lock only where it is set.
+    /// Set once there is one. Task workers look at it before each job, and take the lock only where
+    /// it is set: the lock orders what they find, so the flag is Relaxed.
     any: AtomicBool,
     executors: Mutex<BTreeSet<usize>>,
 }
 
 impl Ended {
     pub(super) fn contains(&self, executor: usize) -> bool {
-        self.any.load(Ordering::Acquire) && self.lock().contains(&executor)
+        self.any.load(Ordering::Relaxed) && self.lock().contains(&executor)
     }
 
     fn insert(&self, executor: usize) {
         self.lock().insert(executor);
-        self.any.store(true, Ordering::Release);
+        self.any.store(true, Ordering::Relaxed);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<usize>> {

@@ -52,7 +52,7 @@ const BUFFER_BYTES: usize = 8 * 1024;
 /// refused.
 pub(crate) struct Minted {
     connection: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>,
-    /// Has hyper's service answer 101, when it is polled next.
+    /// Has hyper's service answer 101, when it is polled next: by the thread that sets it.
     is_answered: Arc<AtomicBool>,
     line: Line,
 }
@@ -69,7 +69,7 @@ pub(crate) fn mint(extensions: &mut Extensions) -> Option<Box<Minted>> {
         *lock(&given) = Some(hyper::upgrade::on(&mut request));
         let answered = answered.clone();
         // It is polled when `answered` has changed, so there is nothing to wake.
-        poll_fn(move |_| match answered.load(Ordering::Acquire) {
+        poll_fn(move |_| match answered.load(Ordering::Relaxed) {
             true => Poll::Ready(Ok::<_, Infallible>(switching())),
             false => Poll::Pending,
         })
@@ -94,7 +94,7 @@ impl Minted {
     /// The application has answered 101: gives whoever has the `OnUpgrade` its end, and returns what
     /// moves the bytes. None where nobody has it.
     pub(crate) fn deliver(mut self, is_websocket: bool) -> Option<Run> {
-        self.is_answered.store(true, Ordering::Release);
+        self.is_answered.store(true, Ordering::Relaxed);
         // An end that nobody takes is dropped by hyper within the poll, on this thread. Who takes
         // it may drop it at once, but elsewhere: nothing of the application's runs here now.
         let dropped = ends_dropped();

@@ -131,7 +131,7 @@ impl Journal {
         if let Some(failure) = self.shared.failure() {
             return Err(AppendError::Poisoned(payload, failure));
         }
-        if self.shared.closing.load(Ordering::Acquire) {
+        if self.shared.closing.load(Ordering::Relaxed) {
             return Err(AppendError::Closed(payload));
         }
         let payload = self.shared.reserve(payload)?;
@@ -208,7 +208,7 @@ impl Journal {
     /// After `deadline` it returns an error while the thread goes on.
     pub fn close(&self, deadline: Duration) -> Result<(), JournalError> {
         let end = instant::after(deadline);
-        self.shared.closing.store(true, Ordering::Release);
+        self.shared.closing.store(true, Ordering::Relaxed);
         let (reply, replied) = sync_channel(1);
         let mut command = Command::Close { reply };
         loop {

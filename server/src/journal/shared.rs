@@ -39,7 +39,8 @@ pub struct JournalStats {
 pub(super) struct Shared {
     pub(super) file: Arc<Path>,
     limits: JournalLimits,
-    /// No more appends are taken. Set by `close`.
+    /// No more appends are taken. Set by `close`. Relaxed: one that slips by is written, or told so
+    /// when the channel goes.
     pub(super) closing: AtomicBool,
     pub(super) told: Told,
     pub(super) begun: Begun,

@@ -252,7 +252,7 @@ impl Writer {
 
     /// Flushes what has arrived since, closes the files, gives the lock back and replies.
     fn end(mut self, mut closes: Vec<Reply>) {
-        self.shared.closing.store(true, Ordering::Release);
+        self.shared.closing.store(true, Ordering::Relaxed);
         let mut tries = 0;
         loop {
             let mut group = Group::default();

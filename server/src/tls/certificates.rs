@@ -38,8 +38,8 @@ struct Shared {
     files: Vec<Files>,
     tickets: Arc<dyn ProducesTickets>,
     current: Mutex<Loaded>,
-    /// Of `current`: one more with each reload. Written under its lock; a reader that sees a
-    /// version (Acquire, of the Release here) and then takes the lock finds that one or a later.
+    /// Of `current`: one more with each reload. Written under its lock, so a reader that sees
+    /// a version and then takes the lock finds that one or a later: it is Relaxed.
     version: AtomicU64,
 }
 
@@ -90,7 +90,7 @@ impl Certificates {
         let loaded = load(&shared.files, &shared.tickets)?;
         let mut current = shared.current.lock().unwrap_or_else(PoisonError::into_inner);
         *current = loaded;
-        shared.version.fetch_add(1, Ordering::Release);
+        shared.version.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -127,14 +127,14 @@ impl Acceptor {
         let protocols: &[&[u8]] = if http2 { &[HTTP2, HTTP1] } else { &[HTTP1] };
         let protocols: Vec<_> = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         // The version first: read after, it might be that of a later configuration.
-        let version = Cell::new(certificates.shared.version.load(Ordering::Acquire));
+        let version = Cell::new(certificates.shared.version.load(Ordering::Relaxed));
         let config = RefCell::new(offering(&certificates, &protocols));
         Acceptor { certificates, protocols, version, config }
     }
 
     /// A connection before its first byte.
     pub(super) fn begin(&self) -> Result<ServerConnection, rustls::Error> {
-        let version = self.certificates.shared.version.load(Ordering::Acquire);
+        let version = self.certificates.shared.version.load(Ordering::Relaxed);
         if self.version.replace(version) != version {
             *self.config.borrow_mut() = offering(&self.certificates, &self.protocols);
         }

@@ -14,6 +14,7 @@ mod credits;
 mod gate;
 mod owed;
 mod park;
+mod published;
 mod purse;
 mod queue;
 mod roster;
@@ -47,6 +48,9 @@ mod owed_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/park.rs"]
 mod park_protocol;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../runtime/src/published.rs"]
+mod published_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/purse.rs"]
 mod purse_protocol;

@@ -130,6 +130,7 @@ macro_rules! number {
 }
 
 atomic!(AtomicBool, bool);
+atomic!(AtomicU16, u16);
 number!(AtomicU32, u32, fetch_add fetch_sub);
 number!(AtomicU64, u64, fetch_add fetch_sub fetch_or fetch_and);
 number!(AtomicUsize, usize, fetch_add fetch_sub);
