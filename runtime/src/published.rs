@@ -1,6 +1,6 @@
 //! Words that publish what was written before them.
 //!
-//! There is one state besides the first: a [`Flag`] is down, then up for ever; a [`Version`] goes up
+//! There is one state besides the first: a [`Flag`] is down, then up for ever; a `Version` goes up
 //! by one at a time; a ring's tail moves on. Any thread writes the first two, the ring's owner alone
 //! the tail. Each write is a Release and each read an Acquire of the same word, so whoever reads what
 //! was written sees all that its writer had done before. Nothing is promised to a reader of the old
