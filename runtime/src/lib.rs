@@ -1,34 +1,25 @@
 //! Pinned io_uring executors and task worker pools: the runtime beneath the HTTP server.
 //!
-//! Data flows through the modules in this order:
+//! The rooms, from the ground up; each knows only those before it:
 //!
-//! - [`topology`], [`placement`], [`cpu_list`], [`probe`]: what the machine is, who runs where,
-//!   and whether the kernel gives what is needed, before anything starts;
+//! - [`sys`]: the process, its threads and the words between them; [`doorbell`](sys::doorbell)s;
+//! - [`machine`]: topology and placement, and probes of what the kernel permits;
+//! - `ring`: the io_uring ring of an executor, and all that is `unsafe` about it;
+//! - `socket`: the state of each socket, driven by the ring's completions;
 //! - [`executor`]: one pinned thread a CPU with its loop, local tasks, wakers and timers;
-//! - [`net`]: that executor's sockets, on an io_uring ring of its own;
-//! - [`pool`]: task workers, their bounded queue, and the finish rings that bring results home;
-//! - [`bell`]: how another thread wakes an executor, at no cost while it is awake.
-//!
-//! What all of them use: [`stderr`] for lines to whoever runs the process, [`panics`] around the
-//! user's code and values, [`published`] for flags between threads, [`instant`] for times that may be without end, [`signals`] for a thread's
-//! mask, [`memory`] for what is allocated.
+//! - [`net`]: that executor's sockets, as its tasks use them;
+//! - [`pool`]: task workers, their bounded queues, and the finish rings that bring results home.
 
 #![cfg(target_os = "linux")]
 
-pub mod bell;
-pub mod cpu_list;
 pub mod executor;
-pub mod instant;
-pub mod memory;
+pub mod machine;
 pub mod net;
-pub mod panics;
-pub mod placement;
 pub mod pool;
-pub mod probe;
-pub mod published;
-pub mod signals;
-pub mod stderr;
-pub mod topology;
+pub mod sys;
 
-mod armed;
-mod sync;
+mod ring;
+mod socket;
+
+pub use machine::{cpu_list, placement, probe, topology};
+pub use sys::{doorbell as bell, instant, memory, panics, published, signals, stderr};

@@ -14,10 +14,10 @@ use super::stats::ExecutorStats;
 use super::tasks::LocalTasks;
 use super::timer::Wheel;
 use super::waker::{self, Remote};
-use crate::net::listeners::Listeners;
-use crate::net::ring::{Ring, RingConfig};
-use crate::net::streams::Streams;
 use crate::pool::FinishSource;
+use crate::ring::{Ring, RingConfig};
+use crate::socket::listeners::Listeners;
+use crate::socket::streams::Streams;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };

@@ -64,8 +64,8 @@ mod tests {
     use std::sync::{Arc, mpsc};
     use std::time::{Duration, Instant};
 
-    use crate::bell::Bell;
     use crate::pool::{Failure, Pool, PoolConfig, Seat, TaskContext, TaskError};
+    use crate::sys::doorbell::Bell;
 
     const SOON: Duration = Duration::from_secs(5);
 

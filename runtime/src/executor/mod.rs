@@ -32,10 +32,10 @@ pub use self::turn::yield_now;
 use self::core::Core;
 use self::turn::{Turns, spawn_main};
 use self::waker::Remote;
-use crate::bell::Bell;
-use crate::net::ring::RingConfig;
+use crate::machine::probe::NO_THREAD;
 use crate::pool::FinishSource;
-use crate::probe::NO_THREAD;
+use crate::ring::RingConfig;
+use crate::sys::doorbell::Bell;
 use crate::{panics, stderr};
 
 /// What glommio's reactor may lock for its own buffers; the serving path does not use it.

@@ -1,6 +1,6 @@
 //! One bit a task: whether it is queued to be polled. The protocol stands in `waker.rs`.
 
-use crate::sync::{AtomicBool, Ordering};
+use crate::sys::sync::{AtomicBool, Ordering};
 
 /// True while the task's key is in a queue, and for ever once the task has ended.
 ///

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use slab::Slab;
 
 use super::waker::{Remote, TaskHeader};
-use crate::panics::catch;
+use crate::sys::panics::catch;
 
 /// Names a task and the life of its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

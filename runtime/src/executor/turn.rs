@@ -26,9 +26,9 @@ use super::core::Core;
 use super::load::Load;
 use super::stats::ExecutorSnapshot;
 use super::waker::{pop_ready, push_ready, ready_len};
-use crate::instant::after;
-use crate::net::ring::{Completion, Kind};
-use crate::panics::{self, drop_quietly, wake_by_ref_quietly, wake_quietly};
+use crate::ring::{Completion, Kind};
+use crate::sys::instant::after;
+use crate::sys::panics::{self, drop_quietly, wake_by_ref_quietly, wake_quietly};
 
 /// Polls between two looks at completions, finishes and timers: what bounds their delay.
 const POLLS_PER_TURN: usize = 256;

@@ -30,7 +30,7 @@ use crossbeam_queue::SegQueue;
 
 use super::schedule::Schedule;
 use super::tasks::TaskKey;
-use crate::bell::Bell;
+use crate::sys::doorbell::Bell;
 
 thread_local! {
     /// The ready list of the executor that runs on this thread, with its identity.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::owner::Owner;
+use super::port_owner::Owner;
 
 /// A listening socket could not be made.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use super::control::Control;
 use super::ticket::{Ticket, Way};
 use super::worker::{retries, within_time};
 use super::{Failure, Origin, TaskContext, TaskError, TaskId};
-use crate::panics::{caught, drop_quietly};
+use crate::sys::panics::{caught, drop_quietly};
 
 /// A job that was taken from the queue, and the one finish that it owes. Dropping it without
 /// [`finish`](Self::finish) still delivers one, as [`TaskError::Lost`].

@@ -16,9 +16,9 @@ use super::{
     Failure, Lane, Pool, PoolConfig, PoolError, PoolSetup, Seat, Shared, Started, TaskContext,
     TaskWorkerInfo, Tasks,
 };
-use crate::bell::Bell;
 use crate::executor::hosted;
-use crate::panics::caught;
+use crate::sys::doorbell::Bell;
+use crate::sys::panics::caught;
 
 /// Between the end of a worker's executor by a panic and its next one.
 const RESTART_PAUSE: Duration = Duration::from_millis(10);

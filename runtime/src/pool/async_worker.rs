@@ -29,11 +29,11 @@ use super::queue;
 use super::ticket::Home;
 use super::worker::withdrawn_as;
 use super::{Envelope, Failure, Origin, PoolError, Shared, TaskContext, TaskError};
-use crate::bell::Bell;
 use crate::executor::hosted::{Listener, listen};
 use crate::executor::tasks::LocalTasks;
 use crate::executor::waker::{self, Remote};
-use crate::panics::drop_quietly;
+use crate::sys::doorbell::Bell;
+use crate::sys::panics::drop_quietly;
 
 /// How long jobs are taken and polled before timers and files have their turn again.
 const TURN_MAX: Duration = Duration::from_millis(1);

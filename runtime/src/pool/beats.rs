@@ -20,8 +20,8 @@
 //! the look after `armed.arm()`, whose fence pairs with that of `must_ring`. No beat is told to a
 //! worker by more than its eventfd, so nothing else needs an order.
 
-use crate::armed::Armed;
-use crate::sync::{AtomicBool, AtomicUsize, Ordering};
+use crate::sys::armed::Armed;
+use crate::sys::sync::{AtomicBool, AtomicUsize, Ordering};
 
 /// Who gets beats. See the module.
 pub(crate) struct Beats {

@@ -23,7 +23,7 @@
 //! finds that it is to stop sees what was done before it was asked. So all is AcqRel, and Acquire
 //! where nothing is written.
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sys::sync::{AtomicU32, Ordering};
 
 const QUEUED: u32 = 0;
 const RUNNING: u32 = 1;

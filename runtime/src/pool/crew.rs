@@ -18,9 +18,9 @@ use super::notice::OnNotice;
 use super::stack;
 use super::worker::{Left, TaskWorker};
 use super::{Failure, Notice, PoolError, Seat, Shared, TaskContext, TaskWorkerInfo};
-use crate::cpu_list::CpuId;
-use crate::panics::{catch, caught, drop_quietly};
-use crate::topology::pin_to;
+use crate::machine::cpu_list::CpuId;
+use crate::machine::topology::pin_to;
+use crate::sys::panics::{catch, caught, drop_quietly};
 
 /// How often an ending pool looks whether its threads have ended.
 const LOOK: Duration = Duration::from_micros(200);

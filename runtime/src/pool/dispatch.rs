@@ -12,7 +12,7 @@ use super::send::SendDispatch;
 use super::slots::{Sink, SlotKey};
 use super::tasks::{Tasks, with_lane};
 use super::{DispatchError, Envelope, Finish, Origin, TaskHandle, TaskId};
-use crate::instant::{after, saturating_add};
+use crate::sys::instant::{after, saturating_add};
 
 /// A job that is about to be dispatched: [`Tasks::job`].
 ///

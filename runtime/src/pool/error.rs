@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::NoStacks;
-use crate::probe::{NO_THREAD, cure_of};
+use crate::machine::probe::{NO_THREAD, cure_of};
 
 /// A pool could not start.
 #[derive(Debug)]

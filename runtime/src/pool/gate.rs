@@ -13,7 +13,7 @@
 //! Of the two fences one is first: either the dispatcher sees that the gate is shut, or who shuts it
 //! sees the dispatcher within, and then, when it has left, what it pushed.
 
-use crate::sync::{AtomicBool, AtomicU32, Ordering, fence, yield_now};
+use crate::sys::sync::{AtomicBool, AtomicU32, Ordering, fence, yield_now};
 
 /// See the module.
 pub(crate) struct Gate {

@@ -107,9 +107,9 @@ mod tests {
     use std::sync::{Arc, mpsc};
     use std::time::{Duration, Instant};
 
-    use crate::bell::Bell;
     use crate::executor::hosted::timer;
     use crate::pool::{Pool, PoolConfig, Seat, TaskContext};
+    use crate::sys::doorbell::Bell;
 
     /// Sleeps a little, twice, with turns of the reactor between: under test its preempt timer is
     /// so short that the host parks with runnable tasks again and again (`hosted.rs`).

@@ -12,8 +12,8 @@ use super::control::Stopped;
 use super::lane::{DeadLetter, Installed};
 use super::slots::{Sink, SlotKey, Whereabouts};
 use super::{Command, Finish, FinishSource, Homecoming, TaskError};
-use crate::instant::after;
-use crate::panics::{catch, drop_quietly, wake_quietly};
+use crate::sys::instant::after;
+use crate::sys::panics::{catch, drop_quietly, wake_quietly};
 
 /// What becomes of a job that failed and was kept for another attempt.
 enum Attempt<J> {

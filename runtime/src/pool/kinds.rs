@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::panics::catch;
+use crate::sys::panics::catch;
 
 /// Names the kinds of a pool's jobs and tells which one a job is of.
 ///

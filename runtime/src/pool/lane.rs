@@ -20,8 +20,8 @@ use super::owed::Owed;
 use super::slots::{Sink, Slot, SlotKey, Slots, Whereabouts};
 use super::tasks::{self, Tasks};
 use super::{Envelope, Finish, FinishSource, Homecoming, LaneShared, Origin, TaskError, TaskId};
-use crate::instant::saturating_add;
-use crate::panics::drop_quietly;
+use crate::sys::instant::saturating_add;
+use crate::sys::panics::drop_quietly;
 
 /// A job whose last attempt has failed, as the pool's dead-letter callback receives it.
 #[derive(Debug)]

@@ -94,8 +94,8 @@ use self::queue::Queues;
 use self::slots::SlotKey;
 use self::stats::{LaneStats, TaskWorkerStats};
 use self::watchdog::Watchdog;
-use crate::bell::Bell;
-use crate::published::Version;
+use crate::sys::doorbell::Bell;
+use crate::sys::published::Version;
 
 /// How long async workers may take to drop what they run when the time of a close is over.
 const ABANDON_MAX: Duration = Duration::from_millis(200);
@@ -424,7 +424,7 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         self.threads.begin_close();
         self.shared.park.close();
         if !self.threads.join(deadline) && self.shared.park.abandon() {
-            self.threads.join(crate::instant::after(ABANDON_MAX));
+            self.threads.join(crate::sys::instant::after(ABANDON_MAX));
         }
         self.shared.snapshot()
     }

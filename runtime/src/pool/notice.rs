@@ -66,7 +66,7 @@ pub type OnNotice = Arc<dyn Fn(&Notice) + Send + Sync>;
 
 /// A line on standard error, and one for each frame of a stuck job.
 pub(super) fn on_standard_error() -> OnNotice {
-    Arc::new(|notice| crate::stderr::line(format_args!("{notice}")))
+    Arc::new(|notice| crate::sys::stderr::line(format_args!("{notice}")))
 }
 
 impl Stuck {

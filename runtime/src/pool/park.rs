@@ -43,7 +43,7 @@
 //!   before them, and acquire: that for mail behind the word of `tokens`, which a post changes behind
 //!   its fence, and that for a job behind `closing`, which is released.
 
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence, futex};
+use crate::sys::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence, futex};
 
 const SLEEPING: u64 = 1;
 const SEARCHING: u64 = 1 << 32;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::heart::Heart;
 use super::park::{Park, Source};
 use super::roster::Roster;
-use crate::bell::Bell;
+use crate::sys::doorbell::Bell;
 
 /// The workers of a pool, asleep or not.
 pub(crate) struct Parking {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::TaskHandle;
 use super::tasks::Tasks;
 use crate::executor::{is_draining, sleep, spawn_local};
-use crate::panics::{catch, drop_quietly};
+use crate::sys::panics::{catch, drop_quietly};
 
 /// What happens when a job is due while the one before is not over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

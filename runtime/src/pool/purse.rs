@@ -10,7 +10,7 @@
 //! it stood for has left the queue. All changes are read-modify-writes, so it sees this of each
 //! credit that was given back until then, whoever has taken others meanwhile.
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sys::sync::{AtomicUsize, Ordering};
 
 /// See the module. On a cache line of its own: task workers write to it with each finish, and what
 /// is beside it is the dispatchers'.

@@ -17,7 +17,7 @@ use super::Envelope;
 use super::afar::{self, Jobs, Taken};
 use super::options::{LOW_EVERY, NORMAL_EVERY, Priority};
 use super::room::{Place, Room};
-use crate::panics::drop_quietly;
+use crate::sys::panics::drop_quietly;
 
 /// In this many jobs that a worker takes, one is looked for first among those for it alone.
 const MAIL_EVERY: u32 = 4;

@@ -34,7 +34,7 @@
 //!   the two is a read-modify-write). A worker that wakes acquires nothing, since it looks behind a
 //!   fence, and who finds it called leaves it alone.
 
-use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::sys::sync::{AtomicBool, AtomicU64, Ordering, fence};
 
 /// Workers of one group: half the bits of its word.
 const GROUP: usize = 32;

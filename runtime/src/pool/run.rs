@@ -12,7 +12,7 @@ use super::lane::Installed;
 use super::slots::SlotKey;
 use super::tasks::{Tasks, with_lane};
 use super::{Command, DispatchError, Finish, RunError, TaskError, TaskHandle};
-use crate::instant::after;
+use crate::sys::instant::after;
 
 /// The future of [`Tasks::run`]. It is `Send`, so that a handler that must be may await it.
 ///

@@ -16,7 +16,7 @@
 //! of its task, which is of the same kind: who stands still between the looks while one attempt ends
 //! and the next begins on the same worker takes the first one's time for the second's.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sys::sync::{AtomicU64, Ordering};
 
 /// The job of one worker. Written by that, read by any thread.
 pub(crate) struct Running {

@@ -15,7 +15,7 @@ use super::slots::Sink;
 use super::tasks::{Tasks, with_lane};
 use super::waiting::{Held, Turn};
 use super::{Dispatch, DispatchError, TaskHandle};
-use crate::instant::after;
+use crate::sys::instant::after;
 
 /// The future of [`Dispatch::send`].
 #[must_use = "a future does nothing unless awaited"]

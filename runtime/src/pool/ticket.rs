@@ -8,8 +8,8 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::foreign::{Foreign, Receiver};
 use super::slots::SlotKey;
 use super::{Finish, Homecoming, Shared, TaskError, TaskId};
-use crate::bell::Bell;
-use crate::panics::catch;
+use crate::sys::doorbell::Bell;
+use crate::sys::panics::catch;
 
 /// The way home to one executor, held by one task worker.
 pub(super) struct Home<J, O> {

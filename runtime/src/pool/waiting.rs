@@ -18,8 +18,8 @@ use super::options::{Options, Priority};
 use super::slots::{SlotKey, Whereabouts};
 use super::tasks::{Tasks, with_lane};
 use super::{Command, DispatchError, TaskId};
-use crate::instant::after;
-use crate::panics::wake_quietly;
+use crate::sys::instant::after;
+use crate::sys::panics::wake_quietly;
 
 /// After which a queue that other executors have filled is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(1);

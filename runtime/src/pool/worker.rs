@@ -9,8 +9,8 @@ use super::park::Source;
 use super::queue::Turn;
 use super::ticket::{self, Finishes, Home, Ticket, Way};
 use super::{Envelope, Failure, Origin, PoolConfig, Seat, Shared, TaskContext, TaskError};
-use crate::panics::{caught, drop_quietly};
-use crate::sync::spin_loop;
+use crate::sys::panics::{caught, drop_quietly};
+use crate::sys::sync::spin_loop;
 
 /// Pause hints between two looks at the queue while spinning. With 32 a round trip took 1.0 µs,
 /// with 8 it takes 0.7.

@@ -5,7 +5,7 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 // Under the name by which the product's files know it.
-pub(crate) use crate::armed_protocol::Armed;
+use crate::armed_protocol::Armed;
 use crate::sites::{Protocol, each_is_needed};
 use crate::{Model, holds};
 
@@ -71,7 +71,7 @@ fn model() {
 
 const MODEL: Model = Model::new(3, model);
 
-const PROTOCOL: Protocol = Protocol { file: "runtime/src/armed.rs", models: &[MODEL] };
+const PROTOCOL: Protocol = Protocol { file: "runtime/src/sys/armed.rs", models: &[MODEL] };
 
 #[test]
 fn no_push_is_missed_by_a_sleeping_executor() {

@@ -28,7 +28,7 @@ mod told;
 #[path = "../../../runtime/src/pool/afar.rs"]
 mod afar_protocol;
 #[allow(dead_code)]
-#[path = "../../../runtime/src/armed.rs"]
+#[path = "../../../runtime/src/sys/armed.rs"]
 mod armed_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/beats.rs"]
@@ -49,7 +49,7 @@ mod owed_protocol;
 #[path = "../../../runtime/src/pool/park.rs"]
 mod park_protocol;
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../../runtime/src/published.rs"]
+#[path = "../../../runtime/src/sys/published.rs"]
 mod published_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/purse.rs"]
@@ -66,6 +66,15 @@ mod schedule_protocol;
 #[allow(dead_code)]
 #[path = "../../../server/src/journal/told.rs"]
 mod told_protocol;
+
+/// The room of the runtime from which its protocols have their atomics.
+mod sys {
+    pub(crate) use crate::sync;
+
+    pub(crate) mod armed {
+        pub(crate) use crate::armed_protocol::Armed;
+    }
+}
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;

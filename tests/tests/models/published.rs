@@ -98,5 +98,5 @@ fn the_kernel_sees_the_entries_before_the_tail() {
 #[test]
 fn each_ordering_is_needed() {
     let models = &[FLAG, VERSION, TAIL];
-    each_is_needed(&Protocol { file: "runtime/src/published.rs", models });
+    each_is_needed(&Protocol { file: "runtime/src/sys/published.rs", models });
 }

@@ -22,7 +22,7 @@
 //! `Release` of `DONE n` pairs with the asker's `Acquire`, and that with the `Acquire` of the next
 //! handler through the asker's own `Release`.
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Registers that unwinding begins with: program counter, stack pointer, frame pointer, link.
 pub(crate) const REGISTERS: usize = 4;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::capture::Copied;
 use super::{ANSWER_MAX, NoStacks, Stack, StackEnd, signal, unwind};
-use crate::instant::after;
-use crate::panics::catch;
+use crate::sys::instant::after;
+use crate::sys::panics::catch;
 
 /// Between two looks whether the thread has answered.
 const LOOK: Duration = Duration::from_micros(100);

@@ -13,7 +13,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::NoStacks;
 use super::capture::{Capture, REGISTERS};
-use crate::sync::AtomicU64;
+use crate::sys::sync::AtomicU64;
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!(

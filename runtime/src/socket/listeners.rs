@@ -19,7 +19,7 @@ use rustix::net::SocketFlags;
 use slab::Slab;
 
 use super::liveness;
-use super::ring::{Completion, GENERATION_MASK, Kind, Ring, Token};
+use crate::ring::{Completion, GENERATION_MASK, Kind, Ring, Token};
 
 /// Accepted sockets that may wait for their owner before accepting stops.
 const ACCEPTED_MAX: usize = 256;

@@ -9,7 +9,7 @@
 //! A flag whose reader takes a lock of the writer's, or that is looked at after a wake-up, needs none
 //! of this: the lock or the wake-up orders it, and it is Relaxed where it stands.
 
-use crate::sync::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use crate::sys::sync::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 
 /// Raised once, by any thread.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use rustix::io_uring::{
 };
 use rustix::thread::Timespec;
 
-use super::gather::Wait;
+use super::coalesce::Wait;
 
 /// A ring and its thread's way into the kernel.
 pub(super) struct Entered {

@@ -21,8 +21,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::cpu_list::{CpuId, CpuList};
-use crate::topology::{Cpu, Topology};
+use crate::machine::cpu_list::{CpuId, CpuList};
+use crate::machine::topology::{Cpu, Topology};
 
 mod choice;
 mod error;

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 
-use super::super::ring::RingConfig;
 use super::*;
+use crate::ring::RingConfig;
 
 fn ring() -> Ring {
     Ring::new(RingConfig { recv_buffers: 8, ..RingConfig::default() }).expect("a ring")

@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 
 use rustix::net as sys;
 
-use super::listeners::ListenerKey;
-use super::streams::{Inbound, Peer, StreamKey};
 use crate::executor::core::Core;
+use crate::socket::listeners::ListenerKey;
+use crate::socket::streams::{Inbound, Peer, StreamKey};
 
 /// A connection. Dropping it closes at once and drops what has not been sent.
 pub struct TcpStream {

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cpu_list::CpuId;
-use crate::topology::Cpu;
+use crate::machine::cpu_list::CpuId;
+use crate::machine::topology::Cpu;
 
 /// `count` CPUs for executors, in order of their numbers; all candidates if there are no more.
 /// `beside` task workers are to find places near them later.

@@ -1,7 +1,7 @@
 //! The connections of one executor: a slab of sockets, their bytes and their operations.
 //!
 //! A slot lives from accept until its last operation completed and its descriptor is closed,
-//! which is later than the [`TcpStream`](super::TcpStream) that owns it. Its phases:
+//! which is later than the [`TcpStream`](crate::net::TcpStream) that owns it. Its phases:
 //!
 //! ```text
 //! Open ──drop──► Draining ──send and receive over──► Closing ──close done──► free
@@ -28,13 +28,10 @@ use slab::Slab;
 use super::buffer_pool::BufferPool;
 use super::outbox::Outbox;
 use super::receiving::{Cancelled, Receiving};
-use super::ring::{Completion, GENERATION_MASK, Kind, Ring, Token};
+use crate::ring::READ_AHEAD_MAX_BYTES;
+use crate::ring::{Completion, GENERATION_MASK, Kind, Ring, Token};
 
 pub use self::watch::Peer;
-
-/// Received bytes a connection may leave untaken before its receive is stopped. A receive that is
-/// armed below it brings as many at most, and a part of a buffer (`receive.rs`).
-pub const READ_AHEAD_MAX_BYTES: usize = 64 * 1024;
 
 /// Names a slot and the life it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use super::{below, read_list};
-use crate::cpu_list::CpuList;
+use crate::machine::cpu_list::CpuList;
 
 /// The limits of the control groups, v1 and v2.
 #[derive(Debug, Default, PartialEq)]

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::armed::Armed;
+use crate::sys::armed::Armed;
 
 /// The bell of one executor, shared with all that push to its inbound queues.
 #[repr(align(128))]

@@ -13,7 +13,7 @@ use std::mem;
 use std::os::fd::RawFd;
 
 use super::buffer_pool::BufferPool;
-use super::ring::{Kind, Ring, Token};
+use crate::ring::{Kind, Ring, Token};
 
 /// A send of up to so many bytes is tried without waiting for room, which it nearly always finds.
 const SEND_NOW_MAX_BYTES: usize = 16 * 1024;
@@ -152,8 +152,8 @@ mod tests {
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
-    use super::super::ring::RingConfig;
     use super::*;
+    use crate::ring::RingConfig;
 
     #[test]
     fn a_send_that_outlives_its_outbox_sends_what_was_written() {

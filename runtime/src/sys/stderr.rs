@@ -54,7 +54,7 @@ struct Queue {
 /// ```
 pub fn line(text: fmt::Arguments<'_>) {
     // A `Display` of a user's may panic; the line is lost then, and nothing else.
-    match crate::panics::catch(|| format!("sidecore: {text}")) {
+    match crate::sys::panics::catch(|| format!("sidecore: {text}")) {
         Some(line) => push(line),
         None => count_lost(1),
     }

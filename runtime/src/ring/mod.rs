@@ -1,7 +1,8 @@
 //! The executor's own io_uring: operations in, completions out.
 //!
-//! Everything unsafe about submitting stands here. The rest of `net` names operations by a
-//! [`Token`] and reads [`Completion`]s. Set-up flags and why (io_uring_setup(2)):
+//! All that is unsafe about it stands in this room: what comes before and behind a system call
+//! (`enter`), the buffers that the kernel fills (`buffers`), how it is asked for bytes (`receive`) and
+//! what a wait is for (`coalesce`). The rooms above name operations by a [`Token`] and read [`Completion`]s. Set-up flags and why (io_uring_setup(2)):
 //!
 //! - `DEFER_TASKRUN` with `SINGLE_ISSUER` (6.1): completions are made only when this thread
 //!   enters the kernel to wait, in one batch; the largest single gain there is here.
@@ -9,6 +10,12 @@
 //! - `SUBMIT_ALL` (5.18): one bad entry does not stop the batch behind it.
 //! - `CLAMP`, a completion queue of four times the submissions: multishot operations complete
 //!   often; what overflows nevertheless is kept by the kernel (`FEAT_NODROP`) and read later.
+
+mod buffers;
+mod coalesce;
+mod enter;
+mod receive;
+mod token;
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,43 +27,13 @@ use io_uring::squeue::Entry;
 use io_uring::types::{Fd, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 
-use super::buffers::{BUFFER_GROUP, Buffer, BufferRing};
-use super::enter::Entered;
-use super::gather::{Gather, TICK};
-use super::receive::Receives;
+use self::buffers::{BUFFER_GROUP, Buffer, BufferRing};
+use self::coalesce::{Gather, TICK};
+use self::enter::Entered;
+use self::receive::Receives;
 
-/// What an operation was for: kind, slot, the slot's generation and the operation's number in 64 bits
-/// of user data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Token {
-    pub(crate) kind: Kind,
-    /// 24 bits: there are far fewer descriptors than that.
-    pub(crate) index: u32,
-    /// 24 bits: a completion of a slot's earlier life is told apart by it.
-    pub(crate) generation: u32,
-    /// Tells a slot's operations of one kind apart, where a later one may begin before the last
-    /// completion of an earlier one was read.
-    pub(crate) number: u8,
-}
-
-/// The kinds of operation an executor has in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    Bell = 1,
-    Accept = 2,
-    Recv = 3,
-    Send = 4,
-    Close = 5,
-    CancelAccept = 6,
-    CancelRecv = 7,
-    CancelSend = 8,
-    /// A send that does not wait for room: it completes while it is submitted.
-    SendNow = 9,
-    CancelBell = 10,
-    /// A timeout that lets a wait end (`gather.rs`); nobody but the ring sees it.
-    Tick = 11,
-}
+pub use self::receive::READ_AHEAD_MAX_BYTES;
+pub(crate) use self::token::{GENERATION_MASK, Kind, Token};
 
 /// The poll of the bell: there is one a ring.
 const BELL: Token = Token { kind: Kind::Bell, index: 0, generation: 0, number: 0 };
@@ -64,47 +41,6 @@ const BELL: Token = Token { kind: Kind::Bell, index: 0, generation: 0, number: 0
 const TICKING: Token = Token { kind: Kind::Tick, ..BELL };
 /// A static, for the kernel reads it when the operation is submitted.
 static TICK_TIME: Timespec = Timespec::new().nsec(TICK.subsec_nanos());
-
-pub(crate) const GENERATION_MASK: u32 = (1 << 24) - 1;
-const INDEX_MASK: u32 = (1 << 24) - 1;
-
-impl Token {
-    pub(crate) fn new(kind: Kind, index: u32, generation: u32) -> Self {
-        debug_assert!(index <= INDEX_MASK);
-        Token { kind, index, generation: generation & GENERATION_MASK, number: 0 }
-    }
-
-    /// The token of an operation that is one of several.
-    pub(crate) fn numbered(self, number: u8) -> Self {
-        Token { number, ..self }
-    }
-
-    fn encode(self) -> u64 {
-        (self.kind as u64) << 56
-            | u64::from(self.generation) << 32
-            | u64::from(self.number) << 24
-            | u64::from(self.index)
-    }
-
-    fn decode(user_data: u64) -> Option<Self> {
-        let kind = match user_data >> 56 {
-            1 => Kind::Bell,
-            2 => Kind::Accept,
-            3 => Kind::Recv,
-            4 => Kind::Send,
-            5 => Kind::Close,
-            6 => Kind::CancelAccept,
-            7 => Kind::CancelRecv,
-            8 => Kind::CancelSend,
-            9 => Kind::SendNow,
-            10 => Kind::CancelBell,
-            11 => Kind::Tick,
-            _ => return None,
-        };
-        let token = Token::new(kind, user_data as u32 & INDEX_MASK, (user_data >> 32) as u32);
-        Some(token.numbered((user_data >> 24) as u8))
-    }
-}
 
 /// One completion, decoded.
 #[derive(Debug)]
@@ -452,27 +388,5 @@ impl Drop for Ring {
             // entries: they are read for such receives only, of a group that is registered.
             unsafe { ManuallyDrop::drop(&mut self.buffers) };
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_survive_the_trip_through_user_data() {
-        for kind in [
-            Kind::Bell,
-            Kind::Accept,
-            Kind::Recv,
-            Kind::Send,
-            Kind::Close,
-            Kind::CancelSend,
-            Kind::Tick,
-        ] {
-            let token = Token::new(kind, INDEX_MASK - 1, 0x00AB_CDEF).numbered(0xFE);
-            assert_eq!(Token::decode(token.encode()), Some(token));
-        }
-        assert_eq!(Token::decode(0), None);
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::TASK_WORKER_NUM_MAX;
-use crate::cpu_list::{CpuId, CpuList};
-use crate::topology::{PINNABLE_CPUS, Topology};
+use crate::machine::cpu_list::{CpuId, CpuList};
+use crate::machine::topology::{PINNABLE_CPUS, Topology};
 
 /// The setting that holds a CPU list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

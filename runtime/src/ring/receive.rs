@@ -15,8 +15,11 @@ use io_uring::squeue::{Entry, Flags};
 use io_uring::types::Fd;
 
 use super::buffers::BUFFER_GROUP;
-use super::streams::READ_AHEAD_MAX_BYTES;
-use crate::probe::{RECEIVES_ARE_LIMITED, Release};
+use crate::machine::probe::{RECEIVES_ARE_LIMITED, Release};
+
+/// Received bytes a connection may leave untaken before its receive is stopped. A receive that is
+/// armed below it brings as many at most, and a part of a buffer (`receive.rs`).
+pub const READ_AHEAD_MAX_BYTES: usize = 64 * 1024;
 
 /// The kind of receive that the running kernel can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{CpuFault, Placement, PlacementError, Setting, TASK_WORKER_NUM_MAX, TaskWorkerSeat};
-use crate::cpu_list::{CpuId, CpuList};
-use crate::topology::Topology;
+use crate::machine::cpu_list::{CpuId, CpuList};
+use crate::machine::topology::Topology;
 
 /// What a further pool asks for; `None` leaves it to the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,7 +19,7 @@
 //! is Relaxed. `arm` is a swap, not a store, so that it has its place behind the swap whose result it
 //! replaces; loom, which knows no such place for a store, finds a push that is missed.
 
-use crate::sync::{AtomicBool, Ordering, fence};
+use crate::sys::sync::{AtomicBool, Ordering, fence};
 
 /// True from `arm` until a producer takes it on itself to ring, or the executor is awake.
 ///

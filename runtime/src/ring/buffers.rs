@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicU16;
 use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
 
-use crate::published::move_tail;
+use crate::sys::published::move_tail;
 
 /// The one buffer group of an executor's ring.
 pub(super) const BUFFER_GROUP: u16 = 0;

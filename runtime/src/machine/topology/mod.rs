@@ -13,7 +13,7 @@ use std::{fmt, fs, io};
 use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::cpu_list::{CpuId, CpuList};
+use crate::machine::cpu_list::{CpuId, CpuList};
 
 mod cgroup;
 
