@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rtrb::{Consumer, Producer, RingBuffer};
 use sidecore_runtime::bell::Bell;
-use sidecore_runtime::pool::{FinishSource, Pool, PoolConfig, Seat, Tasks};
+use sidecore_runtime::executor::Inbox;
+use sidecore_runtime::pool::{Pool, PoolConfig, Seat, Tasks};
 
 const EXECUTOR_CPU: usize = 0;
 const TASK_CPU: usize = 1;
@@ -28,7 +29,7 @@ fn pin(cpu: usize) {
 /// An executor's end of a pool, driven by the bench's own thread.
 struct Driver {
     tasks: Tasks<u64, u64>,
-    source: Rc<dyn FinishSource>,
+    source: Rc<dyn Inbox>,
     seen: Rc<Seen>,
 }
 

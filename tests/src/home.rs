@@ -8,7 +8,7 @@ use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{Executor, ExecutorConfig, tasks_quiet};
 use sidecore_runtime::net::RingConfig;
 use sidecore_runtime::pool::{
-    self, Finish, Lane, Pool, PoolConfig, PoolError, PoolSnapshot, Seat, Tasks,
+    Finish, Lane, Pool, PoolConfig, PoolError, PoolSnapshot, Seat, Tasks,
 };
 
 type Started<J, O> = Result<(Pool<J, O>, Vec<Lane<J, O>>), PoolError>;
@@ -38,7 +38,7 @@ where
     let ring = RingConfig::default();
     let executor = ExecutorConfig { index: 0, cpu: 0, ring, spin: Duration::ZERO };
     let executor = Executor::start(executor, bell, move || async move {
-        pool::attach(lane.install(on_finish));
+        sidecore_runtime::executor::add_inbox(lane.install(on_finish));
         main(tasks.clone()).await;
         tasks_quiet().await;
         tasks.uninstall();

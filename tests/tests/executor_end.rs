@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use sidecore::{Config, Error, Incoming, Request, Response, Running, Server, Worker};
-use sidecore_runtime::executor::add_finish_source;
-use sidecore_runtime::pool::FinishSource;
+use sidecore_runtime::executor::{Inbox, add_inbox};
 use sidecore_tests::wait_until;
 
 /// How long anything here may take: a hang is for ever.
@@ -26,14 +25,14 @@ struct Bomb {
     gone: Cell<bool>,
 }
 
-impl FinishSource for Bomb {
+impl Inbox for Bomb {
     fn drain(&self) -> usize {
         if self.wanted.load(Ordering::Relaxed) == self.executor && !self.gone.replace(true) {
             panic!("a bomb in the loop");
         }
         0
     }
-    fn has_finishes(&self) -> bool {
+    fn has_arrivals(&self) -> bool {
         false
     }
     fn next_due(&self) -> Option<Instant> {
@@ -44,7 +43,7 @@ impl FinishSource for Bomb {
     }
     fn begin_drain(&self, _: Instant) {}
 
-    fn wake_workers(&self, _: bool) {}
+    fn flush_wakes(&self, _: bool) {}
 }
 
 fn config() -> Config {
@@ -66,7 +65,7 @@ fn start() -> (Running, Arc<AtomicUsize>) {
         .start(move |worker: &Worker<u64, ()>| {
             let executor = worker.index();
             let (wanted, gone) = (bombs.clone(), Cell::new(false));
-            add_finish_source(Rc::new(Bomb { executor, wanted, gone }));
+            add_inbox(Rc::new(Bomb { executor, wanted, gone }));
             let tasks = worker.tasks();
             tower::service_fn(move |request: Request<Incoming>| {
                 let tasks = tasks.clone();

@@ -13,9 +13,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use sidecore_runtime::bell::Bell;
+use sidecore_runtime::executor::Inbox;
 use sidecore_runtime::pool::{
-    Cancelled, DispatchError, Failure, Finish, FinishSource, Lane, Pool, PoolConfig, Priority,
-    Retry, Run, Seat, SendDispatch, TaskContext, TaskError, TaskHandle, Tasks,
+    Cancelled, DispatchError, Failure, Finish, Lane, Pool, PoolConfig, Priority, Retry, Run, Seat,
+    SendDispatch, TaskContext, TaskError, TaskHandle, Tasks,
 };
 
 const SEEDS: u64 = 40;
@@ -131,7 +132,7 @@ type Sending = Pin<Box<SendDispatch<Job, u64>>>;
 /// One executor's thread.
 struct Driver {
     tasks: Tasks<Job, u64>,
-    source: Rc<dyn FinishSource>,
+    source: Rc<dyn Inbox>,
     books: Rc<RefCell<Books>>,
     handles: Vec<TaskHandle>,
     runs: Vec<(u64, Awaited)>,
@@ -189,7 +190,7 @@ impl Driver {
             }
             _ => {
                 self.source.drain();
-                self.source.wake_workers(self.random.next(4) == 0);
+                self.source.flush_wakes(self.random.next(4) == 0);
             }
         }
     }
@@ -298,7 +299,7 @@ impl Driver {
         while self.source.in_flight() > 0 || !self.runs.is_empty() || !self.sends.is_empty() {
             assert!(Instant::now() < end, "{} tasks do not end", self.source.in_flight());
             self.source.drain();
-            self.source.wake_workers(false);
+            self.source.flush_wakes(false);
             self.poll_runs();
             self.poll_sends(0);
         }

@@ -10,9 +10,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sidecore_runtime::bell::Bell;
-use sidecore_runtime::pool::{
-    DispatchError, Finish, FinishSource, Pool, PoolConfig, Seat, SendJob, TaskError,
-};
+use sidecore_runtime::executor::Inbox;
+use sidecore_runtime::pool::{DispatchError, Finish, Pool, PoolConfig, Seat, SendJob, TaskError};
 
 fn config(task_workers: usize, queue_depth: usize, credits: Option<usize>) -> PoolConfig {
     let seats =
@@ -179,7 +178,7 @@ fn an_executor_that_floods_leaves_the_others_their_share() {
 }
 
 /// Takes the finishes that are out.
-fn settle(source: &dyn FinishSource) {
+fn settle(source: &dyn Inbox) {
     while source.in_flight() > 0 {
         source.drain();
         std::thread::yield_now();
@@ -190,7 +189,7 @@ fn settle(source: &dyn FinishSource) {
 /// which is the other. Each job of its one worker lasts until it is told.
 struct Contest {
     pool: Pool<u64, ()>,
-    source: Rc<dyn FinishSource>,
+    source: Rc<dyn Inbox>,
     begun: Receiver<u64>,
     release: Sender<()>,
     ask: Sender<()>,

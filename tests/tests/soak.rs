@@ -282,7 +282,7 @@ async fn soak(lane: pool::Lane<u64, u64>, tasks: Tasks<u64, u64>, count: u64) ->
         resident_early_kib: Cell::new(0),
     });
     let finishing = soak.clone();
-    pool::attach(lane.install(move |finish| finishing.on_finish(finish)));
+    sidecore_runtime::executor::add_inbox(lane.install(move |finish| finishing.on_finish(finish)));
     let dispatching = Rc::new(());
     for _ in 0..DISPATCHERS {
         let (soak, dispatching) = (soak.clone(), dispatching.clone());

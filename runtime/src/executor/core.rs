@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::inbox::Inbox;
 use super::stats::ExecutorStats;
 use super::tasks::LocalTasks;
 use super::timer::Wheel;
 use super::waker::{self, Remote};
-use crate::pool::FinishSource;
 use crate::ring::{Ring, RingConfig};
 use crate::socket::listeners::Listeners;
 use crate::socket::streams::Streams;
@@ -31,7 +31,7 @@ pub(crate) struct Core {
     pub(crate) listeners: RefCell<Listeners>,
     pub(crate) tasks: RefCell<LocalTasks>,
     pub(crate) timers: RefCell<Wheel>,
-    pub(crate) sources: RefCell<Vec<Rc<dyn FinishSource>>>,
+    pub(crate) inboxes: RefCell<Vec<Rc<dyn Inbox>>>,
     /// Woken when no task of a pool is in flight any more; one for each waiting future at most.
     pub(crate) quiet_wakers: RefCell<Vec<Waker>>,
     /// What begins by itself, such as a periodic job, begins no more.
@@ -61,7 +61,7 @@ impl Core {
             listeners: RefCell::new(Listeners::new()),
             tasks: RefCell::new(LocalTasks::new(remote.clone())),
             timers: RefCell::new(Wheel::new()),
-            sources: RefCell::new(Vec::new()),
+            inboxes: RefCell::new(Vec::new()),
             quiet_wakers: RefCell::default(),
             draining: Cell::new(false),
             remote: remote.clone(),
@@ -130,8 +130,8 @@ impl Core {
         Some(at.saturating_sub(self.started.elapsed()))
     }
 
-    /// Tasks of pools that this executor dispatched and whose finish has not come home.
+    /// What this executor has sent out and has not come back: tasks of pools.
     pub(crate) fn in_flight(&self) -> usize {
-        self.sources.borrow().iter().map(|source| source.in_flight()).sum()
+        self.inboxes.borrow().iter().map(|inbox| inbox.in_flight()).sum()
     }
 }

@@ -4,6 +4,7 @@
 //! ends. Code on the thread uses [`spawn_local`], [`sleep`], [`Deadline`] and the sockets of
 //! [`net`](crate::net); all of it stays on the thread and none of it locks.
 
+mod inbox;
 mod load;
 mod schedule;
 mod stats;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 
+pub use self::inbox::{Inbox, add_inbox, add_inbox as add_finish_source};
 pub use self::stats::{ExecutorSnapshot, ExecutorStats};
 pub use self::time::{Deadline, Sleep, sleep, unix_seconds};
 pub use self::turn::yield_now;
@@ -33,10 +35,9 @@ use self::core::Core;
 use self::turn::{Turns, spawn_main};
 use self::waker::Remote;
 use crate::machine::probe::NO_THREAD;
-use crate::pool::FinishSource;
 use crate::ring::RingConfig;
 use crate::sys::doorbell::Bell;
-use crate::{panics, stderr};
+use crate::sys::{panics, stderr};
 
 /// What glommio's reactor may lock for its own buffers; the serving path does not use it.
 const GLOMMIO_IO_MEMORY_BYTES: usize = 64 << 10;
@@ -216,28 +217,17 @@ pub fn current_index() -> Option<usize> {
     Core::current().map(|core| core.index)
 }
 
-/// Has the loop deliver the finishes of `source` on each of its turns.
+/// Says that the executor drains until `end`: what begins by itself begins no more, such as a
+/// periodic task, and what its [inboxes](Inbox) would wait for longer ends now.
 ///
 /// # Panics
 /// On a thread that is not an executor's.
-pub fn add_finish_source(source: Rc<dyn FinishSource>) {
-    current().sources.borrow_mut().push(source);
-}
-
-/// Says that the executor drains until `end`: what begins by itself begins no more
-/// ([`Tasks::every`]), and tasks that are due later are not waited for: they end as
-/// [`TaskError::Lost`](crate::pool::TaskError::Lost) now.
-///
-/// # Panics
-/// On a thread that is not an executor's.
-///
-/// [`Tasks::every`]: crate::pool::Tasks::every
 pub fn begin_drain(end: Instant) {
     let core = current();
     core.draining.set(true);
-    // With nothing borrowed: what is told of a task's end may add a source.
-    let sources = core.sources.borrow().clone();
-    sources.iter().for_each(|source| source.begin_drain(end));
+    // With nothing borrowed: what is told of an end may add an inbox.
+    let inboxes = core.inboxes.borrow().clone();
+    inboxes.iter().for_each(|inbox| inbox.begin_drain(end));
 }
 
 /// Whether [`begin_drain`] was called on this executor.

@@ -23,6 +23,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::core::Core;
+use super::inbox::Inbox;
 use super::load::Load;
 use super::stats::ExecutorSnapshot;
 use super::waker::{pop_ready, push_ready, ready_len};
@@ -80,7 +81,7 @@ impl Turns {
         }
         self.core.remote.bell.disarm();
         self.take_completions();
-        self.core.remote.drain_inbox();
+        self.core.remote.drain_wakes();
         self.poll_ready();
         self.fire_timers();
     }
@@ -93,7 +94,7 @@ impl Turns {
         let busy = self.load.is_busy(self.core.now());
         self.core.ring.borrow_mut().set_busy(busy);
         let batching = busy && self.core.in_flight() > 0;
-        self.core.sources.borrow().iter().for_each(|source| source.wake_workers(batching));
+        self.core.inboxes.borrow().iter().for_each(|inbox| inbox.flush_wakes(batching));
         let wait = match ready_len() {
             0 => self.sleep_limit(batching),
             _ => None,
@@ -127,13 +128,13 @@ impl Turns {
     fn until_next_due(&self) -> Option<Duration> {
         // The clock is read only where a task has a time.
         let until = |at: Instant| at.saturating_duration_since(Instant::now());
-        let tasks = self.core.sources.borrow().iter().filter_map(|s| s.next_due()).min();
+        let tasks = self.core.inboxes.borrow().iter().filter_map(|s| s.next_due()).min();
         self.core.until_next_timer().into_iter().chain(tasks.map(until)).min()
     }
 
     fn has_inbound(&self) -> bool {
         self.core.remote.has_wakes()
-            || self.core.sources.borrow().iter().any(|source| source.has_finishes())
+            || self.core.inboxes.borrow().iter().any(|inbox| inbox.has_arrivals())
     }
 
     /// Looks for work without sleeping, for the configured time.
@@ -183,9 +184,9 @@ impl Turns {
     /// Whether there were any.
     fn deliver_finishes(&mut self) -> bool {
         let (mut at, mut delivered) = (0, 0);
-        // Cloned one by one: a callback may add a source.
-        while let Some(source) = self.source(at) {
-            delivered += source.drain();
+        // Cloned one by one: a callback may add an inbox.
+        while let Some(inbox) = self.inbox(at) {
+            delivered += inbox.drain();
             at += 1;
         }
         self.counts.finishes += delivered as u64;
@@ -195,8 +196,8 @@ impl Turns {
         delivered > 0
     }
 
-    fn source(&self, at: usize) -> Option<Rc<dyn crate::pool::FinishSource>> {
-        self.core.sources.borrow().get(at).cloned()
+    fn inbox(&self, at: usize) -> Option<Rc<dyn Inbox>> {
+        self.core.inboxes.borrow().get(at).cloned()
     }
 
     fn poll_ready(&mut self) {

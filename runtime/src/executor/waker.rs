@@ -71,7 +71,7 @@ impl Remote {
     }
 
     /// Moves the wakes that came from elsewhere to the ready list.
-    pub(crate) fn drain_inbox(&self) {
+    pub(crate) fn drain_wakes(&self) {
         // A pop of an empty queue costs a fence, and each turn looks.
         while self.has_wakes()
             && let Some(key) = self.inbox.pop()

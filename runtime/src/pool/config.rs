@@ -1,11 +1,13 @@
 //! The numbers of a pool, and the bounds derived from them.
 
+use crate::pool::notice::{self, OnNotice};
+use crate::pool::task::kinds::Kinds;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::PoolError;
-use super::lane::LaneBounds;
-use super::queue::Places;
-use super::stack;
+use crate::pool::queue::Places;
+use crate::pool::stack;
+use crate::pool::task::error::PoolError;
 
 /// How long a worker on a CPU of its own looks for the next job before it sleeps.
 const SPIN_DEFAULT: Duration = Duration::from_micros(10);
@@ -50,21 +52,55 @@ pub struct PoolConfig {
     /// Jobs after which a task worker is made anew: another thread, with state of its own. `None`:
     /// never. Replaces Swoole's `task_max_request`.
     pub recycle_after: Option<u64>,
-    /// How long a job may run before it is reported as [`Notice::Stuck`](super::Notice::Stuck).
+    /// How long a job may run before it is reported as [`Notice::Stuck`](crate::pool::Notice::Stuck).
     /// `None`: nobody looks.
     pub stuck_after: Option<Duration>,
     /// The real-time signal, counted from `SIGRTMIN`, by which the threads of stuck jobs are asked
-    /// for their [`Stack`](super::Stack). `None`: they are not asked. Needs the cargo feature
+    /// for their [`Stack`](crate::pool::Stack). `None`: they are not asked. Needs the cargo feature
     /// `stacks`. Without `stuck_after` none is asked either.
     ///
     /// The handler is set when the first such pool starts and stays for the life of the process,
     /// since a signal may come late. A signal that the process handles or ignores already is
     /// refused ([`PoolError::Stacks`]). It interrupts a stuck job once a report: see
-    /// [`Stack`](super::Stack) for what system calls of the job see of that.
+    /// [`Stack`](crate::pool::Stack) for what system calls of the job see of that.
     pub stack_signal: Option<u32>,
     /// Task workers that stand in for those whose job is stuck. Each costs its finish rings from
     /// the start; their threads are made when needed. Without `stuck_after` none is.
     pub spares: usize,
+}
+
+/// What bounds a lane.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LaneBounds {
+    pub(crate) credits: usize,
+    pub(crate) sleeping_max: usize,
+}
+
+/// What a pool is told of its jobs and tells of itself.
+pub struct PoolSetup<J> {
+    /// The pool's number, which its tasks' ids carry.
+    pub number: u8,
+    /// The pool's name, in notices.
+    pub name: Arc<str>,
+    /// What the threads' names begin with.
+    pub thread_name: Arc<str>,
+    /// The kinds of its jobs.
+    pub kinds: Kinds<J>,
+    /// Receives its notices.
+    pub on_notice: OnNotice,
+}
+
+impl<J> Default for PoolSetup<J> {
+    /// One kind of jobs, threads `task-0`, `task-1`, ..., notices on standard error.
+    fn default() -> Self {
+        PoolSetup {
+            number: 0,
+            name: "default".into(),
+            thread_name: "task".into(),
+            kinds: Kinds::one(),
+            on_notice: notice::on_standard_error(),
+        }
+    }
 }
 
 impl PoolConfig {
@@ -96,15 +132,15 @@ impl PoolConfig {
         self.credits.unwrap_or(all_in_flight).max(1)
     }
 
-    pub(super) fn lane_bounds(&self, concurrency: usize) -> LaneBounds {
+    pub(crate) fn lane_bounds(&self, concurrency: usize) -> LaneBounds {
         LaneBounds { credits: self.async_credits(concurrency), sleeping_max: self.delayed_max }
     }
 
-    pub(super) fn spin(configured: Option<Duration>, seat: Seat) -> Duration {
+    pub(crate) fn spin(configured: Option<Duration>, seat: Seat) -> Duration {
         configured.unwrap_or(if seat.shared { Duration::ZERO } else { SPIN_DEFAULT })
     }
 
-    pub(super) fn places(&self) -> Places {
+    pub(crate) fn places(&self) -> Places {
         match &*self.executor_domains {
             [] => Places::default(),
             executors => Places::of(
@@ -115,11 +151,11 @@ impl PoolConfig {
     }
 
     /// What reads the stacks of stuck jobs, where they are wanted.
-    pub(super) fn stack_reader(&self) -> Result<Option<stack::Reader>, PoolError> {
+    pub(crate) fn stack_reader(&self) -> Result<Option<stack::Reader>, PoolError> {
         self.stack_signal.map(stack::Reader::install).transpose().map_err(PoolError::Stacks)
     }
 
-    pub(super) fn check(&self, executors: usize) -> Result<(), PoolError> {
+    pub(crate) fn check(&self, executors: usize) -> Result<(), PoolError> {
         match () {
             () if executors == 0 => Err(PoolError::NoExecutors),
             () if self.seats.is_empty() => Err(PoolError::NoSeats),

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::control::Control;
-use super::foreign::{Receiver, Refused};
-use super::lane::{Installed, Order};
-use super::options::{Options, Priority, Retry};
-use super::run::{Mailbox, Run, State};
-use super::send::SendDispatch;
-use super::slots::{Sink, SlotKey};
-use super::tasks::{Tasks, with_lane};
-use super::{DispatchError, Envelope, Finish, Origin, TaskHandle, TaskId};
+use crate::pool::handle::TaskHandle;
+use crate::pool::lane::installed::with_lane;
+use crate::pool::lane::slots::Sink;
+use crate::pool::lane::{Installed, Order};
+use crate::pool::run::{Mailbox, Run, State};
+use crate::pool::send::SendDispatch;
+use crate::pool::shared::external::Refused;
+use crate::pool::task::control::Control;
+use crate::pool::task::error::DispatchError;
+use crate::pool::task::options::{Options, Priority, Retry};
+use crate::pool::task::{Envelope, Finish, Origin, Receiver, SlotKey, TaskId};
+use crate::pool::tasks::Tasks;
 use crate::sys::instant::{after, saturating_add};
 
 /// A job that is about to be dispatched: [`Tasks::job`].
@@ -33,14 +36,14 @@ use crate::sys::instant::{after, saturating_add};
 /// ```
 #[must_use = "a job is dispatched by `dispatch`, `dispatch_then`, `send` or `run`"]
 pub struct Dispatch<J: Send + 'static, O: Send + 'static> {
-    pub(super) tasks: Tasks<J, O>,
-    pub(super) job: J,
-    pub(super) options: Options,
-    pub(super) again: Option<fn(&J) -> J>,
+    pub(crate) tasks: Tasks<J, O>,
+    pub(crate) job: J,
+    pub(crate) options: Options,
+    pub(crate) again: Option<fn(&J) -> J>,
 }
 
 impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
-    pub(super) fn new(tasks: Tasks<J, O>, job: J) -> Self {
+    pub(crate) fn new(tasks: Tasks<J, O>, job: J) -> Self {
         Dispatch { tasks, job, options: Options::default(), again: None }
     }
 
@@ -60,14 +63,14 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
     /// Puts it into the queue after so long, to the millisecond. Until then it holds nothing that a
     /// job which could run needs, but one of the places that [`PoolConfig::delayed_max`] gives.
     ///
-    /// [`PoolConfig::delayed_max`]: super::PoolConfig::delayed_max
+    /// [`PoolConfig::delayed_max`]: crate::pool::PoolConfig::delayed_max
     pub fn delay(mut self, delay: Duration) -> Self {
         self.options.delay = Some(delay);
         self
     }
 
     /// It must be over so long from now. One that is not is told as
-    /// [`TimedOut`](super::TaskError::TimedOut) then: it is not run any more, or, if it runs, what
+    /// [`TimedOut`](crate::pool::TaskError::TimedOut) then: it is not run any more, or, if it runs, what
     /// it returns is thrown away. Replaces the time of Swoole's `taskwait`, which leaves such a
     /// task running unseen.
     ///
@@ -75,7 +78,7 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
     /// a callback, has no clock: the deadline counts when a task worker takes the job up, and the job
     /// may ask for it ([`TaskContext::is_cancelled`]).
     ///
-    /// [`TaskContext::is_cancelled`]: super::TaskContext::is_cancelled
+    /// [`TaskContext::is_cancelled`]: crate::pool::TaskContext::is_cancelled
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
         self
@@ -161,7 +164,7 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
             let sent = lane.dispatch_order(order.take()?);
             Some(sent.map_err(|job| lane.refusal(job, &options)).map(|(id, key, control)| {
                 let control = control.unwrap_or_else(|| Arc::new(Control::new()));
-                let handle = TaskHandle::on_lane(id, control, lane.shared().clone(), key);
+                let handle = TaskHandle::on_lane(id, control, lane.outside().clone(), key);
                 (handle, Some((lane.executor, key)))
             }))
         });
@@ -187,7 +190,7 @@ impl<J: Clone + Send + 'static, O: Send + 'static> Dispatch<J, O> {
 
 impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
     /// Dispatches from a thread that is no executor of this pool.
-    pub(super) fn send_foreign(
+    pub(crate) fn send_foreign(
         &self,
         job: J,
         options: Options,

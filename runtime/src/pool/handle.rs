@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::control::{Control, Stopped, TaskState};
-use super::slots::SlotKey;
-use super::{Command, LaneShared, TaskId};
+use crate::pool::shared::{Command, LaneShared};
+use crate::pool::task::control::{Control, Stopped, TaskState};
+use crate::pool::task::{SlotKey, TaskId};
 
 /// One task, as whoever dispatched it holds it. Dropping it changes nothing: the task runs.
 #[derive(Clone)]
@@ -21,20 +21,20 @@ pub enum Cancelled {
     /// It will not run, or not again where an attempt has failed; its outcome is
     /// [`TaskError::Cancelled`].
     ///
-    /// [`TaskError::Cancelled`]: super::TaskError::Cancelled
+    /// [`TaskError::Cancelled`]: crate::pool::TaskError::Cancelled
     Withdrawn,
     /// It runs: its job was asked to stop ([`TaskContext::is_cancelled`]), and is not tried again.
     /// Its outcome is what the job makes of that; a future that an async worker runs is dropped where
     /// it awaits, and cancelled.
     ///
-    /// [`TaskContext::is_cancelled`]: super::TaskContext::is_cancelled
+    /// [`TaskContext::is_cancelled`]: crate::pool::TaskContext::is_cancelled
     Asked,
     /// It was over already.
     TooLate,
 }
 
 impl TaskHandle {
-    pub(super) fn on_lane(
+    pub(crate) fn on_lane(
         id: TaskId,
         control: Arc<Control>,
         lane: Arc<LaneShared>,
@@ -43,7 +43,7 @@ impl TaskHandle {
         TaskHandle { id, control, home: Some((lane, slot)) }
     }
 
-    pub(super) fn foreign(id: TaskId, control: Arc<Control>) -> Self {
+    pub(crate) fn foreign(id: TaskId, control: Arc<Control>) -> Self {
         TaskHandle { id, control, home: None }
     }
 
@@ -63,7 +63,7 @@ impl TaskHandle {
     }
 
     /// The deadline of a task that no lane looks after has passed.
-    pub(super) fn expire(&self) -> Stopped {
+    pub(crate) fn expire(&self) -> Stopped {
         self.control.expire()
     }
 

@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Stack, TaskId};
+use crate::pool::stack::Stack;
+use crate::pool::task::TaskId;
 
 /// Something of a pool that an operator should know.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Notice {
-    /// A job runs longer than [`PoolConfig::stuck_after`](super::PoolConfig::stuck_after). Told
+    /// A job runs longer than [`PoolConfig::stuck_after`](crate::pool::PoolConfig::stuck_after). Told
     /// once a task.
     Stuck(Stuck),
     /// A task that was reported as stuck is over.
@@ -65,14 +66,14 @@ pub struct Stuck {
 pub type OnNotice = Arc<dyn Fn(&Notice) + Send + Sync>;
 
 /// A line on standard error, and one for each frame of a stuck job.
-pub(super) fn on_standard_error() -> OnNotice {
+pub(crate) fn on_standard_error() -> OnNotice {
     Arc::new(|notice| crate::sys::stderr::line(format_args!("{notice}")))
 }
 
 impl Stuck {
     /// What the thread of this process does, as far as the kernel tells: its state and, where it
     /// waits, in which function (proc(5), `stat` and `wchan`).
-    pub(super) fn doing_of(thread_id: u32) -> String {
+    pub(crate) fn doing_of(thread_id: u32) -> String {
         let of =
             |file: &str| std::fs::read_to_string(format!("/proc/self/task/{thread_id}/{file}"));
         let stat = of("stat").unwrap_or_default();

@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::TaskHandle;
-use super::tasks::Tasks;
 use crate::executor::{is_draining, sleep, spawn_local};
+use crate::pool::handle::TaskHandle;
+use crate::pool::tasks::Tasks;
 use crate::sys::panics::{catch, drop_quietly};
 
 /// What happens when a job is due while the one before is not over.

@@ -7,11 +7,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::control::Stopped;
-use super::lane::Installed;
-use super::slots::SlotKey;
-use super::tasks::{Tasks, with_lane};
-use super::{Command, DispatchError, Finish, RunError, TaskError, TaskHandle};
+use crate::pool::handle::TaskHandle;
+use crate::pool::lane::Installed;
+use crate::pool::lane::installed::with_lane;
+use crate::pool::shared::Command;
+use crate::pool::task::control::Stopped;
+use crate::pool::task::error::{DispatchError, RunError, TaskError};
+use crate::pool::task::{Finish, SlotKey};
+use crate::pool::tasks::Tasks;
 use crate::sys::instant::after;
 
 /// The future of [`Tasks::run`]. It is `Send`, so that a handler that must be may await it.
@@ -27,7 +30,7 @@ pub struct Run<J: Send + 'static, O: Send + 'static> {
     handle: Option<TaskHandle>,
 }
 
-pub(super) enum State<J, O> {
+pub(crate) enum State<J, O> {
     Refused(DispatchError<J>),
     Lane { executor: usize, key: SlotKey },
     Foreign { mailbox: Arc<Mailbox<O>>, deadline: Option<Instant> },
@@ -35,7 +38,7 @@ pub(super) enum State<J, O> {
 }
 
 /// Where the finish of a foreign task is left for its future.
-pub(super) struct Mailbox<O> {
+pub(crate) struct Mailbox<O> {
     content: Mutex<Content<O>>,
     arrived: Condvar,
 }
@@ -46,12 +49,12 @@ struct Content<O> {
 }
 
 impl<O> Mailbox<O> {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let content = Mutex::new(Content { finish: None, waker: None });
         Arc::new(Mailbox { content, arrived: Condvar::new() })
     }
 
-    pub(super) fn put(&self, finish: Finish<O>) {
+    pub(crate) fn put(&self, finish: Finish<O>) {
         let mut content = self.lock();
         content.finish = Some(finish);
         let waker = content.waker.take();
@@ -93,7 +96,7 @@ impl<O> Mailbox<O> {
 }
 
 impl<J: Send + 'static, O: Send + 'static> Run<J, O> {
-    pub(super) fn new(tasks: Tasks<J, O>, state: State<J, O>, handle: Option<TaskHandle>) -> Self {
+    pub(crate) fn new(tasks: Tasks<J, O>, state: State<J, O>, handle: Option<TaskHandle>) -> Self {
         Run { tasks, state, handle }
     }
 

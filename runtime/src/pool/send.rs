@@ -1,20 +1,25 @@
-//! The future of a dispatch with options that waits for its turn.
+//! The futures of dispatches that wait for their turn.
 
+use crate::pool::task::TaskId;
+use crate::pool::task::options::Priority;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::agenda::Due;
-use super::control::Control;
-use super::lane::{Installed, Order};
-use super::line::Ticket;
-use super::options::Options;
-use super::slots::Sink;
-use super::tasks::{Tasks, with_lane};
-use super::waiting::{Held, Turn};
-use super::{Dispatch, DispatchError, TaskHandle};
+use crate::pool::dispatch::Dispatch;
+use crate::pool::handle::TaskHandle;
+use crate::pool::lane::delay_queue::Due;
+use crate::pool::lane::installed::with_lane;
+use crate::pool::lane::slots::Sink;
+use crate::pool::lane::waiting::{Held, Turn};
+use crate::pool::lane::{Installed, Order};
+use crate::pool::shared::Ticket;
+use crate::pool::task::control::Control;
+use crate::pool::task::error::DispatchError;
+use crate::pool::task::options::Options;
+use crate::pool::tasks::Tasks;
 use crate::sys::instant::after;
 
 /// The future of [`Dispatch::send`].
@@ -37,7 +42,7 @@ enum Sent<J> {
 }
 
 impl<J: Send + 'static, O: Send + 'static> SendDispatch<J, O> {
-    pub(super) fn new(dispatch: Dispatch<J, O>) -> Self {
+    pub(crate) fn new(dispatch: Dispatch<J, O>) -> Self {
         let Dispatch { tasks, job, options, again } = dispatch;
         SendDispatch { tasks, job: Some(job), options, again, asked: Instant::now(), held: None }
     }
@@ -54,7 +59,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         let order = Order { job, options, sink: Sink::OnFinish, again, controlled: true };
         let (id, key, control) = self.dispatch_order_first(order)?;
         let control = control.unwrap_or_else(|| Arc::new(Control::new()));
-        Ok(TaskHandle::on_lane(id, control, self.shared().clone(), key))
+        Ok(TaskHandle::on_lane(id, control, self.outside().clone(), key))
     }
 
     /// A delayed dispatch takes a place among the sleepers at once; without one it waits until it
@@ -151,7 +156,7 @@ impl<J: Send + 'static, O: Send + 'static> SendDispatch<J, O> {
     /// Gives its place up, and what was kept for it.
     fn leave(&mut self) {
         if let Some(held) = self.held.take() {
-            held.give_up(&self.tasks);
+            held.give_up(self.tasks.shared());
         }
     }
 }
@@ -159,5 +164,54 @@ impl<J: Send + 'static, O: Send + 'static> SendDispatch<J, O> {
 impl<J: Send + 'static, O: Send + 'static> Drop for SendDispatch<J, O> {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+/// The future of [`Tasks::send`].
+#[must_use = "a future does nothing unless awaited"]
+pub struct SendJob<J: Send + 'static, O: Send + 'static> {
+    tasks: Tasks<J, O>,
+    job: Option<J>,
+    held: Option<Held>,
+}
+
+impl<J: Send + 'static, O: Send + 'static> SendJob<J, O> {
+    pub(crate) fn new(tasks: Tasks<J, O>, job: J) -> Self {
+        SendJob { tasks, job: Some(job), held: None }
+    }
+}
+
+impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendJob<J, O> {
+    type Output = Result<TaskId, DispatchError<J>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let sent = this.tasks.on_lane(|lane| {
+            let job = this.job.take()?;
+            let ticket = this.held.take().and_then(|held| held.ticket_on(lane));
+            let (priority, waker) = (Priority::Normal, context.waker());
+            let turn = Turn { ticket, priority, task_worker: None, waker };
+            let sent = lane.dispatch_in_turn(job, turn, Installed::dispatch_first);
+            let executor = lane.executor;
+            Some(sent.map_err(|(job, ticket)| (job, Held { executor, ticket })))
+        });
+        match (sent, this.job.take()) {
+            (Some(Ok(id)), _) => Poll::Ready(Ok(id)),
+            (Some(Err((job, held))), _) => {
+                (this.job, this.held) = (Some(job), Some(held));
+                Poll::Pending
+            }
+            (None, Some(job)) => Poll::Ready(this.tasks.dispatch(job)),
+            // Polled after it was ready.
+            (None, None) => Poll::Pending,
+        }
+    }
+}
+
+impl<J: Send + 'static, O: Send + 'static> Drop for SendJob<J, O> {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.give_up(self.tasks.shared());
+        }
     }
 }

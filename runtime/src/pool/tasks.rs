@@ -1,28 +1,21 @@
 //! The handle that handlers hold: dispatch a job, or run one and wait for its output.
 
-use std::any::Any;
-use std::cell::RefCell;
+use crate::pool::lane::installed::{self, uninstall, with_lane};
+use crate::pool::send::SendJob;
 use std::fmt;
-use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::dispatch::Dispatch;
-use super::lane::{Installed, Order};
-use super::options::{Options, Priority};
-use super::run::{Run, State};
-use super::slots::Sink;
-use super::waiting::{Held, Turn};
-use super::{DispatchError, PoolSnapshot, RunError, Shared, TaskId};
-
-thread_local! {
-    /// The lanes installed on this thread, by the address of their pool's shared part.
-    static LANES: RefCell<Vec<(usize, Rc<dyn Any>)>> = const { RefCell::new(Vec::new()) };
-}
+use crate::pool::dispatch::Dispatch;
+use crate::pool::lane::slots::Sink;
+use crate::pool::lane::{Installed, Order};
+use crate::pool::run::{Run, State};
+use crate::pool::shared::Shared;
+use crate::pool::stats::PoolSnapshot;
+use crate::pool::task::TaskId;
+use crate::pool::task::error::{DispatchError, RunError};
+use crate::pool::task::options::Options;
 
 /// Dispatches jobs to a pool. Cheap to clone; `Send`, `Sync`.
 ///
@@ -36,7 +29,7 @@ pub struct Tasks<J, O> {
 }
 
 impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
-    pub(super) fn new(shared: Arc<Shared<J, O>>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<J, O>>) -> Self {
         Tasks { shared: Some(shared), output: PhantomData }
     }
 
@@ -88,7 +81,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
     }
 
     /// Runs jobs side by side and returns their outcomes by position; those that are not over
-    /// `within` so long are [`TimedOut`](super::TaskError::TimedOut). Replaces Swoole's
+    /// `within` so long are [`TimedOut`](crate::pool::TaskError::TimedOut). Replaces Swoole's
     /// `taskWaitMulti` and Octane's `concurrently`, without their bound of 1,024. On a thread that is
     /// no executor the time counts as [`Dispatch::deadline`] says.
     pub async fn run_all(
@@ -114,7 +107,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
     ///
     /// On an executor of the pool; elsewhere it is refused as by `dispatch`.
     pub fn send(&self, job: J) -> SendJob<J, O> {
-        SendJob { tasks: self.clone(), job: Some(job), held: None }
+        SendJob::new(self.clone(), job)
     }
 
     /// The task workers that a job may be dispatched to by number; 0 without a pool.
@@ -123,7 +116,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
     }
 
     /// Why a job with these options can never be dispatched, as the error that gives it back.
-    pub(super) fn refusal(&self, options: &Options) -> Option<fn(J) -> DispatchError<J>> {
+    pub(crate) fn refusal(&self, options: &Options) -> Option<fn(J) -> DispatchError<J>> {
         match (self.task_workers(), options.task_worker) {
             (0, _) => Some(DispatchError::NoTaskWorkers),
             (count, Some(task_worker)) if task_worker >= count => {
@@ -138,7 +131,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
         self.shared.as_ref().map(|shared| shared.snapshot())
     }
 
-    /// See [`Pool::reload`](super::Pool::reload).
+    /// See [`Pool::reload`](crate::pool::Pool::reload).
     pub fn reload_workers(&self) {
         if let Some(shared) = &self.shared {
             // The workers look at it as they look at their mail: see `post`.
@@ -149,91 +142,23 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
 
     /// Removes this pool's lane from this thread, at the end of its executor.
     pub fn uninstall(&self) {
-        let key = self.key();
-        LANES.with_borrow_mut(|lanes| lanes.retain(|(installed, _)| *installed != key));
+        uninstall(self.key());
     }
 
-    fn on_lane<R>(&self, call: impl FnOnce(&Installed<J, O>) -> Option<R>) -> Option<R> {
+    pub(crate) fn on_lane<R>(&self, call: impl FnOnce(&Installed<J, O>) -> Option<R>) -> Option<R> {
         self.shared.as_ref()?;
         with_lane(self.key(), call).flatten()
     }
 }
 
 impl<J, O> Tasks<J, O> {
-    pub(super) fn shared(&self) -> &Shared<J, O> {
-        self.shared.as_deref().expect("a lane belongs to a pool with task workers")
+    pub(crate) fn shared(&self) -> &Arc<Shared<J, O>> {
+        self.shared.as_ref().expect("a lane belongs to a pool with task workers")
     }
 
     /// Names the pool among those of this process.
-    pub(super) fn key(&self) -> usize {
-        self.shared.as_ref().map_or(0, |shared| Arc::as_ptr(shared) as usize)
-    }
-}
-
-pub(super) fn install<J, O>(tasks: &Tasks<J, O>, lane: Rc<Installed<J, O>>)
-where
-    J: Send + 'static,
-    O: Send + 'static,
-{
-    LANES.with_borrow_mut(|lanes| lanes.push((tasks.key(), lane)));
-}
-
-pub(super) fn with_lane<J, O, R>(key: usize, call: impl FnOnce(&Installed<J, O>) -> R) -> Option<R>
-where
-    J: Send + 'static,
-    O: Send + 'static,
-{
-    // The thread-local is gone while its thread ends: then there is no lane either.
-    LANES
-        .try_with(|lanes| {
-            let lanes = lanes.borrow();
-            let (_, lane) = lanes.iter().find(|(installed, _)| *installed == key)?;
-            lane.downcast_ref::<Installed<J, O>>().map(call)
-        })
-        .ok()
-        .flatten()
-}
-
-/// The future of [`Tasks::send`].
-#[must_use = "a future does nothing unless awaited"]
-pub struct SendJob<J: Send + 'static, O: Send + 'static> {
-    tasks: Tasks<J, O>,
-    job: Option<J>,
-    held: Option<Held>,
-}
-
-impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendJob<J, O> {
-    type Output = Result<TaskId, DispatchError<J>>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let sent = this.tasks.on_lane(|lane| {
-            let job = this.job.take()?;
-            let ticket = this.held.take().and_then(|held| held.ticket_on(lane));
-            let (priority, waker) = (Priority::Normal, context.waker());
-            let turn = Turn { ticket, priority, task_worker: None, waker };
-            let sent = lane.dispatch_in_turn(job, turn, Installed::dispatch_first);
-            let executor = lane.executor;
-            Some(sent.map_err(|(job, ticket)| (job, Held { executor, ticket })))
-        });
-        match (sent, this.job.take()) {
-            (Some(Ok(id)), _) => Poll::Ready(Ok(id)),
-            (Some(Err((job, held))), _) => {
-                (this.job, this.held) = (Some(job), Some(held));
-                Poll::Pending
-            }
-            (None, Some(job)) => Poll::Ready(this.tasks.dispatch(job)),
-            // Polled after it was ready.
-            (None, None) => Poll::Pending,
-        }
-    }
-}
-
-impl<J: Send + 'static, O: Send + 'static> Drop for SendJob<J, O> {
-    fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            held.give_up(&self.tasks);
-        }
+    pub(crate) fn key(&self) -> usize {
+        self.shared.as_ref().map_or(0, installed::key)
     }
 }
 

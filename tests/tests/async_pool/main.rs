@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
 
 use sidecore_runtime::bell::Bell;
+use sidecore_runtime::executor::Inbox;
 use sidecore_runtime::executor::hosted::{io::BufferedFile, timer};
 use sidecore_runtime::pool::{
-    Cancelled, Failure, Finish, FinishSource, Pool, PoolConfig, PoolError, Retry, Seat,
-    TaskContext, TaskError, Tasks,
+    Cancelled, Failure, Finish, Pool, PoolConfig, PoolError, Retry, Seat, TaskContext, TaskError,
+    Tasks,
 };
 use sidecore_tests::Scratch;
 
@@ -39,7 +40,7 @@ fn config(task_workers: usize, queue_depth: usize) -> PoolConfig {
 struct Rig<J: Send + 'static, O: Send + 'static> {
     pool: Pool<J, O>,
     tasks: Tasks<J, O>,
-    source: Rc<dyn FinishSource>,
+    source: Rc<dyn Inbox>,
     finishes: Rc<RefCell<Vec<Finish<O>>>>,
 }
 

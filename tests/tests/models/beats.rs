@@ -127,7 +127,8 @@ const BEATEN: Model = Model::new(3, beaten);
 const ENDED: Model = Model::new(3, ended);
 const CALLED: Model = Model::new(3, called);
 
-const PROTOCOL: Protocol = Protocol { file: "runtime/src/pool/beats.rs", models: &[ENDED, BEATEN] };
+const PROTOCOL: Protocol =
+    Protocol { file: "runtime/src/pool/wake/beating.rs", models: &[ENDED, BEATEN] };
 
 #[test]
 fn a_worker_with_jobs_gets_beats() {

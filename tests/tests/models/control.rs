@@ -177,7 +177,7 @@ const LATE: Model =
     Model::new(3, || a_wish_shows_what_led_to_it(Control::expire, Control::is_late));
 
 const PROTOCOL: Protocol = Protocol {
-    file: "runtime/src/pool/control.rs",
+    file: "runtime/src/pool/task/control.rs",
     models: &[TOO_LATE, STATE, ATTEMPT, CANCELLED, LATE],
 };
 

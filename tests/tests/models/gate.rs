@@ -34,7 +34,8 @@ fn model() {
 
 const MODEL: Model = Model::new(3, model);
 
-const PROTOCOL: Protocol = Protocol { file: "runtime/src/pool/gate.rs", models: &[MODEL] };
+const PROTOCOL: Protocol =
+    Protocol { file: "runtime/src/pool/shared/close_barrier.rs", models: &[MODEL] };
 
 #[test]
 fn who_shuts_the_gate_sees_all_that_was_accepted() {

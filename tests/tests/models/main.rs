@@ -25,40 +25,40 @@ mod sync;
 mod told;
 
 #[allow(dead_code, rustdoc::broken_intra_doc_links)]
-#[path = "../../../runtime/src/pool/afar.rs"]
+#[path = "../../../runtime/src/pool/queue/steal.rs"]
 mod afar_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/sys/armed.rs"]
 mod armed_protocol;
 #[allow(dead_code)]
-#[path = "../../../runtime/src/pool/beats.rs"]
+#[path = "../../../runtime/src/pool/wake/beating.rs"]
 mod beats_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/stack/capture.rs"]
 mod capture_protocol;
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../../runtime/src/pool/control.rs"]
+#[path = "../../../runtime/src/pool/task/control.rs"]
 mod control_protocol;
 #[allow(dead_code)]
-#[path = "../../../runtime/src/pool/gate.rs"]
+#[path = "../../../runtime/src/pool/shared/close_barrier.rs"]
 mod gate_protocol;
 #[allow(dead_code)]
-#[path = "../../../runtime/src/pool/owed.rs"]
+#[path = "../../../runtime/src/pool/lane/wake_batch.rs"]
 mod owed_protocol;
 #[allow(dead_code)]
-#[path = "../../../runtime/src/pool/park.rs"]
+#[path = "../../../runtime/src/pool/wake/park.rs"]
 mod park_protocol;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../../runtime/src/sys/published.rs"]
 mod published_protocol;
 #[allow(dead_code)]
-#[path = "../../../runtime/src/pool/purse.rs"]
+#[path = "../../../runtime/src/pool/shared/shared_credits.rs"]
 mod purse_protocol;
 #[allow(dead_code)]
-#[path = "../../../runtime/src/pool/roster.rs"]
+#[path = "../../../runtime/src/pool/wake/sleepers.rs"]
 mod roster_protocol;
 #[allow(dead_code)]
-#[path = "../../../runtime/src/pool/running.rs"]
+#[path = "../../../runtime/src/pool/stats/running.rs"]
 mod running_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/executor/schedule.rs"]

@@ -180,7 +180,7 @@ const POSTED: Model = Model::new(2, posted);
 const POSTED_TO_ONE: Model = Model::new(3, posted_to_one);
 
 const PROTOCOL: Protocol = Protocol {
-    file: "runtime/src/pool/park.rs",
+    file: "runtime/src/pool/wake/park.rs",
     models: &[CLOSED_AT_ONCE, POSTED_TO_ONE, ONE_WORKER, POSTED, CHAINED, TWO_WORKERS],
 };
 

@@ -30,7 +30,8 @@ fn model() {
 
 const MODEL: Model = Model::new(3, model);
 
-const PROTOCOL: Protocol = Protocol { file: "runtime/src/pool/purse.rs", models: &[MODEL] };
+const PROTOCOL: Protocol =
+    Protocol { file: "runtime/src/pool/shared/shared_credits.rs", models: &[MODEL] };
 
 #[test]
 fn a_credit_is_held_by_one_at_a_time() {

@@ -236,7 +236,7 @@ const CHAINED: Model = Model::new(2, chained);
 const POSTED: Model = Model::new(2, posted);
 
 const PROTOCOL: Protocol = Protocol {
-    file: "runtime/src/pool/roster.rs",
+    file: "runtime/src/pool/wake/sleepers.rs",
     models: &[CALLED, CLOSED_AT_ONCE, ONE_WORKER, POSTED, CHAINED, TWO_WORKERS],
 };
 

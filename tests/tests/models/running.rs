@@ -34,7 +34,7 @@ fn parts_belong_together() {
 
 const MODEL: Model = Model::new(3, parts_belong_together);
 
-const PROTOCOL: Protocol = Protocol { file: "runtime/src/pool/running.rs", models: &[MODEL] };
+const PROTOCOL: Protocol = Protocol { file: "runtime/src/pool/stats/running.rs", models: &[MODEL] };
 
 #[test]
 fn who_looks_at_a_worker_sees_one_job_or_none() {

@@ -53,7 +53,7 @@ pub(crate) fn start_all(cpus: Cpus) -> [Running; 3] {
 fn start_awaited(label: Label, index: usize, cpus: Cpus, spin: Option<Duration>) -> Running {
     Running::start(label, |asks, figures| {
         start(index, cpus, spin, move |lane, tasks| async move {
-            pool::attach(lane.install(|_| {}));
+            sidecore_runtime::executor::add_inbox(lane.install(|_| {}));
             serve(Awaited(tasks), cpus, asks, figures).await;
         })
     })
@@ -110,7 +110,7 @@ async fn serve_called(
         over: Notify::new(),
     });
     let finishing = relay.clone();
-    pool::attach(lane.install(move |finish| finishing.on_finish(&finish)));
+    sidecore_runtime::executor::add_inbox(lane.install(move |finish| finishing.on_finish(&finish)));
     while let Some(Ask { stop, .. }) = asks.recv().await {
         relay.finished.set(0);
         relay.stop.replace(stop);

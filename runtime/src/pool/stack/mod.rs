@@ -1,6 +1,6 @@
 //! The stacks of stuck jobs: what their report says of where the job is, in the user's own code.
 //!
-//! With the cargo feature `stacks` and a [signal](super::PoolConfig::stack_signal) the watchdog
+//! With the cargo feature `stacks` and a [signal](crate::pool::PoolConfig::stack_signal) the watchdog
 //! interrupts the thread of a stuck job for some microseconds. The handler copies registers and the
 //! inner part of the stack (`signal.rs`, by the protocol of `capture.rs`) and returns; the watchdog
 //! unwinds the copy and finds the names (`unwind.rs`), on its own thread and CPU time.
@@ -35,7 +35,7 @@ const ANSWER_MAX: Duration = Duration::from_millis(200);
 
 /// Where a stuck job was when it was reported: innermost frame first, down to the pool's call of it.
 ///
-/// Its thread was interrupted by a [signal](super::PoolConfig::stack_signal) for that, for some
+/// Its thread was interrupted by a [signal](crate::pool::PoolConfig::stack_signal) for that, for some
 /// microseconds. System calls of the job go on (`SA_RESTART`) but for those that the kernel never
 /// restarts (signal(7)), which return `EINTR` once: `nanosleep`, `clock_nanosleep`, `poll`, `ppoll`,
 /// `select`, `epoll_wait`, `io_uring_enter`, `sigtimedwait`, semaphores and queues of System V, and
@@ -71,7 +71,7 @@ pub struct StackFrame {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StackEnd {
-    /// No stack was asked for: there is no [signal](super::PoolConfig::stack_signal).
+    /// No stack was asked for: there is no [signal](crate::pool::PoolConfig::stack_signal).
     #[default]
     Off,
     /// At the call of the job.

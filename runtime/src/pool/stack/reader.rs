@@ -16,20 +16,20 @@ const LOOK: Duration = Duration::from_micros(100);
 static ASKER: Mutex<()> = Mutex::new(());
 
 /// Reads the stacks of threads that have [published](super::publish) themselves.
-pub(in crate::pool) struct Reader {
+pub(crate) struct Reader {
     signal: c_int,
 }
 
 impl Reader {
     /// Sets the handler of `SIGRTMIN+signal`.
-    pub(in crate::pool) fn install(signal: u32) -> Result<Self, NoStacks> {
+    pub(crate) fn install(signal: u32) -> Result<Self, NoStacks> {
         signal::install(signal).map(|signal| Reader { signal })
     }
 
     /// The stack of a thread of this process, if it is `still` at the job when it has answered.
     /// Takes the time of an answer, and some milliseconds for names; longer for the first one,
     /// which reads the executable's tables.
-    pub(in crate::pool) fn read(&self, thread_id: u32, still: impl FnOnce() -> bool) -> Stack {
+    pub(crate) fn read(&self, thread_id: u32, still: impl FnOnce() -> bool) -> Stack {
         let over = || StackEnd::NotAsked("the job was over by then".to_owned());
         let copied =
             self.copy(thread_id).and_then(|copied| still().then_some(copied).ok_or_else(over));

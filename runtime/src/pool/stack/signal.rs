@@ -59,7 +59,7 @@ pub(super) fn capture() -> &'static Capture {
 }
 
 /// Makes this thread one that answers: notes its stack, and lets the signals through.
-pub(in crate::pool) fn publish() {
+pub(crate) fn publish() {
     STACK.set(own_stack().map_or((0, 0), |stack| (stack.start, stack.end)));
     let signals = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: `set` is a place for a set, which `sigemptyset` fills before it is read; the signals

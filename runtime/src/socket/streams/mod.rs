@@ -28,8 +28,7 @@ use slab::Slab;
 use super::buffer_pool::BufferPool;
 use super::outbox::Outbox;
 use super::receiving::{Cancelled, Receiving};
-use crate::ring::READ_AHEAD_MAX_BYTES;
-use crate::ring::{Completion, GENERATION_MASK, Kind, Ring, Token};
+use crate::ring::{Completion, GENERATION_MASK, Kind, READ_AHEAD_MAX_BYTES, Ring, Token};
 
 pub use self::watch::Peer;
 

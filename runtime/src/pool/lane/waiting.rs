@@ -8,16 +8,20 @@
 //! Where other executors have filled the queue no credit of the lane's tells when there is room: it
 //! looks again after a pause, and a place is kept for it meanwhile (`room.rs`).
 
+use crate::pool::shared::Shared;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::agenda::Due;
-use super::lane::Installed;
-use super::line::{Place, Ticket, Who};
-use super::options::{Options, Priority};
-use super::slots::{SlotKey, Whereabouts};
-use super::tasks::{Tasks, with_lane};
-use super::{Command, DispatchError, TaskId};
+use crate::pool::lane::Installed;
+use crate::pool::lane::delay_queue::Due;
+use crate::pool::lane::installed::{self, with_lane};
+use crate::pool::lane::slots::Whereabouts;
+use crate::pool::lane::wait_queue::{Place, Who};
+use crate::pool::shared::{Command, Ticket};
+use crate::pool::task::error::DispatchError;
+use crate::pool::task::options::{Options, Priority};
+use crate::pool::task::{SlotKey, TaskId};
 use crate::sys::instant::after;
 use crate::sys::panics::wake_quietly;
 
@@ -25,25 +29,25 @@ use crate::sys::panics::wake_quietly;
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
 /// A dispatch that may have to wait, as it is polled.
-pub(super) struct Turn<'a> {
-    pub(super) ticket: Option<Ticket>,
-    pub(super) priority: Priority,
-    pub(super) task_worker: Option<usize>,
-    pub(super) waker: &'a Waker,
+pub(crate) struct Turn<'a> {
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) priority: Priority,
+    pub(crate) task_worker: Option<usize>,
+    pub(crate) waker: &'a Waker,
 }
 
 /// The place of a dispatch that waits. Tickets are a lane's own, and its future may be moved to
 /// another thread, polled and dropped there.
 #[derive(Clone, Copy)]
-pub(super) struct Held {
-    pub(super) executor: usize,
-    pub(super) ticket: Ticket,
+pub(crate) struct Held {
+    pub(crate) executor: usize,
+    pub(crate) ticket: Ticket,
 }
 
 impl Held {
     /// Gives the place up, and what was kept for it, from any thread.
-    pub(super) fn give_up<J: Send + 'static, O: Send + 'static>(self, tasks: &Tasks<J, O>) {
-        let here = with_lane(tasks.key(), |lane: &Installed<J, O>| {
+    pub(crate) fn give_up<J: Send + 'static, O: Send + 'static>(self, pool: &Arc<Shared<J, O>>) {
+        let here = with_lane(installed::key(pool), |lane: &Installed<J, O>| {
             let here = lane.executor == self.executor;
             if here {
                 lane.leave_line(self.ticket);
@@ -51,21 +55,21 @@ impl Held {
             here
         });
         if here != Some(true) {
-            let lane = &tasks.shared().lanes[self.executor];
+            let lane = &pool.lanes[self.executor];
             lane.commands.push(Command::Leave(self.ticket));
             lane.bell.ring();
         }
     }
 
     /// The ticket, on the executor that gave it; elsewhere the place is given up.
-    pub(super) fn ticket_on<J: Send + 'static, O: Send + 'static>(
+    pub(crate) fn ticket_on<J: Send + 'static, O: Send + 'static>(
         self,
         lane: &Installed<J, O>,
     ) -> Option<Ticket> {
         if lane.executor == self.executor {
             return Some(self.ticket);
         }
-        self.give_up(&lane.tasks);
+        self.give_up(&lane.pool);
         None
     }
 }
@@ -73,7 +77,7 @@ impl Held {
 impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     /// Accepts a job that sleeps until its time, if there is a place for it and it is not due after
     /// the drain.
-    pub(super) fn accept_sleeper(&self, key: SlotKey, job: J, at: Instant) -> Result<TaskId, J> {
+    pub(crate) fn accept_sleeper(&self, key: SlotKey, job: J, at: Instant) -> Result<TaskId, J> {
         if !self.has_sleeping_place() || self.is_after_drain(at) {
             return Err(self.refuse(job));
         }
@@ -83,17 +87,17 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         Ok(self.accept())
     }
 
-    pub(super) fn has_sleeping_place(&self) -> bool {
+    pub(crate) fn has_sleeping_place(&self) -> bool {
         self.sleeping.get() < self.sleeping_max
     }
 
     /// Whether a job that is due then would have to wait longer than the drain lasts.
-    pub(super) fn is_after_drain(&self, at: Instant) -> bool {
+    pub(crate) fn is_after_drain(&self, at: Instant) -> bool {
         self.drain_end.get().is_some_and(|end| at > end)
     }
 
     /// Why a job was not taken.
-    pub(super) fn refusal(&self, job: J, options: &Options) -> DispatchError<J> {
+    pub(crate) fn refusal(&self, job: J, options: &Options) -> DispatchError<J> {
         match options.delay.is_some_and(|delay| self.is_after_drain(after(delay))) {
             true => DispatchError::Closed(job),
             false => DispatchError::Full(job),
@@ -102,7 +106,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
     /// A job that was delayed, or is to be tried again, is due: it goes into the queue by the credit
     /// that it has, or waits in line for one.
-    pub(super) fn start(&self, key: SlotKey) {
+    pub(crate) fn start(&self, key: SlotKey) {
         let priority = {
             let mut slots = self.slots.borrow_mut();
             let Some(slot) = slots.get(key) else { return };
@@ -127,7 +131,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 
     /// Gives the credits that are left to those in line.
-    pub(super) fn serve_line(&self) {
+    pub(crate) fn serve_line(&self) {
         self.bring_back();
         self.give_credits();
         self.release_room_of_nobody();
@@ -180,7 +184,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     /// Who stood aside for a mailbox that has room again is in line again.
     fn bring_back(&self) {
         if self.line.borrow().has_some_aside() {
-            let queues = &self.tasks.shared().queues;
+            let queues = &self.pool.queues;
             self.line.borrow_mut().bring_back(|task_worker| queues.has_room_for(task_worker));
         }
     }
@@ -197,12 +201,12 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     fn keep_room(&self, priority: Priority) {
         let mut kept = self.kept_room.get();
         if !kept[priority as usize] {
-            kept[priority as usize] = self.tasks.shared().queues.keep_room(self.executor, priority);
+            kept[priority as usize] = self.pool.queues.keep_room(self.executor, priority);
             self.kept_room.set(kept);
         }
     }
 
-    pub(super) fn look_again(&self) {
+    pub(crate) fn look_again(&self) {
         self.looks_again.set(false);
         self.serve_line();
         if self.line.borrow().has_some_aside() {
@@ -243,7 +247,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 
     /// Gives a credit back, to who waits for one first.
-    pub(super) fn release_credit(&self) {
+    pub(crate) fn release_credit(&self) {
         self.credits_left.set(self.credits_left.get() + 1);
         if self.somebody_waits() || self.line.borrow().has_some_aside() {
             self.serve_line();
@@ -252,7 +256,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
     /// Dispatches by `dispatch` in the order of the line; without room the job comes back with its
     /// ticket.
-    pub(super) fn dispatch_in_turn<T>(
+    pub(crate) fn dispatch_in_turn<T>(
         &self,
         job: J,
         Turn { ticket, priority, task_worker, waker }: Turn<'_>,
@@ -309,7 +313,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 
     /// A dispatch that waited goes away: what was kept for it is for the next.
-    pub(super) fn leave_line(&self, ticket: Ticket) {
+    pub(crate) fn leave_line(&self, ticket: Ticket) {
         if self.line.borrow_mut().take_grant(ticket) {
             self.release_credit();
         } else {
@@ -320,13 +324,13 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 
     /// Wakes a dispatch that waits, whose own time has come.
-    pub(super) fn wake_sender(&self, ticket: Ticket) {
+    pub(crate) fn wake_sender(&self, ticket: Ticket) {
         let waker = self.line.borrow_mut().waker(ticket);
         waker.into_iter().for_each(wake_quietly);
     }
 
     /// The drain has begun: dispatches that wait for a later time learn that.
-    pub(super) fn wake_timed_senders(&self) {
+    pub(crate) fn wake_timed_senders(&self) {
         let wakers = self.line.borrow().timed_wakers();
         wakers.into_iter().for_each(wake_quietly);
     }

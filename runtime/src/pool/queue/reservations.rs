@@ -11,10 +11,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::options::Priority;
+use crate::pool::task::options::Priority;
 
 /// What is kept in each queue of a pool.
-pub(super) struct Room {
+pub(crate) struct Room {
     /// Executors that wait, at all queues together: a dispatch reads no more where none does.
     waiting: AtomicUsize,
     /// By domain and priority.
@@ -31,7 +31,7 @@ struct Kept {
 }
 
 /// What a queue that is full, but for what is kept, has for who does not wait.
-pub(super) enum Place {
+pub(crate) enum Place {
     /// Any that is free.
     Free,
     /// The one that is for who comes first.
@@ -40,13 +40,13 @@ pub(super) enum Place {
 }
 
 impl Room {
-    pub(super) fn new(domains: usize) -> Self {
+    pub(crate) fn new(domains: usize) -> Self {
         let queues = (0..domains).map(|_| Default::default()).collect();
         Room { waiting: AtomicUsize::new(0), queues }
     }
 
     /// What there is for who does not wait, in a queue of such a capacity and `len`.
-    pub(super) fn place(
+    pub(crate) fn place(
         &self,
         domain: usize,
         priority: Priority,
@@ -68,25 +68,25 @@ impl Room {
     }
 
     /// The open place was gone by then: the next is.
-    pub(super) fn reopen(&self, domain: usize, priority: Priority) {
+    pub(crate) fn reopen(&self, domain: usize, priority: Priority) {
         self.of(domain, priority).is_open.store(true, Ordering::Relaxed);
     }
 
     /// Places that are kept: half of the queue at most, as an executor that is stuck does not come
     /// for its own.
-    pub(super) fn kept(&self, domain: usize, priority: Priority, capacity: usize) -> usize {
+    pub(crate) fn kept(&self, domain: usize, priority: Priority, capacity: usize) -> usize {
         let waiting = self.of(domain, priority).waiting.load(Ordering::Relaxed);
         waiting.min(capacity.div_ceil(2))
     }
 
     /// Keeps a place for one more executor.
-    pub(super) fn keep(&self, domain: usize, priority: Priority) {
+    pub(crate) fn keep(&self, domain: usize, priority: Priority) {
         self.of(domain, priority).waiting.fetch_add(1, Ordering::Relaxed);
         self.waiting.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes that back.
-    pub(super) fn release(&self, domain: usize, priority: Priority) {
+    pub(crate) fn release(&self, domain: usize, priority: Priority) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         self.of(domain, priority).waiting.fetch_sub(1, Ordering::Relaxed);
     }

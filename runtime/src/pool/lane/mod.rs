@@ -1,9 +1,19 @@
 //! An executor's end of a pool: its credits, its ids, its slots. How outcomes come home stands in
-//! `home.rs`.
+//! `completion_inbox.rs`.
 //!
 //! Everything here is touched by the executor's thread only. Callbacks run with nothing borrowed,
 //! so `on_finish` may dispatch, and the future that is woken may too.
 
+pub(crate) mod completion_inbox;
+pub(crate) mod delay_queue;
+pub(crate) mod installed;
+pub(crate) mod slots;
+pub(crate) mod wait_queue;
+pub(crate) mod waiting;
+pub(crate) mod wake_batch;
+
+use crate::pool::config::LaneBounds;
+use crate::pool::shared::Shared;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -12,14 +22,16 @@ use std::time::Instant;
 
 use rtrb::Consumer;
 
-use super::agenda::{Agenda, Due};
-use super::control::Control;
-use super::line::Line;
-use super::options::{Options, Priority};
-use super::owed::Owed;
-use super::slots::{Sink, Slot, SlotKey, Slots, Whereabouts};
-use super::tasks::{self, Tasks};
-use super::{Envelope, Finish, FinishSource, Homecoming, LaneShared, Origin, TaskError, TaskId};
+use crate::executor::Inbox;
+use crate::pool::lane::delay_queue::{Agenda, Due};
+use crate::pool::lane::slots::{Sink, Slot, Slots, Whereabouts};
+use crate::pool::lane::wait_queue::Line;
+use crate::pool::lane::wake_batch::Owed;
+use crate::pool::shared::LaneShared;
+use crate::pool::task::control::Control;
+use crate::pool::task::error::TaskError;
+use crate::pool::task::options::{Options, Priority};
+use crate::pool::task::{Envelope, Finish, Homecoming, Origin, SlotKey, TaskId};
 use crate::sys::instant::saturating_add;
 use crate::sys::panics::drop_quietly;
 
@@ -40,7 +52,7 @@ type OnDead<J> = Box<dyn Fn(DeadLetter<J>)>;
 
 /// An executor's end of a pool, before its executor runs.
 pub struct Lane<J, O> {
-    tasks: Tasks<J, O>,
+    pool: Arc<Shared<J, O>>,
     executor: usize,
     credits: usize,
     sleeping_max: usize,
@@ -49,66 +61,59 @@ pub struct Lane<J, O> {
 }
 
 /// A lane on its executor's thread.
-pub(super) struct Installed<J, O> {
-    pub(super) tasks: Tasks<J, O>,
-    pub(super) executor: usize,
+pub(crate) struct Installed<J, O> {
+    pub(crate) pool: Arc<Shared<J, O>>,
+    pub(crate) executor: usize,
     /// Jobs that may still be put into the queue. One is taken for each attempt as it is put there,
     /// and given back when its finish is popped.
-    pub(super) credits_left: Cell<usize>,
-    pub(super) credits: usize,
+    pub(crate) credits_left: Cell<usize>,
+    pub(crate) credits: usize,
     /// Tasks whose outcome was not delivered.
-    pub(super) in_flight: Cell<usize>,
+    pub(crate) in_flight: Cell<usize>,
     sequence: Cell<u64>,
-    pub(super) rings: RefCell<Vec<Consumer<Homecoming<J, O>>>>,
-    pub(super) slots: RefCell<Slots<J, O>>,
-    pub(super) agenda: RefCell<Agenda>,
+    pub(crate) rings: RefCell<Vec<Consumer<Homecoming<J, O>>>>,
+    pub(crate) slots: RefCell<Slots<J, O>>,
+    pub(crate) agenda: RefCell<Agenda>,
     /// Finishes whose future was dropped after they came. At most one a dropped future.
-    pub(super) orphans: RefCell<VecDeque<Finish<O>>>,
+    pub(crate) orphans: RefCell<VecDeque<Finish<O>>>,
     /// Who waits for a credit.
-    pub(super) line: RefCell<Line>,
+    pub(crate) line: RefCell<Line>,
     /// Of which priorities a place in the queue is kept for them.
-    pub(super) kept_room: Cell<[bool; 3]>,
+    pub(crate) kept_room: Cell<[bool; 3]>,
     /// Jobs that hold no credit: they wait for their time, for the end of a pause, or in line.
-    pub(super) sleeping: Cell<usize>,
-    pub(super) sleeping_max: usize,
+    pub(crate) sleeping: Cell<usize>,
+    pub(crate) sleeping_max: usize,
     /// An entry of the agenda will have the line looked at again.
-    pub(super) looks_again: Cell<bool>,
+    pub(crate) looks_again: Cell<bool>,
     /// When the drain ends, once it has begun: what is due later is not waited for.
-    pub(super) drain_end: Cell<Option<Instant>>,
-    pub(super) on_finish: Box<dyn Fn(Finish<O>)>,
-    pub(super) on_dead: Option<OnDead<J>>,
+    pub(crate) drain_end: Cell<Option<Instant>>,
+    pub(crate) on_finish: Box<dyn Fn(Finish<O>)>,
+    pub(crate) on_dead: Option<OnDead<J>>,
     /// The wake that is left to a later dispatch, or to the loop, where the executor is busy.
-    pub(super) owed: Owed,
-}
-
-/// What bounds a lane.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LaneBounds {
-    pub(super) credits: usize,
-    pub(super) sleeping_max: usize,
+    pub(crate) owed: Owed,
 }
 
 /// What a dispatch with a slot comes to.
-pub(super) type Dispatched = (TaskId, SlotKey, Option<Arc<Control>>);
+pub(crate) type Dispatched = (TaskId, SlotKey, Option<Arc<Control>>);
 
 /// A job with all that its dispatch says of it.
-pub(super) struct Order<J, O> {
-    pub(super) job: J,
-    pub(super) options: Options,
-    pub(super) sink: Sink<O>,
-    pub(super) again: Option<fn(&J) -> J>,
+pub(crate) struct Order<J, O> {
+    pub(crate) job: J,
+    pub(crate) options: Options,
+    pub(crate) sink: Sink<O>,
+    pub(crate) again: Option<fn(&J) -> J>,
     /// Whether a handle may cancel it.
-    pub(super) controlled: bool,
+    pub(crate) controlled: bool,
 }
 
 impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
-    pub(super) fn new(
-        tasks: Tasks<J, O>,
+    pub(crate) fn new(
+        pool: Arc<Shared<J, O>>,
         executor: usize,
         LaneBounds { credits, sleeping_max }: LaneBounds,
         finishes: Vec<Consumer<Homecoming<J, O>>>,
     ) -> Self {
-        Lane { tasks, executor, credits, sleeping_max, finishes, on_dead: None }
+        Lane { pool, executor, credits, sleeping_max, finishes, on_dead: None }
     }
 
     /// Receives the jobs whose last attempt has failed, on this executor, before their outcome is
@@ -118,13 +123,13 @@ impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
         self
     }
 
-    /// Installs the lane on the thread of its executor, so that [`Tasks`] work there. Finishes
-    /// that no future awaits go to `on_finish`. Drained by the loop once
-    /// [`attach`](super::attach)ed; [`uninstall`](super::Tasks::uninstall) undoes it.
-    pub fn install(self, on_finish: impl Fn(Finish<O>) + 'static) -> Rc<dyn FinishSource> {
-        let room = self.credits.min(self.tasks.shared().queues.depth());
+    /// Installs the lane on the thread of its executor, so that [`Tasks`](crate::pool::Tasks) work there. Finishes
+    /// that no future awaits go to `on_finish`. Drained by the loop once it
+    /// is [added](crate::executor::add_inbox); [`uninstall`](crate::pool::Tasks::uninstall) undoes it.
+    pub fn install(self, on_finish: impl Fn(Finish<O>) + 'static) -> Rc<dyn Inbox> {
+        let room = self.credits.min(self.pool.queues.depth());
         let installed = Rc::new(Installed {
-            tasks: self.tasks.clone(),
+            pool: self.pool.clone(),
             executor: self.executor,
             credits_left: Cell::new(self.credits),
             credits: self.credits,
@@ -144,49 +149,49 @@ impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
             on_dead: self.on_dead.map(|on_dead| -> OnDead<J> { on_dead }),
             owed: Owed::new(room),
         });
-        tasks::install(&self.tasks, installed.clone());
+        installed::install(&self.pool, installed.clone());
         installed
     }
 }
 
 impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
-    pub(super) fn shared(&self) -> &Arc<LaneShared> {
-        &self.tasks.shared().lanes[self.executor]
+    pub(crate) fn outside(&self) -> &Arc<LaneShared> {
+        &self.pool.lanes[self.executor]
     }
 
     /// Whether somebody waits for a credit, who comes first.
-    pub(super) fn somebody_waits(&self) -> bool {
+    pub(crate) fn somebody_waits(&self) -> bool {
         !self.line.borrow().is_empty()
     }
 
     /// Whether somebody waits who comes before a job for this task worker, or for any.
-    pub(super) fn somebody_waits_before(&self, task_worker: Option<usize>) -> bool {
+    pub(crate) fn somebody_waits_before(&self, task_worker: Option<usize>) -> bool {
         let line = self.line.borrow();
         !line.is_empty() || task_worker.is_some_and(|task_worker| line.waits_for(task_worker))
     }
 
     /// Dispatches for `on_finish`; gives the job back without a credit or room, and where somebody
     /// waits for one.
-    pub(super) fn dispatch(&self, job: J) -> Result<TaskId, J> {
+    pub(crate) fn dispatch(&self, job: J) -> Result<TaskId, J> {
         match self.somebody_waits() {
             true => Err(self.refuse(job)),
             false => self.dispatch_first(job),
         }
     }
 
-    pub(super) fn dispatch_first(&self, job: J) -> Result<TaskId, J> {
+    pub(crate) fn dispatch_first(&self, job: J) -> Result<TaskId, J> {
         let envelope = self.envelope(job, self.next_id(), None, Instant::now());
         self.with_credit(envelope, |envelope| self.push(envelope, &Options::default(), false))
             .map_err(|envelope| envelope.job)
     }
 
-    pub(super) fn refuse<T>(&self, value: T) -> T {
-        self.shared().stats.refused.add(1);
+    pub(crate) fn refuse<T>(&self, value: T) -> T {
+        self.outside().stats.refused.add(1);
         value
     }
 
     /// Dispatches a job with a slot; gives it back as [`dispatch`](Self::dispatch) does.
-    pub(super) fn dispatch_order(&self, order: Order<J, O>) -> Result<Dispatched, J> {
+    pub(crate) fn dispatch_order(&self, order: Order<J, O>) -> Result<Dispatched, J> {
         let waits = || self.somebody_waits_before(order.options.task_worker);
         match order.options.delay.is_none() && waits() {
             true => Err(self.refuse(order.job)),
@@ -196,7 +201,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
     /// A job that is to run at once needs a credit and room, a delayed one a place among those that
     /// sleep.
-    pub(super) fn dispatch_order_first(&self, order: Order<J, O>) -> Result<Dispatched, J> {
+    pub(crate) fn dispatch_order_first(&self, order: Order<J, O>) -> Result<Dispatched, J> {
         let Order { job, options, sink, again, controlled } = order;
         let id = self.next_id();
         let control = controlled.then(|| Arc::new(Control::new()));
@@ -239,7 +244,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 
     /// The slot keeps its job: no task worker has it.
-    pub(super) fn keep(&self, key: SlotKey, job: J, whereabouts: Whereabouts) {
+    pub(crate) fn keep(&self, key: SlotKey, job: J, whereabouts: Whereabouts) {
         let mut slots = self.slots.borrow_mut();
         let left = match slots.get(key) {
             Some(slot) => {
@@ -252,7 +257,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         drop_quietly(left);
     }
 
-    pub(super) fn add_due(&self, at: Instant, due: Due) {
+    pub(crate) fn add_due(&self, at: Instant, due: Due) {
         let slots = self.slots.borrow();
         let line = self.line.borrow();
         let is_live = |due| match due {
@@ -264,12 +269,12 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 
     fn next_id(&self) -> TaskId {
-        let shared = self.tasks.shared();
+        let shared = &self.pool;
         let executors = shared.lanes.len() as u64;
         shared.id_base + self.sequence.get() * executors + self.executor as u64 + 1
     }
 
-    pub(super) fn envelope(
+    pub(crate) fn envelope(
         &self,
         job: J,
         id: TaskId,
@@ -294,7 +299,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         value: T,
         accept: impl FnOnce(T) -> Result<(), T>,
     ) -> Result<TaskId, T> {
-        let stats = &self.shared().stats;
+        let stats = &self.outside().stats;
         if self.credits_left.get() == 0 {
             stats.refused.add(1);
             return Err(value);
@@ -305,21 +310,21 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 
     /// Counts a task that is accepted.
-    pub(super) fn accept(&self) -> TaskId {
+    pub(crate) fn accept(&self) -> TaskId {
         let id = self.next_id();
         self.sequence.set(self.sequence.get() + 1);
         self.in_flight.set(self.in_flight.get() + 1);
-        self.shared().stats.accepted.add(1);
+        self.outside().stats.accepted.add(1);
         id
     }
 
-    pub(super) fn push(
+    pub(crate) fn push(
         &self,
         envelope: Envelope<J, O>,
         options: &Options,
         awaited: bool,
     ) -> Result<(), Envelope<J, O>> {
-        let shared = self.tasks.shared();
+        let shared = &self.pool;
         if let Some(worker) = options.task_worker {
             shared.queues.push_to(worker, envelope)?;
             shared.park.post(worker);
@@ -343,11 +348,11 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
 impl<J, O> Installed<J, O> {
     /// A kept place was taken, or nobody wants it any more.
-    pub(super) fn release_room(&self, priority: Priority) {
+    pub(crate) fn release_room(&self, priority: Priority) {
         let mut kept = self.kept_room.get();
         if std::mem::take(&mut kept[priority as usize]) {
             self.kept_room.set(kept);
-            self.tasks.shared().queues.release_room(self.executor, priority);
+            self.pool.queues.release_room(self.executor, priority);
         }
     }
 }
@@ -364,6 +369,6 @@ impl<J, O> Drop for Installed<J, O> {
         }
         Priority::ALL.into_iter().for_each(|priority| self.release_room(priority));
         // The tasks that are in the queue are run, whether or not somebody is left to be told.
-        self.tasks.shared().park.notify();
+        self.pool.park.notify();
     }
 }

@@ -48,11 +48,11 @@ impl<J> Kinds<J> {
         Kinds { names: self.names, of: Arc::new(move |holder| of(job(holder))) }
     }
 
-    pub(super) fn names(&self) -> &'static [&'static str] {
+    pub(crate) fn names(&self) -> &'static [&'static str] {
         self.names
     }
 
-    pub(super) fn of(&self, job: &J) -> usize {
+    pub(crate) fn of(&self, job: &J) -> usize {
         let last = self.names.len() - 1;
         // It is the user's, and called where a panic would take the task worker with it.
         catch(|| (self.of)(job)).map_or(last, |kind| kind.min(last))

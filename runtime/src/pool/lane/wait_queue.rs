@@ -14,14 +14,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
-use super::options::{LOW_EVERY, NORMAL_EVERY, Priority};
-use super::slots::SlotKey;
-
-/// Names a dispatch that waits. Tickets go up.
-pub(super) type Ticket = u64;
+use crate::pool::shared::Ticket;
+use crate::pool::task::SlotKey;
+use crate::pool::task::options::{LOW_EVERY, NORMAL_EVERY, Priority};
 
 /// Who waits.
-pub(super) enum Who {
+pub(crate) enum Who {
     /// A job of the lane.
     Job(SlotKey),
     /// A dispatch, to be woken.
@@ -29,15 +27,15 @@ pub(super) enum Who {
 }
 
 /// A place in the line.
-pub(super) struct Place {
-    pub(super) ticket: Ticket,
-    pub(super) priority: Priority,
-    pub(super) who: Who,
+pub(crate) struct Place {
+    pub(crate) ticket: Ticket,
+    pub(crate) priority: Priority,
+    pub(crate) who: Who,
 }
 
 /// All who wait.
 #[derive(Default)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// By priority, each in the order of its tickets.
     levels: [VecDeque<Place>; 3],
     /// Who waits for room in a mailbox, by its task worker, each in the order of its tickets.
@@ -54,21 +52,21 @@ pub(super) struct Line {
 impl Line {
     /// Whether nobody waits for a credit. Who was granted one waits no more, who stands aside not
     /// yet.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.levels.iter().all(VecDeque::is_empty)
     }
 
     /// Whether nobody of a priority waits, nor anybody comes for a credit that was granted.
-    pub(super) fn is_deserted(&self, priority: Priority) -> bool {
+    pub(crate) fn is_deserted(&self, priority: Priority) -> bool {
         self.levels[priority as usize].is_empty() && self.granted.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.queues().map(VecDeque::len).sum()
     }
 
     /// Adds one to the end of its priority.
-    pub(super) fn join(&mut self, priority: Priority, who: Who) -> Ticket {
+    pub(crate) fn join(&mut self, priority: Priority, who: Who) -> Ticket {
         let ticket = self.new_ticket();
         self.put_back(Place { ticket, priority, who });
         ticket
@@ -76,33 +74,33 @@ impl Line {
 
     /// Gives a place back that was taken by [`next`](Self::next), and could not be used: before those
     /// that joined later, behind others that were given back.
-    pub(super) fn put_back(&mut self, place: Place) {
+    pub(crate) fn put_back(&mut self, place: Place) {
         insert(&mut self.levels[place.priority as usize], place);
     }
 
     /// Has one stand aside until there is room in a task worker's mailbox.
-    pub(super) fn set_aside(&mut self, task_worker: usize, place: Place) {
+    pub(crate) fn set_aside(&mut self, task_worker: usize, place: Place) {
         insert(self.aside.entry(task_worker).or_default(), place);
     }
 
     /// Whether somebody stands aside, for any task worker.
-    pub(super) fn has_some_aside(&self) -> bool {
+    pub(crate) fn has_some_aside(&self) -> bool {
         !self.aside.is_empty()
     }
 
     /// Whether somebody waits for room in this mailbox.
-    pub(super) fn waits_for(&self, task_worker: usize) -> bool {
+    pub(crate) fn waits_for(&self, task_worker: usize) -> bool {
         self.aside.contains_key(&task_worker)
     }
 
     /// Whether somebody waits for room in this mailbox who has come before that ticket.
-    pub(super) fn waits_before(&self, task_worker: usize, ticket: Ticket) -> bool {
+    pub(crate) fn waits_before(&self, task_worker: usize, ticket: Ticket) -> bool {
         let first = self.aside.get(&task_worker).and_then(VecDeque::front);
         first.is_some_and(|first| first.ticket < ticket)
     }
 
     /// Brings the first of those back that stand aside for each mailbox that has room.
-    pub(super) fn bring_back(&mut self, has_room: impl Fn(usize) -> bool) {
+    pub(crate) fn bring_back(&mut self, has_room: impl Fn(usize) -> bool) {
         let Line { levels, aside, .. } = self;
         aside.retain(|task_worker, waiting| {
             if has_room(*task_worker)
@@ -115,19 +113,19 @@ impl Line {
     }
 
     /// Adds a dispatch that waits for the clock only.
-    pub(super) fn wait_for_time(&mut self, waker: Waker) -> Ticket {
+    pub(crate) fn wait_for_time(&mut self, waker: Waker) -> Ticket {
         let ticket = self.new_ticket();
         self.timed.insert(ticket, waker);
         ticket
     }
 
-    pub(super) fn new_ticket(&mut self) -> Ticket {
+    pub(crate) fn new_ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         self.next_ticket
     }
 
     /// Takes the one whose turn it is.
-    pub(super) fn next(&mut self) -> Option<Place> {
+    pub(crate) fn next(&mut self) -> Option<Place> {
         let [high, normal, low] = [0, 1, 2];
         let order = match self.served {
             count if count % LOW_EVERY == LOW_EVERY - 1 => [low, normal, high],
@@ -140,19 +138,19 @@ impl Line {
     }
 
     /// Keeps a credit for a dispatch.
-    pub(super) fn grant(&mut self, ticket: Ticket) {
+    pub(crate) fn grant(&mut self, ticket: Ticket) {
         self.granted.push(ticket);
     }
 
     /// Whether a credit was kept for a dispatch; it is its own now.
-    pub(super) fn take_grant(&mut self, ticket: Ticket) -> bool {
+    pub(crate) fn take_grant(&mut self, ticket: Ticket) -> bool {
         let at = self.granted.iter().position(|granted| *granted == ticket);
         at.map(|at| self.granted.swap_remove(at)).is_some()
     }
 
     /// Keeps the waker of a dispatch that waits; returns the one before, to be dropped outside any
     /// borrow.
-    pub(super) fn set_waker(&mut self, ticket: Ticket, waker: &Waker) -> Option<Waker> {
+    pub(crate) fn set_waker(&mut self, ticket: Ticket, waker: &Waker) -> Option<Waker> {
         if let Some(kept) = self.timed.get_mut(&ticket) {
             return Some(std::mem::replace(kept, waker.clone()));
         }
@@ -164,7 +162,7 @@ impl Line {
     }
 
     /// The waker of a dispatch that waits, if it does.
-    pub(super) fn waker(&mut self, ticket: Ticket) -> Option<Waker> {
+    pub(crate) fn waker(&mut self, ticket: Ticket) -> Option<Waker> {
         if let Some(waker) = self.timed.get(&ticket) {
             return Some(waker.clone());
         }
@@ -175,17 +173,17 @@ impl Line {
     }
 
     /// Whether a dispatch waits, for a credit or for its time.
-    pub(super) fn waits(&self, ticket: Ticket) -> bool {
+    pub(crate) fn waits(&self, ticket: Ticket) -> bool {
         self.timed.contains_key(&ticket) || self.queues().any(|queue| at(queue, ticket).is_some())
     }
 
     /// The wakers of the dispatches that wait for their own time.
-    pub(super) fn timed_wakers(&self) -> Vec<Waker> {
+    pub(crate) fn timed_wakers(&self) -> Vec<Waker> {
         self.timed.values().cloned().collect()
     }
 
     /// Removes a dispatch that goes away; returns its waker, to be dropped outside any borrow.
-    pub(super) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
+    pub(crate) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
         if let Some(waker) = self.timed.remove(&ticket) {
             return Some(waker);
         }
@@ -199,7 +197,7 @@ impl Line {
     }
 
     /// Removes the jobs that are no more.
-    pub(super) fn sweep(&mut self, is_live: impl Fn(SlotKey) -> bool) {
+    pub(crate) fn sweep(&mut self, is_live: impl Fn(SlotKey) -> bool) {
         let stays = |place: &Place| match place.who {
             Who::Job(key) => is_live(key),
             Who::Sender(_) => true,

@@ -1,14 +1,20 @@
 //! Task workers: they take jobs, run them and send their finishes home. Their threads: `crew.rs`.
 
+pub(crate) mod threads;
+pub(crate) mod watchdog;
+
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::control::Control;
-use super::park::Source;
-use super::queue::Turn;
-use super::ticket::{self, Finishes, Home, Ticket, Way};
-use super::{Envelope, Failure, Origin, PoolConfig, Seat, Shared, TaskContext, TaskError};
+use crate::pool::config::{PoolConfig, Seat};
+use crate::pool::finish_guard::{self, Finishes, Home, Ticket, Way};
+use crate::pool::queue::Turn;
+use crate::pool::shared::Shared;
+use crate::pool::task::control::Control;
+use crate::pool::task::error::{Failure, TaskError};
+use crate::pool::task::{Envelope, Origin, TaskContext};
+use crate::pool::wake::park::Source;
 use crate::sys::panics::{caught, drop_quietly};
 use crate::sys::sync::spin_loop;
 
@@ -21,9 +27,9 @@ const MISSES_MAX: u32 = 4;
 const TRY_EVERY: u32 = 16;
 
 /// A task worker, apart from its thread and from what that runs jobs with: see `crew.rs`.
-pub(super) struct TaskWorker<J, O> {
-    pub(super) index: usize,
-    pub(super) seat: Seat,
+pub(crate) struct TaskWorker<J, O> {
+    pub(crate) index: usize,
+    pub(crate) seat: Seat,
     shared: Arc<Shared<J, O>>,
     homes: Vec<Home<J, O>>,
     spin: Option<Duration>,
@@ -37,7 +43,7 @@ pub(super) struct TaskWorker<J, O> {
 }
 
 /// Why a worker left its thread.
-pub(super) enum Left {
+pub(crate) enum Left {
     /// The pool is closed and its queue empty.
     Closed,
     /// It is to be made anew.
@@ -54,12 +60,12 @@ enum Step<J, O> {
 }
 
 /// Makes the workers of a pool, spares last, and the other ends of their rings, by executor.
-pub(super) fn make_all<J, O>(
+pub(crate) fn make_all<J, O>(
     config: &PoolConfig,
     credits: usize,
     shared: &Arc<Shared<J, O>>,
 ) -> (Vec<TaskWorker<J, O>>, Vec<Finishes<J, O>>) {
-    let (homes, finishes) = ticket::rings(shared, credits);
+    let (homes, finishes) = finish_guard::rings(shared, credits);
     let worker = |(index, homes): (usize, _)| TaskWorker {
         index,
         seat: config.seats[index % config.seats.len()],
@@ -76,7 +82,7 @@ pub(super) fn make_all<J, O>(
 
 impl<J, O> TaskWorker<J, O> {
     /// Runs jobs on this thread until there is a reason to leave it. No job is left half done.
-    pub(super) fn work<R>(&mut self, run: &mut R) -> Left
+    pub(crate) fn work<R>(&mut self, run: &mut R) -> Left
     where
         R: FnMut(&TaskContext, J) -> Result<O, Failure>,
     {
@@ -101,7 +107,7 @@ impl<J, O> TaskWorker<J, O> {
     }
 
     /// It was made anew, not before `generation` was read.
-    pub(super) fn renewed(&mut self, generation: u32) {
+    pub(crate) fn renewed(&mut self, generation: u32) {
         self.jobs = 0;
         self.generation = generation;
     }
@@ -152,7 +158,7 @@ impl<J, O> TaskWorker<J, O> {
 }
 
 /// The outcome of a task that was withdrawn before it could begin.
-pub(super) fn withdrawn_as(control: &Control) -> TaskError {
+pub(crate) fn withdrawn_as(control: &Control) -> TaskError {
     if control.is_cancelled() { TaskError::Cancelled } else { TaskError::TimedOut }
 }
 
@@ -180,7 +186,7 @@ fn call<J, O>(
 
 /// What counts of a job that ended when its deadline had passed: it is late, whatever it returned,
 /// and so is one that stopped because of that. One that a handle had cancelled is cancelled.
-pub(super) fn within_time<O>(
+pub(crate) fn within_time<O>(
     outcome: Result<O, TaskError>,
     is_late: bool,
     control: Option<&Control>,
@@ -197,7 +203,7 @@ pub(super) fn within_time<O>(
 }
 
 /// Whether the outcome is of those after which another attempt may be made.
-pub(super) fn retries<O>(outcome: &Result<O, TaskError>) -> bool {
+pub(crate) fn retries<O>(outcome: &Result<O, TaskError>) -> bool {
     outcome.as_ref().is_err_and(TaskError::may_be_retried)
 }
 

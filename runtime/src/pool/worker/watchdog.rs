@@ -9,18 +9,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::crew::Crew;
-use super::notice::{Notice, Stuck};
-use super::stack::Reader;
-use super::stats::RunningTask;
-use super::{Failure, Seat, Stack, TaskContext, TaskId, TaskWorkerInfo};
+use crate::pool::config::Seat;
+use crate::pool::notice::{Notice, Stuck};
+use crate::pool::stack::{Reader, Stack};
+use crate::pool::stats::RunningTask;
+use crate::pool::task::error::Failure;
+use crate::pool::task::{TaskContext, TaskId, TaskWorkerInfo};
+use crate::pool::worker::threads::Crew;
 
 /// Looks within the time after which a job is stuck, and the least pause between two.
 const LOOKS: u32 = 4;
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// See the module.
-pub(super) struct Watchdog<J, O, M> {
+pub(crate) struct Watchdog<J, O, M> {
     crew: Arc<Crew<J, O, M>>,
     stuck_after: Duration,
     /// Reads the stacks of stuck jobs, where they are wanted.
@@ -38,7 +40,7 @@ where
     R: FnMut(&TaskContext, J) -> Result<O, Failure> + 'static,
 {
     /// Starts its thread.
-    pub(super) fn start(
+    pub(crate) fn start(
         crew: Arc<Crew<J, O, M>>,
         stuck_after: Duration,
         stacks: Option<Reader>,

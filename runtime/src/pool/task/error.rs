@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::NoStacks;
 use crate::machine::probe::{NO_THREAD, cure_of};
+use crate::pool::stack::NoStacks;
 
 /// A pool could not start.
 #[derive(Debug)]

@@ -9,14 +9,18 @@
 //!
 //! All are bounded at the queue's depth; what is in flight altogether is bounded by the credits.
 
+mod reservations;
+mod steal;
+
+use self::steal::{Jobs, Taken};
 use std::cell::Cell;
 
 use crossbeam_queue::ArrayQueue;
 
-use super::Envelope;
-use super::afar::{self, Jobs, Taken};
-use super::options::{LOW_EVERY, NORMAL_EVERY, Priority};
-use super::room::{Place, Room};
+use crate::pool::queue::reservations::{Place, Room};
+
+use crate::pool::task::Envelope;
+use crate::pool::task::options::{LOW_EVERY, NORMAL_EVERY, Priority};
 use crate::sys::panics::drop_quietly;
 
 /// In this many jobs that a worker takes, one is looked for first among those for it alone.
@@ -54,13 +58,13 @@ pub(crate) struct Queues<J, O> {
 
 /// Which of a pool's domains executors and task workers belong to, by their numbers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Places {
-    pub(super) executors: Vec<usize>,
-    pub(super) workers: Vec<usize>,
+pub(crate) struct Places {
+    pub(crate) executors: Vec<usize>,
+    pub(crate) workers: Vec<usize>,
 }
 
 /// What one worker knows of its own taking.
-pub(super) struct Turn<J, O> {
+pub(crate) struct Turn<J, O> {
     /// Jobs taken.
     count: Cell<u32>,
     /// A job from another domain for which there was no room in its own.
@@ -75,7 +79,7 @@ impl<J, O> Default for Turn<J, O> {
 
 impl<J, O> Turn<J, O> {
     /// Whether this worker holds a job that no other can take.
-    pub(super) fn holds_one(&self) -> bool {
+    pub(crate) fn holds_one(&self) -> bool {
         let held = self.left_over.take();
         let holds = held.is_some();
         self.left_over.set(held);
@@ -86,7 +90,7 @@ impl<J, O> Turn<J, O> {
 impl Places {
     /// From the cache domains as the system numbers them. A domain without task workers has no
     /// queues: its executors use those of the others, in turn.
-    pub(super) fn of(executors: &[usize], workers: &[usize]) -> Self {
+    pub(crate) fn of(executors: &[usize], workers: &[usize]) -> Self {
         let mut domains = workers.to_vec();
         domains.sort_unstable();
         domains.dedup();
@@ -116,7 +120,7 @@ impl Places {
 }
 
 impl<J, O> Queues<J, O> {
-    pub(super) fn new(depth: usize, task_workers: usize, places: Places) -> Self {
+    pub(crate) fn new(depth: usize, task_workers: usize, places: Places) -> Self {
         let levels = |_| std::array::from_fn(|_| ArrayQueue::new(depth));
         let mailboxes = (0..task_workers).map(|_| ArrayQueue::new(depth));
         Queues {
@@ -127,12 +131,12 @@ impl<J, O> Queues<J, O> {
         }
     }
 
-    pub(super) fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.domains[0][0].capacity()
     }
 
     /// For any task worker; None for `executor`: from a thread that is none.
-    pub(super) fn push(
+    pub(crate) fn push(
         &self,
         executor: Option<usize>,
         priority: Priority,
@@ -148,7 +152,7 @@ impl<J, O> Queues<J, O> {
     }
 
     /// The same for an executor that has waited for it.
-    pub(super) fn push_to_kept(
+    pub(crate) fn push_to_kept(
         &self,
         executor: usize,
         priority: Priority,
@@ -161,7 +165,7 @@ impl<J, O> Queues<J, O> {
     }
 
     /// Keeps a place for an executor that has found none; false: one has come free since.
-    pub(super) fn keep_room(&self, executor: usize, priority: Priority) -> bool {
+    pub(crate) fn keep_room(&self, executor: usize, priority: Priority) -> bool {
         let domain = self.domain(Some(executor));
         let queue = &self.domains[domain][priority as usize];
         let kept = self.room.kept(domain, priority, queue.capacity());
@@ -173,7 +177,7 @@ impl<J, O> Queues<J, O> {
     }
 
     /// The executor does without it, or has taken it.
-    pub(super) fn release_room(&self, executor: usize, priority: Priority) {
+    pub(crate) fn release_room(&self, executor: usize, priority: Priority) {
         self.room.release(self.domain(Some(executor)), priority);
     }
 
@@ -182,17 +186,17 @@ impl<J, O> Queues<J, O> {
     }
 
     /// For one task worker.
-    pub(super) fn push_to(&self, worker: usize, job: Envelope<J, O>) -> Result<(), Envelope<J, O>> {
+    pub(crate) fn push_to(&self, worker: usize, job: Envelope<J, O>) -> Result<(), Envelope<J, O>> {
         self.mailboxes[worker].push(job)
     }
 
     /// Whether one more may wait for this worker alone.
-    pub(super) fn has_room_for(&self, worker: usize) -> bool {
+    pub(crate) fn has_room_for(&self, worker: usize) -> bool {
         !self.mailbox(worker).is_full()
     }
 
     /// Takes a worker's next job. `wake` is called where others may take jobs that were moved.
-    pub(super) fn pop(
+    pub(crate) fn pop(
         &self,
         worker: usize,
         turn: &Turn<J, O>,
@@ -241,7 +245,7 @@ impl<J, O> Queues<J, O> {
         let mut wake = Some(wake);
         for (from, to) in levels {
             let call = || wake.take().into_iter().for_each(|wake| wake());
-            let Some(Taken { job, left_over }) = afar::take(from, to, call) else { continue };
+            let Some(Taken { job, left_over }) = steal::take(from, to, call) else { continue };
             turn.left_over.set(left_over);
             return Some(job);
         }
@@ -249,12 +253,12 @@ impl<J, O> Queues<J, O> {
     }
 
     /// Whether there is no job for this worker.
-    pub(super) fn is_empty_for(&self, worker: usize) -> bool {
+    pub(crate) fn is_empty_for(&self, worker: usize) -> bool {
         !self.has_mail(worker) && self.domains.iter().flatten().all(ArrayQueue::is_empty)
     }
 
     /// Whether there is one that no other worker may take.
-    pub(super) fn has_mail(&self, worker: usize) -> bool {
+    pub(crate) fn has_mail(&self, worker: usize) -> bool {
         !self.mailbox(worker).is_empty()
     }
 
@@ -263,7 +267,7 @@ impl<J, O> Queues<J, O> {
     }
 
     /// Jobs that wait.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.domains.iter().flatten().chain(&self.mailboxes).map(ArrayQueue::len).sum()
     }
 }
@@ -282,7 +286,7 @@ impl<J, O> Drop for Queues<J, O> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::Origin;
+    use crate::pool::task::Origin;
     use std::time::Instant;
 
     fn job(name: &'static str) -> Envelope<&'static str, ()> {

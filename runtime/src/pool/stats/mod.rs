@@ -1,24 +1,27 @@
 //! Counters of a pool: each has one writer, so that an update is a plain load and store.
 
+pub(crate) mod histogram;
+pub(crate) mod running;
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::histogram::Histogram;
-use super::running::{Running, Seen};
-use super::{Percentiles, Shared, TaskError};
+use crate::pool::stats::histogram::{Histogram, Percentiles};
+use crate::pool::stats::running::{Running, Seen};
+use crate::pool::task::error::TaskError;
 
 /// A counter with one writer.
 #[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     /// By the one writer.
-    pub(super) fn add(&self, count: u64) {
+    pub(crate) fn add(&self, count: u64) {
         self.0.store(self.0.load(Ordering::Relaxed) + count, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -60,7 +63,7 @@ impl Outcomes {
         finished + failed + panicked + timed_out + cancelled + lost
     }
 
-    fn add(&mut self, counts: [u64; OUTCOMES]) {
+    pub(crate) fn add(&mut self, counts: [u64; OUTCOMES]) {
         let [finished, failed, panicked, timed_out, cancelled, lost] = counts;
         self.finished += finished;
         self.failed += failed;
@@ -75,15 +78,15 @@ impl Outcomes {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct LaneStats {
-    pub(super) accepted: Counter,
-    pub(super) refused: Counter,
-    pub(super) retried: Counter,
-    pub(super) callback_panics: Counter,
-    outcomes: [Counter; OUTCOMES],
+    pub(crate) accepted: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) retried: Counter,
+    pub(crate) callback_panics: Counter,
+    pub(crate) outcomes: [Counter; OUTCOMES],
 }
 
 impl LaneStats {
-    pub(super) fn count_outcome<O>(&self, outcome: &Result<O, TaskError>) {
+    pub(crate) fn count_outcome<O>(&self, outcome: &Result<O, TaskError>) {
         self.outcomes[kind(outcome)].add(1);
     }
 }
@@ -92,21 +95,21 @@ impl LaneStats {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct ForeignStats {
-    accepted: AtomicU64,
-    refused: AtomicU64,
-    outcomes: [AtomicU64; OUTCOMES],
+    pub(crate) accepted: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) outcomes: [AtomicU64; OUTCOMES],
 }
 
 impl ForeignStats {
-    pub(super) fn count_accepted(&self) {
+    pub(crate) fn count_accepted(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn count_refused(&self) {
+    pub(crate) fn count_refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn count_outcome<O>(&self, outcome: &Result<O, TaskError>) {
+    pub(crate) fn count_outcome<O>(&self, outcome: &Result<O, TaskError>) {
         self.outcomes[kind(outcome)].fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -115,33 +118,33 @@ impl ForeignStats {
 #[derive(Default)]
 #[repr(align(128))]
 pub(crate) struct TaskWorkerStats {
-    ran: Counter,
-    panicked: Counter,
-    renewed: Counter,
-    running: Running,
+    pub(crate) ran: Counter,
+    pub(crate) panicked: Counter,
+    pub(crate) renewed: Counter,
+    pub(crate) running: Running,
     /// Jobs that an async worker has taken up and not ended.
-    running_jobs: AtomicU64,
+    pub(crate) running_jobs: AtomicU64,
     /// The thread, as the system numbers it.
-    thread_id: AtomicU32,
+    pub(crate) thread_id: AtomicU32,
     /// Whether it has a thread, and whether that is asked to leave: of a spare only.
-    working: AtomicBool,
-    retiring: AtomicBool,
-    kinds: Box<[KindStats]>,
+    pub(crate) working: AtomicBool,
+    pub(crate) retiring: AtomicBool,
+    pub(crate) kinds: Box<[KindStats]>,
 }
 
 /// Of the jobs of one kind on one task worker; written by that.
 #[derive(Default)]
-struct KindStats {
-    panicked: Counter,
-    waited: Histogram,
-    run_time: Histogram,
+pub(crate) struct KindStats {
+    pub(crate) panicked: Counter,
+    pub(crate) waited: Histogram,
+    pub(crate) run_time: Histogram,
 }
 
 /// The task that a worker runs.
-pub(super) struct RunningTask {
-    pub(super) task: u64,
-    pub(super) kind: usize,
-    pub(super) since: Duration,
+pub(crate) struct RunningTask {
+    pub(crate) task: u64,
+    pub(crate) kind: usize,
+    pub(crate) since: Duration,
 }
 
 /// The counters of one task worker at one moment.
@@ -211,18 +214,18 @@ impl PoolSnapshot {
 }
 
 impl TaskWorkerStats {
-    pub(super) fn new(kinds: usize) -> Self {
+    pub(crate) fn new(kinds: usize) -> Self {
         let kinds = (0..kinds).map(|_| KindStats::default()).collect();
         TaskWorkerStats { kinds, ..TaskWorkerStats::default() }
     }
 
-    pub(super) fn begin(&self, id: u64, kind: usize, start: Instant, waited: Duration) {
+    pub(crate) fn begin(&self, id: u64, kind: usize, start: Instant, waited: Duration) {
         let since_us = start.saturating_duration_since(epoch()).as_micros() as u64;
         self.running.begin(Seen { id, since_us, kind });
         self.kinds[kind].waited.record(waited);
     }
 
-    pub(super) fn end(&self, kind: usize, ran: Duration, panicked: bool) {
+    pub(crate) fn end(&self, kind: usize, ran: Duration, panicked: bool) {
         self.ran.add(1);
         if panicked {
             self.panicked.add(1);
@@ -233,60 +236,60 @@ impl TaskWorkerStats {
     }
 
     /// What runs, and for how long; None too if that changes just now.
-    pub(super) fn running(&self) -> Option<RunningTask> {
+    pub(crate) fn running(&self) -> Option<RunningTask> {
         let Seen { id: task, since_us, kind } = self.running.look()?;
         let since = epoch().elapsed().saturating_sub(Duration::from_micros(since_us));
         Some(RunningTask { task, kind, since })
     }
 
-    pub(super) fn count_renewal(&self) {
+    pub(crate) fn count_renewal(&self) {
         self.renewed.add(1);
     }
 
-    pub(super) fn set_thread_id(&self, id: rustix::thread::Pid) {
+    pub(crate) fn set_thread_id(&self, id: rustix::thread::Pid) {
         self.thread_id.store(id.as_raw_nonzero().get() as u32, Ordering::Relaxed);
     }
 
-    pub(super) fn thread_id(&self) -> u32 {
+    pub(crate) fn thread_id(&self) -> u32 {
         self.thread_id.load(Ordering::Relaxed)
     }
 
     /// A spare begins, or has left its thread; either way nobody asks it to leave. Relaxed, as all of
     /// this: a worker goes from thread to thread by way of a lock or a channel, and one that is asked
     /// to leave while it leaves forgets it when it begins anew.
-    pub(super) fn set_working(&self, working: bool) {
+    pub(crate) fn set_working(&self, working: bool) {
         self.retiring.store(false, Ordering::Relaxed);
         self.working.store(working, Ordering::Relaxed);
     }
 
-    pub(super) fn is_working(&self) -> bool {
+    pub(crate) fn is_working(&self) -> bool {
         self.working.load(Ordering::Relaxed)
     }
 
     /// Asks a spare to leave its thread.
-    pub(super) fn retire(&self) {
+    pub(crate) fn retire(&self) {
         self.retiring.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_retiring(&self) -> bool {
+    pub(crate) fn is_retiring(&self) -> bool {
         self.retiring.load(Ordering::Relaxed)
     }
 
     /// An async worker takes up a job beside those that it has.
-    pub(super) fn begin_one_more(&self, kind: usize, waited: Duration) {
+    pub(crate) fn begin_one_more(&self, kind: usize, waited: Duration) {
         let jobs = self.running_jobs.load(Ordering::Relaxed);
         self.running_jobs.store(jobs + 1, Ordering::Relaxed);
         self.kinds[kind].waited.record(waited);
     }
 
     /// One of an async worker's jobs is over.
-    pub(super) fn end_one_of_many(&self, kind: usize, ran: Duration, panicked: bool) {
+    pub(crate) fn end_one_of_many(&self, kind: usize, ran: Duration, panicked: bool) {
         let jobs = self.running_jobs.load(Ordering::Relaxed);
         self.running_jobs.store(jobs - 1, Ordering::Relaxed);
         self.end(kind, ran, panicked);
     }
 
-    fn snapshot(&self, is_spare: bool) -> TaskWorkerSnapshot {
+    pub(crate) fn snapshot(&self, is_spare: bool) -> TaskWorkerSnapshot {
         let running = self.running();
         let jobs = self.running_jobs.load(Ordering::Relaxed) as usize;
         TaskWorkerSnapshot {
@@ -304,62 +307,4 @@ impl TaskWorkerStats {
 fn epoch() -> Instant {
     static EPOCH: OnceLock<Instant> = OnceLock::new();
     *EPOCH.get_or_init(Instant::now)
-}
-
-impl<J, O> Shared<J, O> {
-    pub(super) fn snapshot(&self) -> PoolSnapshot {
-        let lanes = || self.lanes.iter().map(|lane| &lane.stats);
-        let foreign = &self.foreign.stats;
-        let foreign_count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let mut outcomes = Outcomes::default();
-        // Before what was accepted: a task that ends meanwhile is outstanding, not one too many.
-        lanes().for_each(|lane| outcomes.add(lane.outcomes.each_ref().map(Counter::get)));
-        outcomes.add(foreign.outcomes.each_ref().map(foreign_count));
-        PoolSnapshot {
-            outcomes,
-            accepted: lanes().map(|lane| lane.accepted.get()).sum::<u64>()
-                + foreign_count(&foreign.accepted),
-            refused: lanes().map(|lane| lane.refused.get()).sum::<u64>()
-                + foreign_count(&foreign.refused),
-            retried: lanes().map(|lane| lane.retried.get()).sum(),
-            callback_panics: lanes().map(|lane| lane.callback_panics.get()).sum(),
-            queued: self.queues.len(),
-            sleeping: self.park.sleeping(),
-            wakes: self.park.wakes(),
-            waited: self.percentiles(|kind| &kind.waited),
-            run_time: self.percentiles(|kind| &kind.run_time),
-            kinds: self
-                .kinds
-                .names()
-                .iter()
-                .enumerate()
-                .map(|(k, name)| self.kind(k, name))
-                .collect(),
-            workers: self.worker_snapshots(),
-        }
-    }
-
-    fn percentiles(&self, of: fn(&KindStats) -> &Histogram) -> Percentiles {
-        Histogram::percentiles(self.workers.iter().flat_map(|worker| worker.kinds.iter().map(of)))
-    }
-
-    fn kind(&self, kind: usize, name: &'static str) -> KindSnapshot {
-        let of_kind = || self.workers.iter().map(|worker| &worker.kinds[kind]);
-        KindSnapshot {
-            name,
-            panicked: of_kind().map(|kind| kind.panicked.get()).sum(),
-            waited: Histogram::percentiles(of_kind().map(|kind| &kind.waited)),
-            run_time: Histogram::percentiles(of_kind().map(|kind| &kind.run_time)),
-        }
-    }
-
-    fn worker_snapshots(&self) -> Vec<TaskWorkerSnapshot> {
-        let workers = self.workers.iter().enumerate();
-        workers
-            .filter(|(index, worker)| {
-                *index < self.seats || worker.is_working() || worker.ran.get() > 0
-            })
-            .map(|(index, worker)| worker.snapshot(index >= self.seats))
-            .collect()
-    }
 }

@@ -7,11 +7,14 @@
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::agenda::Due;
-use super::control::Stopped;
-use super::lane::{DeadLetter, Installed};
-use super::slots::{Sink, SlotKey, Whereabouts};
-use super::{Command, Finish, FinishSource, Homecoming, TaskError};
+use crate::executor::Inbox;
+use crate::pool::lane::delay_queue::Due;
+use crate::pool::lane::slots::{Sink, Whereabouts};
+use crate::pool::lane::{DeadLetter, Installed};
+use crate::pool::shared::Command;
+use crate::pool::task::control::Stopped;
+use crate::pool::task::error::TaskError;
+use crate::pool::task::{Finish, Homecoming, SlotKey};
 use crate::sys::instant::after;
 use crate::sys::panics::{catch, drop_quietly, wake_quietly};
 
@@ -30,7 +33,7 @@ enum Attempt<J> {
 }
 
 impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
-    pub(super) fn poll_slot(
+    pub(crate) fn poll_slot(
         &self,
         key: SlotKey,
         context: &mut Context<'_>,
@@ -57,7 +60,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 
     /// The future is gone: its finish, come or coming, goes to `on_finish`.
-    pub(super) fn detach(&self, key: SlotKey) {
+    pub(crate) fn detach(&self, key: SlotKey) {
         let mut slots = self.slots.borrow_mut();
         let Some(slot) = slots.get(key) else { return };
         let sink = std::mem::replace(&mut slot.sink, Sink::OnFinish);
@@ -143,7 +146,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         };
         slot.attempt += 1;
         drop(slots);
-        self.shared().stats.retried.add(1);
+        self.outside().stats.retried.add(1);
         let sleeps = self.has_sleeping_place();
         if sleeps {
             self.sleeping.set(self.sleeping.get() + 1);
@@ -180,13 +183,13 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
     fn count(&self, finish: &Finish<O>) {
         self.in_flight.set(self.in_flight.get() - 1);
-        self.shared().stats.count_outcome(&finish.outcome);
+        self.outside().stats.count_outcome(&finish.outcome);
     }
 
     /// Calls back; a panic ends there.
     fn call(&self, callback: impl FnOnce()) {
         if catch(callback).is_none() {
-            self.shared().stats.callback_panics.add(1);
+            self.outside().stats.callback_panics.add(1);
         }
     }
 
@@ -266,7 +269,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 }
 
-impl<J: Send + 'static, O: Send + 'static> FinishSource for Installed<J, O> {
+impl<J: Send + 'static, O: Send + 'static> Inbox for Installed<J, O> {
     fn drain(&self) -> usize {
         let mut taken = 0;
         // No more than are out now: a callback that dispatches cannot keep the loop here.
@@ -280,8 +283,8 @@ impl<J: Send + 'static, O: Send + 'static> FinishSource for Installed<J, O> {
             }
         }
         // A pop of an empty queue costs a fence, and each turn looks.
-        while !self.shared().commands.is_empty()
-            && let Some(command) = self.shared().commands.pop()
+        while !self.outside().commands.is_empty()
+            && let Some(command) = self.outside().commands.pop()
         {
             self.obey(command);
         }
@@ -292,9 +295,9 @@ impl<J: Send + 'static, O: Send + 'static> FinishSource for Installed<J, O> {
         taken
     }
 
-    fn has_finishes(&self) -> bool {
+    fn has_arrivals(&self) -> bool {
         !self.orphans.borrow().is_empty()
-            || !self.shared().commands.is_empty()
+            || !self.outside().commands.is_empty()
             || self.rings.borrow().iter().any(|ring| !ring.is_empty())
     }
 
@@ -319,9 +322,9 @@ impl<J: Send + 'static, O: Send + 'static> FinishSource for Installed<J, O> {
         }
     }
 
-    fn wake_workers(&self, batching: bool) {
+    fn flush_wakes(&self, batching: bool) {
         if self.owed.turn(batching, Instant::now) {
-            self.tasks.shared().park.notify();
+            self.pool.park.notify();
         }
     }
 }

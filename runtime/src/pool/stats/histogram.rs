@@ -12,7 +12,7 @@ const STEPS: u64 = 1 << STEP_BITS;
 const BUCKETS: usize = (65 - STEP_BITS as usize) << STEP_BITS;
 
 /// Counts by bucket, written by one thread.
-pub(super) struct Histogram {
+pub(crate) struct Histogram {
     counts: Box<[AtomicU64; BUCKETS]>,
     /// In nanoseconds.
     max: AtomicU64,
@@ -43,7 +43,7 @@ impl Default for Histogram {
 
 impl Histogram {
     /// By the one writer.
-    pub(super) fn record(&self, value: Duration) {
+    pub(crate) fn record(&self, value: Duration) {
         let value = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX);
         // Before it is counted; a reader between the two sees a maximum that is there already.
         if value > self.max.load(Ordering::Relaxed) {
@@ -54,7 +54,7 @@ impl Histogram {
     }
 
     /// The quantiles of several histograms together.
-    pub(super) fn percentiles<'a>(of: impl Iterator<Item = &'a Histogram>) -> Percentiles {
+    pub(crate) fn percentiles<'a>(of: impl Iterator<Item = &'a Histogram>) -> Percentiles {
         let (mut counts, mut max) = ([0; BUCKETS], 0);
         for histogram in of {
             max = max.max(histogram.max.load(Ordering::Relaxed));

@@ -7,14 +7,14 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-use super::line::Ticket;
-use super::slots::SlotKey;
+use crate::pool::shared::Ticket;
+use crate::pool::task::SlotKey;
 
 const SWEEP_FROM: usize = 64;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Due {
+pub(crate) enum Due {
     /// Put the slot's job into the queue.
     Start(SlotKey),
     /// The deadline of the slot's task.
@@ -27,13 +27,13 @@ pub(super) enum Due {
 
 /// A lane's times, earliest first.
 #[derive(Default)]
-pub(super) struct Agenda {
+pub(crate) struct Agenda {
     entries: BinaryHeap<Reverse<(Instant, Due)>>,
 }
 
 impl Agenda {
     /// Adds an entry; `is_live` says which of the old ones still matter.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         at: Instant,
         due: Due,
@@ -47,12 +47,12 @@ impl Agenda {
     }
 
     /// The earliest time.
-    pub(super) fn next_at(&self) -> Option<Instant> {
+    pub(crate) fn next_at(&self) -> Option<Instant> {
         self.entries.peek().map(|Reverse((at, _))| *at)
     }
 
     /// The jobs that start later than `end`.
-    pub(super) fn starts_after(&self, end: Instant) -> Vec<SlotKey> {
+    pub(crate) fn starts_after(&self, end: Instant) -> Vec<SlotKey> {
         let late = |Reverse((at, due)): &Reverse<(Instant, Due)>| match due {
             Due::Start(key) if *at > end => Some(*key),
             _ => None,
@@ -61,7 +61,7 @@ impl Agenda {
     }
 
     /// Takes one entry that is due.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<Due> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<Due> {
         self.next_at().filter(|at| *at <= now)?;
         self.entries.pop().map(|Reverse((_, due))| due)
     }

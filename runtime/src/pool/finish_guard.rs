@@ -5,24 +5,25 @@ use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::foreign::{Foreign, Receiver};
-use super::slots::SlotKey;
-use super::{Finish, Homecoming, Shared, TaskError, TaskId};
+use crate::pool::shared::Shared;
+use crate::pool::shared::external::Foreign;
+use crate::pool::task::error::TaskError;
+use crate::pool::task::{Finish, Homecoming, Receiver, SlotKey, TaskId};
 use crate::sys::doorbell::Bell;
 use crate::sys::panics::catch;
 
 /// The way home to one executor, held by one task worker.
-pub(super) struct Home<J, O> {
-    pub(super) ring: Producer<Homecoming<J, O>>,
-    pub(super) bell: Arc<Bell>,
+pub(crate) struct Home<J, O> {
+    pub(crate) ring: Producer<Homecoming<J, O>>,
+    pub(crate) bell: Arc<Bell>,
 }
 
 /// The consumers of an executor's finish rings, one for each task worker.
-pub(super) type Finishes<J, O> = Vec<Consumer<Homecoming<J, O>>>;
+pub(crate) type Finishes<J, O> = Vec<Consumer<Homecoming<J, O>>>;
 
 /// A finish ring for each worker, spares too, and executor: the producers by worker, the consumers
 /// by executor. Each holds as many finishes as the executor has credits.
-pub(super) fn rings<J, O>(
+pub(crate) fn rings<J, O>(
     shared: &Shared<J, O>,
     credits: usize,
 ) -> (Vec<Vec<Home<J, O>>>, Vec<Finishes<J, O>>) {
@@ -40,7 +41,7 @@ pub(super) fn rings<J, O>(
 }
 
 /// Where a finish goes.
-pub(super) enum Way<'a, J, O> {
+pub(crate) enum Way<'a, J, O> {
     /// Through the ring of the executor that dispatched the task.
     Home { home: &'a mut Home<J, O>, slot: Option<SlotKey> },
     /// To a receiver, here.
@@ -51,18 +52,18 @@ pub(super) enum Way<'a, J, O> {
 
 /// The finish that a running task owes. Dropping it without [`finish`](Self::finish) still
 /// delivers one, as [`TaskError::Lost`].
-pub(super) struct Ticket<'a, J, O> {
-    pub(super) way: Way<'a, J, O>,
-    pub(super) id: TaskId,
-    pub(super) task_worker: usize,
-    pub(super) waited: Duration,
-    pub(super) attempts: u32,
+pub(crate) struct Ticket<'a, J, O> {
+    pub(crate) way: Way<'a, J, O>,
+    pub(crate) id: TaskId,
+    pub(crate) task_worker: usize,
+    pub(crate) waited: Duration,
+    pub(crate) attempts: u32,
 }
 
 impl<J, O> Ticket<'_, J, O> {
     /// Sends the outcome home and wakes the executor if it sleeps. With a job that may be tried
     /// again.
-    pub(super) fn finish(
+    pub(crate) fn finish(
         mut self,
         outcome: Result<O, TaskError>,
         ran: Option<Duration>,

@@ -13,6 +13,9 @@
 //! the host, until a job's file or timer, the bell or a beat wakes the worker
 //! ```
 
+mod job;
+pub(crate) mod start;
+
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -22,16 +25,18 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use super::async_job::{Owed, Watch, attend};
-use super::foreign::Foreign;
-use super::parking::Hosted;
-use super::queue;
-use super::ticket::Home;
-use super::worker::withdrawn_as;
-use super::{Envelope, Failure, Origin, PoolError, Shared, TaskContext, TaskError};
 use crate::executor::hosted::{Listener, listen};
 use crate::executor::tasks::LocalTasks;
 use crate::executor::waker::{self, Remote};
+use crate::pool::async_worker::job::{Owed, Watch, attend};
+use crate::pool::finish_guard::Home;
+use crate::pool::queue;
+use crate::pool::shared::Shared;
+use crate::pool::shared::external::Foreign;
+use crate::pool::task::error::{Failure, PoolError, TaskError};
+use crate::pool::task::{Envelope, Origin, TaskContext};
+use crate::pool::wake::Hosted;
+use crate::pool::worker::withdrawn_as;
 use crate::sys::doorbell::Bell;
 use crate::sys::panics::drop_quietly;
 
@@ -40,16 +45,16 @@ const TURN_MAX: Duration = Duration::from_millis(1);
 
 /// An async worker, on its thread. It outlives the executor that hosts it, should that end by a
 /// panic: so it, and not the host, owns the jobs.
-pub(super) struct AsyncWorker<J: Send + 'static, O: Send + 'static> {
-    pub(super) index: usize,
-    pub(super) cpu: usize,
+pub(crate) struct AsyncWorker<J: Send + 'static, O: Send + 'static> {
+    pub(crate) index: usize,
+    pub(crate) cpu: usize,
     /// Jobs that it has at once, at most.
     concurrency: usize,
     shared: Arc<Shared<J, O>>,
-    pub(super) homes: RefCell<Vec<Home<J, O>>>,
+    pub(crate) homes: RefCell<Vec<Home<J, O>>>,
     tasks: RefCell<LocalTasks>,
     remote: Arc<Remote>,
-    pub(super) watched: RefCell<Slab<Watch>>,
+    pub(crate) watched: RefCell<Slab<Watch>>,
     running: Cell<usize>,
     /// Jobs taken, for the queues' order.
     turns: queue::Turn<J, O>,
@@ -75,7 +80,7 @@ enum Turn {
 }
 
 impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
-    pub(super) fn new(
+    pub(crate) fn new(
         index: usize,
         cpu: usize,
         concurrency: usize,
@@ -103,16 +108,16 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
         }
     }
 
-    pub(super) fn hosted(&self) -> &Hosted {
+    pub(crate) fn hosted(&self) -> &Hosted {
         hosted(&self.shared)
     }
 
-    pub(super) fn foreign(&self) -> &Foreign<O> {
+    pub(crate) fn foreign(&self) -> &Foreign<O> {
         &self.shared.foreign
     }
 
     /// Listens to the bell and the beats, in the executor of this thread.
-    pub(super) fn listen(self: &Rc<Self>) -> Result<Vec<Listener>, PoolError> {
+    pub(crate) fn listen(self: &Rc<Self>) -> Result<Vec<Listener>, PoolError> {
         let Hosted { bells, heart, .. } = self.hosted();
         let ropes = heart.strings(self.index).iter().map(|string| Rope::String(string.clone()));
         ropes
@@ -138,7 +143,7 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
     }
 
     /// The worker's task: takes jobs and polls them until the pool closes, or its time is over.
-    pub(super) async fn work<R, F>(self: Rc<Self>, run: Rc<R>, listeners: Vec<Listener>)
+    pub(crate) async fn work<R, F>(self: Rc<Self>, run: Rc<R>, listeners: Vec<Listener>)
     where
         R: Fn(TaskContext, J) -> F + 'static,
         F: Future<Output = Result<O, Failure>> + 'static,
@@ -168,7 +173,7 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
     }
 
     /// Drops what runs: each job is lost. Where the time of `close` is over, those that wait too.
-    pub(super) fn drop_all(&self) {
+    pub(crate) fn drop_all(&self) {
         let left = self.tasks.borrow_mut().remove_all();
         left.into_iter().for_each(drop_quietly);
         waker::enter_thread(None);
@@ -176,7 +181,7 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
 
     /// Its executor has ended by a panic, or could not be made anew. True: the pool closes, and it
     /// is not to have another.
-    pub(super) fn give_up(&self) -> bool {
+    pub(crate) fn give_up(&self) -> bool {
         self.drop_all();
         self.wake_up();
         if self.called.take() {
@@ -187,7 +192,7 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
     }
 
     /// Has every job that is still in the queue reported as lost.
-    pub(super) fn drop_queued(self: &Rc<Self>) {
+    pub(crate) fn drop_queued(self: &Rc<Self>) {
         while let Some(envelope) = self.pop() {
             let (owed, job, _) = self.owe(envelope, Instant::now());
             drop_quietly(job);
@@ -222,7 +227,7 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
         if self.beat.take() {
             self.watched.borrow().iter().for_each(|(_, watch)| watch.look(began));
         }
-        self.remote.drain_inbox();
+        self.remote.drain_wakes();
         // Before the look at the queue: one that is found empty after this stays so.
         let closing = self.hosted().roster.is_closing();
         loop {
@@ -324,7 +329,7 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
     }
 
     /// A job that had begun is over.
-    pub(super) fn end_one(&self, kind: usize, ran: Duration, panicked: bool, watch: Option<usize>) {
+    pub(crate) fn end_one(&self, kind: usize, ran: Duration, panicked: bool, watch: Option<usize>) {
         self.running.set(self.running.get() - 1);
         self.shared.workers[self.index].end_one_of_many(kind, ran, panicked);
         let watch = watch.and_then(|watch| self.watched.borrow_mut().try_remove(watch));

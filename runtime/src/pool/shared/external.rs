@@ -6,19 +6,17 @@
 //! of credits (`purse.rs`) and the gate that keeps `close` from overtaking a push (`gate.rs`); ids
 //! and counters order nothing.
 
+use crate::pool::task::Receiver;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::gate::Gate;
-use super::purse::Purse;
-use super::stats::ForeignStats;
-use super::{Finish, TaskId};
+use crate::pool::shared::close_barrier::Gate;
+use crate::pool::shared::shared_credits::Purse;
+use crate::pool::stats::ForeignStats;
+use crate::pool::task::{Finish, TaskId};
 
 /// Ids of these tasks have this bit, which no executor's sequence reaches. JSON numbers hold it.
 const FOREIGN_IDS: TaskId = 1 << 52;
-
-/// Who receives a finish: a receiver of its own, or the pool's `on_finish`.
-pub(crate) type Receiver<O> = Option<Box<dyn FnOnce(Finish<O>) + Send>>;
 
 type OnFinish<O> = Arc<dyn Fn(Finish<O>) + Send + Sync>;
 
@@ -28,17 +26,17 @@ pub(crate) struct Foreign<O> {
     next_id: AtomicU64,
     gate: Gate,
     on_finish: OnceLock<OnFinish<O>>,
-    pub(super) stats: ForeignStats,
+    pub(crate) stats: ForeignStats,
 }
 
 /// Why a foreign dispatch is refused.
-pub(super) enum Refused {
+pub(crate) enum Refused {
     Full,
     Closed,
 }
 
 impl<O> Foreign<O> {
-    pub(super) fn new(credits: usize, id_base: TaskId) -> Self {
+    pub(crate) fn new(credits: usize, id_base: TaskId) -> Self {
         Foreign {
             credits: Purse::new(credits),
             next_id: AtomicU64::new(FOREIGN_IDS + id_base + 1),
@@ -48,12 +46,12 @@ impl<O> Foreign<O> {
         }
     }
 
-    pub(super) fn set_on_finish(&self, on_finish: OnFinish<O>) {
+    pub(crate) fn set_on_finish(&self, on_finish: OnFinish<O>) {
         let _ = self.on_finish.set(on_finish);
     }
 
     /// Takes a credit and pushes by `push`, which gives the value back where there is no room.
-    pub(super) fn dispatch<T>(
+    pub(crate) fn dispatch<T>(
         &self,
         value: T,
         push: impl FnOnce(TaskId, T) -> Result<(), T>,
@@ -87,7 +85,7 @@ impl<O> Foreign<O> {
     }
 
     /// Hands a finish over and gives its credit back, on the task worker's thread.
-    pub(super) fn deliver(&self, receiver: Receiver<O>, finish: Finish<O>) {
+    pub(crate) fn deliver(&self, receiver: Receiver<O>, finish: Finish<O>) {
         self.credits.give_back();
         self.stats.count_outcome(&finish.outcome);
         match (receiver, self.on_finish.get()) {
@@ -98,7 +96,7 @@ impl<O> Foreign<O> {
     }
 
     /// Refuses every later dispatch, and waits for one that is under way.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.gate.shut();
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::beats::Beats;
+use crate::pool::wake::beating::Beats;
 
 /// How long a job of a worker that its host has parked by mistake waits at most, about.
 const BEAT: Duration = Duration::from_millis(10);
@@ -26,10 +26,10 @@ const BEAT: Duration = Duration::from_millis(10);
 const STRINGS: usize = 4;
 
 /// The beats of one worker: eventfds that do not block.
-pub(super) type Strings = [Arc<OwnedFd>; STRINGS];
+pub(crate) type Strings = [Arc<OwnedFd>; STRINGS];
 
 /// The heartbeat of one pool.
-pub(super) struct Heart {
+pub(crate) struct Heart {
     beats: Beats,
     strings: Box<[Strings]>,
     thread: OnceLock<Thread>,
@@ -37,7 +37,7 @@ pub(super) struct Heart {
 
 impl Heart {
     /// A heart for so many workers, each of which has to [`leave`](Self::leave).
-    pub(super) fn new(workers: usize) -> rustix::io::Result<Self> {
+    pub(crate) fn new(workers: usize) -> rustix::io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let strings: rustix::io::Result<Vec<Strings>> = (0..workers)
             .map(|_| {
@@ -49,7 +49,7 @@ impl Heart {
     }
 
     /// Starts its thread, before any worker.
-    pub(super) fn start(self: &Arc<Self>) -> std::io::Result<JoinHandle<()>> {
+    pub(crate) fn start(self: &Arc<Self>) -> std::io::Result<JoinHandle<()>> {
         let heart = self.clone();
         let thread =
             std::thread::Builder::new().name("task-beat".to_owned()).spawn(move || heart.run())?;
@@ -58,24 +58,24 @@ impl Heart {
     }
 
     /// What a worker listens to.
-    pub(super) fn strings(&self, worker: usize) -> &Strings {
+    pub(crate) fn strings(&self, worker: usize) -> &Strings {
         &self.strings[worker]
     }
 
     /// A worker has something to do, or will have: it gets beats from now on.
-    pub(super) fn beat_for(&self, worker: usize) {
+    pub(crate) fn beat_for(&self, worker: usize) {
         if self.beats.begin(worker) {
             self.wake();
         }
     }
 
     /// The worker has no job and is about to sleep.
-    pub(super) fn rest(&self, worker: usize) {
+    pub(crate) fn rest(&self, worker: usize) {
         self.beats.rest(worker);
     }
 
     /// The worker has ended.
-    pub(super) fn leave(&self, worker: usize) {
+    pub(crate) fn leave(&self, worker: usize) {
         if self.beats.leave(worker) {
             self.wake();
         }

@@ -10,19 +10,12 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::control::Control;
-use super::options::Options;
-use super::{Finish, TaskId};
-
-/// Names a slot and its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SlotKey {
-    pub(super) index: u32,
-    pub(super) generation: u32,
-}
+use crate::pool::task::control::Control;
+use crate::pool::task::options::Options;
+use crate::pool::task::{Finish, SlotKey, TaskId};
 
 /// Where a task's outcome goes.
-pub(super) enum Sink<O> {
+pub(crate) enum Sink<O> {
     /// To the pool's `on_finish`.
     OnFinish,
     /// To a callback of its own.
@@ -35,7 +28,7 @@ pub(super) enum Sink<O> {
 
 /// Where a job is, and what it holds of its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whereabouts {
+pub(crate) enum Whereabouts {
     /// In a queue or with a task worker: it holds a credit, which its finish brings back.
     Away,
     /// In its slot until it is due. It holds a place among the sleepers and no credit.
@@ -48,29 +41,29 @@ pub(super) enum Whereabouts {
 }
 
 /// One task.
-pub(super) struct Slot<J, O> {
-    pub(super) generation: u32,
-    pub(super) id: TaskId,
-    pub(super) sink: Sink<O>,
-    pub(super) control: Option<Arc<Control>>,
-    pub(super) options: Options,
+pub(crate) struct Slot<J, O> {
+    pub(crate) generation: u32,
+    pub(crate) id: TaskId,
+    pub(crate) sink: Sink<O>,
+    pub(crate) control: Option<Arc<Control>>,
+    pub(crate) options: Options,
     /// While it is delayed, and between two attempts.
-    pub(super) job: Option<J>,
-    pub(super) attempt: u32,
-    pub(super) deadline: Option<Instant>,
-    pub(super) again: Option<fn(&J) -> J>,
-    pub(super) whereabouts: Whereabouts,
+    pub(crate) job: Option<J>,
+    pub(crate) attempt: u32,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) again: Option<fn(&J) -> J>,
+    pub(crate) whereabouts: Whereabouts,
 }
 
 /// The slots of a lane.
-pub(super) struct Slots<J, O> {
+pub(crate) struct Slots<J, O> {
     slots: Slab<Slot<J, O>>,
     next_generation: u32,
 }
 
 impl<J, O> Slot<J, O> {
     /// A task that nothing more is known of than where its outcome goes.
-    pub(super) fn plain(sink: Sink<O>) -> Self {
+    pub(crate) fn plain(sink: Sink<O>) -> Self {
         Slot {
             generation: 0,
             id: 0,
@@ -87,44 +80,44 @@ impl<J, O> Slot<J, O> {
 }
 
 impl<J, O> Slots<J, O> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Slots { slots: Slab::new(), next_generation: 0 }
     }
 
-    pub(super) fn insert(&mut self, slot: Slot<J, O>) -> SlotKey {
+    pub(crate) fn insert(&mut self, slot: Slot<J, O>) -> SlotKey {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
         let index = self.slots.insert(Slot { generation, ..slot }) as u32;
         SlotKey { index, generation }
     }
 
-    pub(super) fn get(&mut self, key: SlotKey) -> Option<&mut Slot<J, O>> {
+    pub(crate) fn get(&mut self, key: SlotKey) -> Option<&mut Slot<J, O>> {
         let slot = self.slots.get_mut(key.index as usize)?;
         (slot.generation == key.generation).then_some(slot)
     }
 
-    pub(super) fn contains(&self, key: SlotKey) -> bool {
+    pub(crate) fn contains(&self, key: SlotKey) -> bool {
         self.slots.get(key.index as usize).is_some_and(|slot| slot.generation == key.generation)
     }
 
     /// Whether its job waits in line for a credit.
-    pub(super) fn is_in_line(&self, key: SlotKey) -> bool {
+    pub(crate) fn is_in_line(&self, key: SlotKey) -> bool {
         let slot = self.slots.get(key.index as usize);
         slot.is_some_and(|slot| {
             slot.generation == key.generation && slot.whereabouts == Whereabouts::InLine
         })
     }
 
-    pub(super) fn remove(&mut self, key: SlotKey) -> Option<Slot<J, O>> {
+    pub(crate) fn remove(&mut self, key: SlotKey) -> Option<Slot<J, O>> {
         self.contains(key).then(|| self.slots.remove(key.index as usize))
     }
 
     /// Takes all, to be dropped outside any borrow.
-    pub(super) fn drain(&mut self) -> Vec<Slot<J, O>> {
+    pub(crate) fn drain(&mut self) -> Vec<Slot<J, O>> {
         self.slots.drain().collect()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 }

@@ -14,33 +14,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::notice::OnNotice;
-use super::stack;
-use super::worker::{Left, TaskWorker};
-use super::{Failure, Notice, PoolError, Seat, Shared, TaskContext, TaskWorkerInfo};
 use crate::machine::cpu_list::CpuId;
 use crate::machine::topology::pin_to;
+use crate::pool::config::Seat;
+use crate::pool::notice::{Notice, OnNotice};
+use crate::pool::shared::Shared;
+use crate::pool::stack;
+use crate::pool::task::error::{Failure, PoolError};
+use crate::pool::task::{TaskContext, TaskWorkerInfo};
+use crate::pool::worker::{Left, TaskWorker};
 use crate::sys::panics::{catch, caught, drop_quietly};
 
 /// How often an ending pool looks whether its threads have ended.
 const LOOK: Duration = Duration::from_micros(200);
 
 /// What a thread that says nothing has done.
-pub(super) const ENDED: &str = "its thread has ended while it started";
+pub(crate) const ENDED: &str = "its thread has ended while it started";
 
 /// Starts threads for the workers of one pool. `M` makes what a worker runs its jobs with.
-pub(super) struct Crew<J, O, M> {
-    pub(super) shared: Arc<Shared<J, O>>,
-    pub(super) make: M,
-    pub(super) on_notice: OnNotice,
-    pub(super) threads: Arc<Threads>,
+pub(crate) struct Crew<J, O, M> {
+    pub(crate) shared: Arc<Shared<J, O>>,
+    pub(crate) make: M,
+    pub(crate) on_notice: OnNotice,
+    pub(crate) threads: Arc<Threads>,
     /// Spares that do not work.
-    pub(super) reserve: Mutex<Vec<TaskWorker<J, O>>>,
+    pub(crate) reserve: Mutex<Vec<TaskWorker<J, O>>>,
 }
 
 /// The threads that live, from outside.
 #[derive(Default)]
-pub(super) struct Threads {
+pub(crate) struct Threads {
     handles: Mutex<Vec<JoinHandle<()>>>,
     /// Workers that have a thread; one that changes threads counts all the while. Relaxed: it goes
     /// down after the last thread was put among the handles, under their lock, which who reads it
@@ -58,7 +61,7 @@ where
     R: FnMut(&TaskContext, J) -> Result<O, Failure> + 'static,
 {
     /// Puts a worker on a thread of its own; comes back when that is pinned and has its state.
-    pub(super) fn start(
+    pub(crate) fn start(
         self: &Arc<Self>,
         worker: TaskWorker<J, O>,
     ) -> Result<(), Box<(PoolError, TaskWorker<J, O>)>> {
@@ -171,42 +174,42 @@ where
         self.threads.working.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(super) fn notify_failed(&self, task_worker: usize, error: &PoolError) {
+    pub(crate) fn notify_failed(&self, task_worker: usize, error: &PoolError) {
         let (pool, cause) = (self.shared.name.clone(), error.to_string());
         self.tell(&Notice::WorkerFailed { pool, task_worker, cause });
     }
 
     /// Tells the operator. A panic of who is told costs neither a worker nor the watchdog.
-    pub(super) fn tell(&self, notice: &Notice) {
+    pub(crate) fn tell(&self, notice: &Notice) {
         let _ = catch(|| (self.on_notice)(notice));
     }
 
-    pub(super) fn reserve(&self) -> MutexGuard<'_, Vec<TaskWorker<J, O>>> {
+    pub(crate) fn reserve(&self) -> MutexGuard<'_, Vec<TaskWorker<J, O>>> {
         self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Threads {
     /// Keeps a thread, and forgets those that have ended.
-    pub(super) fn keep(&self, thread: JoinHandle<()>) {
+    pub(crate) fn keep(&self, thread: JoinHandle<()>) {
         let mut handles = self.handles();
         handles.retain(|handle| !handle.is_finished());
         handles.push(thread);
     }
 
     /// Whether the pool is being closed.
-    pub(super) fn are_closing(&self) -> bool {
+    pub(crate) fn are_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
     }
 
     /// Has the watchdog end, so that no spare is started any more.
-    pub(super) fn begin_close(&self) {
+    pub(crate) fn begin_close(&self) {
         self.closing.store(true, Ordering::Relaxed);
         self.handles().iter().for_each(|handle| handle.thread().unpark());
     }
 
     /// Waits for all to end, until `deadline`; false: some have not.
-    pub(super) fn join(&self, deadline: Instant) -> bool {
+    pub(crate) fn join(&self, deadline: Instant) -> bool {
         let live = || self.handles().iter().any(|handle| !handle.is_finished());
         while (self.working.load(Ordering::Relaxed) > 0 || live()) && Instant::now() < deadline {
             std::thread::sleep(LOOK);

@@ -19,13 +19,13 @@ pub enum Priority {
 }
 
 impl Priority {
-    pub(super) const ALL: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
+    pub(crate) const ALL: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
 }
 
 /// In this many jobs that are taken, or credits that are given, one is for the low ones first.
-pub(super) const LOW_EVERY: u32 = 16;
+pub(crate) const LOW_EVERY: u32 = 16;
 /// One in this many for the normal ones first.
-pub(super) const NORMAL_EVERY: u32 = 4;
+pub(crate) const NORMAL_EVERY: u32 = 4;
 
 /// What happens to a task whose job failed or panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,24 +61,24 @@ impl Retry {
 
 /// The options of one dispatch.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Options {
-    pub(super) priority: Priority,
-    pub(super) delay: Option<Duration>,
-    pub(super) deadline: Option<Duration>,
-    pub(super) task_worker: Option<usize>,
-    pub(super) retry: Option<Retry>,
+pub(crate) struct Options {
+    pub(crate) priority: Priority,
+    pub(crate) delay: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) task_worker: Option<usize>,
+    pub(crate) retry: Option<Retry>,
     /// Attempts that were made before this dispatch.
-    pub(super) attempts_before: u32,
+    pub(crate) attempts_before: u32,
 }
 
 impl Options {
     /// The number of the first attempt that this dispatch makes.
-    pub(super) fn first_attempt(&self) -> u32 {
+    pub(crate) fn first_attempt(&self) -> u32 {
         self.attempts_before.saturating_add(1)
     }
 
     /// The same when so much of its times has passed.
-    pub(super) fn after(self, passed: Duration) -> Self {
+    pub(crate) fn after(self, passed: Duration) -> Self {
         let left = |time: Duration| time.saturating_sub(passed);
         // Without a rest of it there is nothing to wait for.
         let delay = self.delay.map(left).filter(|delay| !delay.is_zero());

@@ -6,36 +6,37 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::async_worker::AsyncWorker;
-use super::control::Control;
-use super::ticket::{Ticket, Way};
-use super::worker::{retries, within_time};
-use super::{Failure, Origin, TaskContext, TaskError, TaskId};
+use crate::pool::async_worker::AsyncWorker;
+use crate::pool::finish_guard::{Ticket, Way};
+use crate::pool::task::control::Control;
+use crate::pool::task::error::{Failure, TaskError};
+use crate::pool::task::{Origin, TaskContext, TaskId};
+use crate::pool::worker::{retries, within_time};
 use crate::sys::panics::{caught, drop_quietly};
 
 /// A job that was taken from the queue, and the one finish that it owes. Dropping it without
 /// [`finish`](Self::finish) still delivers one, as [`TaskError::Lost`].
-pub(super) struct Owed<J: Send + 'static, O: Send + 'static> {
-    pub(super) worker: Rc<AsyncWorker<J, O>>,
+pub(crate) struct Owed<J: Send + 'static, O: Send + 'static> {
+    pub(crate) worker: Rc<AsyncWorker<J, O>>,
     /// None once the finish was sent.
-    pub(super) origin: Option<Origin<O>>,
-    pub(super) id: TaskId,
+    pub(crate) origin: Option<Origin<O>>,
+    pub(crate) id: TaskId,
     /// The kind of its job.
-    pub(super) kind: usize,
-    pub(super) attempt: u32,
-    pub(super) waited: Duration,
-    pub(super) control: Option<Arc<Control>>,
-    pub(super) deadline: Option<Instant>,
+    pub(crate) kind: usize,
+    pub(crate) attempt: u32,
+    pub(crate) waited: Duration,
+    pub(crate) control: Option<Arc<Control>>,
+    pub(crate) deadline: Option<Instant>,
     /// When it began; None: it was not run.
-    pub(super) begun: Option<Instant>,
+    pub(crate) begun: Option<Instant>,
     /// A copy of the job for another attempt.
-    pub(super) kept: Option<Box<J>>,
+    pub(crate) kept: Option<Box<J>>,
     /// Its place among the watched.
-    pub(super) watch: Option<usize>,
+    pub(crate) watch: Option<usize>,
 }
 
 /// A running job that somebody may want to end early.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     waker: Waker,
     control: Option<Arc<Control>>,
     deadline: Option<Instant>,
@@ -43,7 +44,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Has its job polled if it is to end, which then sees that.
-    pub(super) fn look(&self, now: Instant) {
+    pub(crate) fn look(&self, now: Instant) {
         if early_end(self.control.as_deref(), self.deadline, || now).is_some() {
             self.waker.wake_by_ref();
         }
@@ -64,7 +65,7 @@ fn early_end(
 
 impl<J: Send + 'static, O: Send + 'static> Owed<J, O> {
     /// Sends the outcome home, and gives the job's place on the worker free.
-    pub(super) fn finish(mut self, outcome: Result<O, TaskError>) {
+    pub(crate) fn finish(mut self, outcome: Result<O, TaskError>) {
         self.send(Some(outcome));
     }
 
@@ -123,7 +124,7 @@ impl<J: Send + 'static, O: Send + 'static> Drop for Owed<J, O> {
 
 /// Runs a job to its end: its outcome, its panic, or its early end, whichever a poll finds first.
 /// Its future is dropped before the finish is sent.
-pub(super) async fn attend<J, O, R, F>(
+pub(crate) async fn attend<J, O, R, F>(
     run: Rc<R>,
     task: TaskContext,
     job: J,
