@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rtrb::{Consumer, Producer, RingBuffer};
-use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::Inbox;
 use sidecore_runtime::pool::{Pool, PoolConfig, Seat, Tasks};
+use sidecore_runtime::sys::doorbell::Doorbell;
 
 const EXECUTOR_CPU: usize = 0;
 const TASK_CPU: usize = 1;
@@ -146,8 +146,9 @@ fn pool_benches(criterion: &mut Criterion) {
         spin: Some(Duration::from_millis(1)),
         ..PoolConfig::new(vec![Seat { cpu: TASK_CPU, shared: false, domain: 0 }], 1024)
     };
-    let bells = [Arc::new(Bell::new().expect("an eventfd"))];
-    let (pool, mut lanes) = Pool::start(&config, &bells, |_, job: u64| Ok(job)).expect("a pool");
+    let doorbells = [Arc::new(Doorbell::new().expect("an eventfd"))];
+    let (pool, mut lanes) =
+        Pool::start(&config, &doorbells, |_, job: u64| Ok(job)).expect("a pool");
     let tasks = pool.tasks();
     let seen = Rc::new(Seen::default());
     let counted = seen.clone();

@@ -22,4 +22,9 @@ mod ring;
 mod socket;
 
 pub use machine::{cpu_list, placement, probe, topology};
-pub use sys::{doorbell as bell, instant, memory, panics, published, signals, stderr};
+pub use sys::{doorbell, instant, memory, panics, published, signals, stderr};
+
+/// The doorbell.
+pub mod bell {
+    pub use crate::sys::doorbell::Doorbell as Bell;
+}

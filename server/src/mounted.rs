@@ -116,7 +116,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> StartPool for PoolSpec<J, O> 
             }
         };
         let on_finish = Arc::new(on_finish);
-        pool.on_foreign_finish(deliver_to(on_finish.clone(), None));
+        pool.on_external_finish(deliver_to(on_finish.clone(), None));
         on_start(pool.tasks());
         let installs = lanes.into_iter().map(|lane| {
             let lane = match on_dead_letter.clone() {

@@ -470,7 +470,7 @@ fn executor_config(options: &Options, index: usize, cpu: usize) -> ExecutorConfi
             entries: options.ring_entries as u32,
             recv_buffers: options.recv_buffers as u16,
             recv_buffer_bytes: options.recv_buffer_bytes as u32,
-            gather: Duration::from_micros(options.executor_gather_us),
+            coalesce: Duration::from_micros(options.executor_gather_us),
         },
         spin: Duration::from_micros(options.executor_spin_us),
     }

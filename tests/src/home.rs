@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{Executor, ExecutorConfig, tasks_quiet};
 use sidecore_runtime::net::RingConfig;
 use sidecore_runtime::pool::{
     Finish, Lane, Pool, PoolConfig, PoolError, PoolSnapshot, Seat, Tasks,
 };
+use sidecore_runtime::sys::doorbell::Doorbell;
 
 type Started<J, O> = Result<(Pool<J, O>, Vec<Lane<J, O>>), PoolError>;
 
@@ -22,7 +22,7 @@ pub fn pool_config(task_workers: usize, queue_depth: usize) -> PoolConfig {
 /// Runs a main future on an executor with the pool that `start` makes; how the pool ended, each
 /// accepted task with one outcome.
 pub fn with_pool<J, O, F>(
-    start: impl FnOnce(&[Arc<Bell>]) -> Started<J, O>,
+    start: impl FnOnce(&[Arc<Doorbell>]) -> Started<J, O>,
     on_finish: impl Fn(Finish<O>) + Send + 'static,
     main: impl FnOnce(Tasks<J, O>) -> F + Send + 'static,
 ) -> PoolSnapshot
@@ -31,13 +31,13 @@ where
     O: Send + 'static,
     F: Future<Output = ()> + 'static,
 {
-    let bell = Arc::new(Bell::new().unwrap());
-    let (pool, mut lanes) = start(std::slice::from_ref(&bell)).unwrap();
+    let doorbell = Arc::new(Doorbell::new().unwrap());
+    let (pool, mut lanes) = start(std::slice::from_ref(&doorbell)).unwrap();
     let (tasks, lane) = (pool.tasks(), lanes.remove(0));
     let (told, ended) = channel();
     let ring = RingConfig::default();
     let executor = ExecutorConfig { index: 0, cpu: 0, ring, spin: Duration::ZERO };
-    let executor = Executor::start(executor, bell, move || async move {
+    let executor = Executor::start(executor, doorbell, move || async move {
         sidecore_runtime::executor::add_inbox(lane.install(on_finish));
         main(tasks.clone()).await;
         tasks_quiet().await;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{sleep, tasks_quiet};
 use sidecore_runtime::pool::{
     Cancelled, DispatchError, Failure, Finish, Overlap, Pool, PoolConfig, Retry, RunError, Seat,
     TaskError, Tasks,
 };
+use sidecore_runtime::sys::doorbell::Doorbell;
 
 /// Panics when it is dropped, unless that is while another panic goes through.
 #[derive(Clone, Debug)]
@@ -57,9 +57,9 @@ fn with_pool<F: Future<Output = ()> + 'static>(
     main: impl FnOnce(Tasks<Job, Output>) -> F + Send + 'static,
 ) {
     let config = PoolConfig::new(vec![Seat { cpu: 1, shared: true, domain: 0 }], 4);
-    let start = |bells: &[Arc<Bell>]| match asynchronous {
-        true => Pool::start_async(&config, 1, bells, |_| |_, job| async move { run(job) }),
-        false => Pool::start(&config, bells, |_, job| run(job)),
+    let start = |doorbells: &[Arc<Doorbell>]| match asynchronous {
+        true => Pool::start_async(&config, 1, doorbells, |_| |_, job| async move { run(job) }),
+        false => Pool::start(&config, doorbells, |_, job| run(job)),
     };
     let forget = |finish: Finish<Output>| std::mem::forget(finish.outcome);
     let end = sidecore_tests::with_pool(start, forget, |tasks: Tasks<Job, Output>| async move {
@@ -251,7 +251,7 @@ fn a_waker_of_a_dispatch_that_waits_costs_its_own_wake() {
         delayed_max: 0,
         ..PoolConfig::new(vec![Seat { cpu: 1, shared: true, domain: 0 }], 4)
     };
-    let start = |bells: &[Arc<Bell>]| Pool::start(&config, bells, |_, job| run(job));
+    let start = |doorbells: &[Arc<Doorbell>]| Pool::start(&config, doorbells, |_, job| run(job));
     let end = sidecore_tests::with_pool(
         start,
         |_| {},

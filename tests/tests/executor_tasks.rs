@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{begin_drain, sleep, spawn_local, tasks_quiet, yield_now};
 use sidecore_runtime::pool::{
     DispatchError, Failure, Overlap, PeriodicSnapshot, Pool, PoolConfig, Priority, Retry, RunError,
     TaskContext, TaskError, Tasks,
 };
+use sidecore_runtime::sys::doorbell::Doorbell;
 use sidecore_tests::pool_config as config;
 
 /// Sleeps so many milliseconds and returns them; 99 fails.
@@ -29,7 +29,7 @@ fn with_pool<F: Future<Output = ()> + 'static>(
     config: &PoolConfig,
     main: impl FnOnce(Tasks<u64, u64>) -> F + Send + 'static,
 ) {
-    sidecore_tests::with_pool(|bells| Pool::start(config, bells, nap), |_| {}, main);
+    sidecore_tests::with_pool(|doorbells| Pool::start(config, doorbells, nap), |_| {}, main);
 }
 
 #[test]
@@ -194,8 +194,8 @@ fn nobody_is_accepted_while_one_waits() {
 
 #[test]
 fn one_executor_of_two_can_fill_the_queue_and_the_workers() {
-    let bells: Vec<_> = (0..2).map(|_| Arc::new(Bell::new().unwrap())).collect();
-    let (pool, lanes) = Pool::start(&config(1, 1024), &bells, nap).unwrap();
+    let doorbells: Vec<_> = (0..2).map(|_| Arc::new(Doorbell::new().unwrap())).collect();
+    let (pool, lanes) = Pool::start(&config(1, 1024), &doorbells, nap).unwrap();
     let tasks = pool.tasks();
     let [first, second] = <[_; 2]>::try_from(lanes).ok().expect("a lane for each executor");
     let source = first.install(|_| {});
@@ -215,13 +215,14 @@ fn one_executor_of_two_can_fill_the_queue_and_the_workers() {
 
 #[test]
 fn attempts_of_an_earlier_life_count_as_retries() {
-    let bell = Arc::new(Bell::new().unwrap());
+    let doorbell = Arc::new(Doorbell::new().unwrap());
     let (attempted, attempts) = channel();
     let fails = move |context: &TaskContext, _: u64| -> Result<u64, Failure> {
         attempted.send(context.attempt).unwrap();
         Err(Failure::new("asked to"))
     };
-    let (pool, mut lanes) = Pool::start(&config(1, 8), std::slice::from_ref(&bell), fails).unwrap();
+    let (pool, mut lanes) =
+        Pool::start(&config(1, 8), std::slice::from_ref(&doorbell), fails).unwrap();
     let (told, ends) = channel();
     let source = lanes.remove(0).install(move |finish| told.send(finish.attempts).unwrap());
     let retry = Retry { backoff: Duration::from_millis(1), ..Retry::times(3) };
@@ -277,8 +278,9 @@ fn many_at_once_end_by_position_within_their_time() {
 
 #[test]
 fn a_job_whose_last_attempt_fails_is_a_dead_letter_before_its_outcome_is_told() {
-    let bell = Arc::new(Bell::new().unwrap());
-    let (pool, mut lanes) = Pool::start(&config(1, 8), std::slice::from_ref(&bell), nap).unwrap();
+    let doorbell = Arc::new(Doorbell::new().unwrap());
+    let (pool, mut lanes) =
+        Pool::start(&config(1, 8), std::slice::from_ref(&doorbell), nap).unwrap();
     let (told, events) = channel();
     let dead = told.clone();
     let lane = lanes.remove(0).on_dead_letter(move |letter| {
@@ -320,10 +322,11 @@ impl Drop for Brittle {
 /// The copy that was kept for another attempt is dropped by the executor.
 #[test]
 fn the_destructor_of_a_failed_job_may_panic() {
-    let bell = Arc::new(Bell::new().unwrap());
+    let doorbell = Arc::new(Doorbell::new().unwrap());
     let fails =
         |_: &TaskContext, _: Brittle| -> Result<u64, Failure> { Err(Failure::new("asked to")) };
-    let (pool, mut lanes) = Pool::start(&config(1, 8), std::slice::from_ref(&bell), fails).unwrap();
+    let (pool, mut lanes) =
+        Pool::start(&config(1, 8), std::slice::from_ref(&doorbell), fails).unwrap();
     let (told, ends) = channel();
     let source = lanes.remove(0).install(move |finish| told.send(finish.outcome).unwrap());
     let job = pool.tasks().job(Brittle { is_copy: false });
@@ -341,15 +344,15 @@ fn the_destructor_of_a_failed_job_may_panic() {
 /// A task dispatches to another pool and waits for its output, on its task worker.
 #[test]
 fn a_task_of_one_pool_uses_another() {
-    let bell = Arc::new(Bell::new().unwrap());
-    let bells = std::slice::from_ref(&bell);
-    let (inner, _lanes) = Pool::start(&config(1, 8), bells, nap).unwrap();
+    let doorbell = Arc::new(Doorbell::new().unwrap());
+    let doorbells = std::slice::from_ref(&doorbell);
+    let (inner, _lanes) = Pool::start(&config(1, 8), doorbells, nap).unwrap();
     let inner_tasks = inner.tasks();
     let outer_run = move |_: &TaskContext, ms: u64| {
         let waited = inner_tasks.run(ms).wait(Duration::from_secs(5));
         waited.map_err(|_| Failure::new("too late"))?.map_err(Failure::new)
     };
-    let (outer, _lanes) = Pool::start(&config(1, 8), bells, outer_run).unwrap();
+    let (outer, _lanes) = Pool::start(&config(1, 8), doorbells, outer_run).unwrap();
     let output = outer.tasks().run(7).wait(Duration::from_secs(5)).unwrap();
     assert_eq!(output.unwrap(), 7);
     let deadline = Instant::now() + Duration::from_secs(5);

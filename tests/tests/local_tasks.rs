@@ -10,20 +10,20 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{
     Executor, ExecutorConfig, ExecutorSnapshot, sleep, spawn_local, yield_now,
 };
 use sidecore_runtime::net::RingConfig;
+use sidecore_runtime::sys::doorbell::Doorbell;
 
 /// Runs a main future on an executor of its own, and returns its counters.
 fn on_executor<F: Future<Output = ()> + 'static>(
     main: impl FnOnce() -> F + Send + 'static,
 ) -> ExecutorSnapshot {
-    let bell = Arc::new(Bell::new().unwrap());
+    let doorbell = Arc::new(Doorbell::new().unwrap());
     let ring = RingConfig::default();
     let config = ExecutorConfig { index: 0, cpu: 0, ring, spin: Duration::ZERO };
-    let executor = Executor::start(config, bell, main).unwrap();
+    let executor = Executor::start(config, doorbell, main).unwrap();
     let stats = executor.stats().clone();
     executor.join(0, 0).unwrap();
     stats.snapshot()

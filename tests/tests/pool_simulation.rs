@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::Inbox;
 use sidecore_runtime::pool::{
     Cancelled, DispatchError, Failure, Finish, Lane, Pool, PoolConfig, Priority, Retry, Run, Seat,
     SendDispatch, TaskContext, TaskError, TaskHandle, Tasks,
 };
+use sidecore_runtime::sys::doorbell::Doorbell;
 
 const SEEDS: u64 = 40;
 const STEPS: usize = 4_000;
@@ -368,7 +368,7 @@ impl Driver {
 }
 
 fn simulate(seed: u64) {
-    let bells: Vec<_> = (0..2).map(|_| Arc::new(Bell::new().unwrap())).collect();
+    let doorbells: Vec<_> = (0..2).map(|_| Arc::new(Doorbell::new().unwrap())).collect();
     let config = PoolConfig {
         credits: Some(CREDITS),
         delayed_max: DELAYED_MAX,
@@ -383,7 +383,7 @@ fn simulate(seed: u64) {
             48,
         )
     };
-    let (pool, lanes) = Pool::start(&config, &bells, run).unwrap();
+    let (pool, lanes) = Pool::start(&config, &doorbells, run).unwrap();
     let threads: Vec<_> = lanes
         .into_iter()
         .enumerate()

@@ -9,9 +9,9 @@ use std::task::{Context, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::Inbox;
 use sidecore_runtime::pool::{DispatchError, Finish, Pool, PoolConfig, Seat, SendJob, TaskError};
+use sidecore_runtime::sys::doorbell::Doorbell;
 
 fn config(task_workers: usize, queue_depth: usize, credits: Option<usize>) -> PoolConfig {
     let seats =
@@ -27,8 +27,8 @@ fn square(job: u64) -> u64 {
 
 fn stress(executors: usize, task_workers: usize, jobs_each: u64, config: &PoolConfig) {
     std::panic::set_hook(Box::new(|_| {}));
-    let bells: Vec<_> = (0..executors).map(|_| Arc::new(Bell::new().unwrap())).collect();
-    let (pool, lanes) = Pool::start(config, &bells, |_, job: u64| Ok(square(job))).unwrap();
+    let doorbells: Vec<_> = (0..executors).map(|_| Arc::new(Doorbell::new().unwrap())).collect();
+    let (pool, lanes) = Pool::start(config, &doorbells, |_, job: u64| Ok(square(job))).unwrap();
     let tasks = pool.tasks();
     let threads: Vec<_> = lanes
         .into_iter()
@@ -129,7 +129,7 @@ fn with_more_credits_than_room_the_queue_refuses_and_nothing_is_lost() {
 fn an_executor_that_floods_leaves_the_others_their_share() {
     const CREDITS: usize = 64;
     const JOB: Duration = Duration::from_micros(50);
-    let bells: Vec<_> = (0..2).map(|_| Arc::new(Bell::new().unwrap())).collect();
+    let doorbells: Vec<_> = (0..2).map(|_| Arc::new(Doorbell::new().unwrap())).collect();
     let run = |_: &_, ()| {
         let start = Instant::now();
         while start.elapsed() < JOB {
@@ -137,7 +137,7 @@ fn an_executor_that_floods_leaves_the_others_their_share() {
         }
         Ok(())
     };
-    let (pool, mut lanes) = Pool::start(&config(1, 256, Some(CREDITS)), &bells, run).unwrap();
+    let (pool, mut lanes) = Pool::start(&config(1, 256, Some(CREDITS)), &doorbells, run).unwrap();
     let (calm, flooding) = (lanes.pop().unwrap(), lanes.pop().unwrap());
     let (tasks, done) = (pool.tasks(), Arc::new(std::sync::atomic::AtomicBool::new(false)));
     let stop = done.clone();
@@ -203,7 +203,7 @@ impl Contest {
     const DEPTH: usize = 4;
 
     fn begin() -> Self {
-        let bells: Vec<_> = (0..2).map(|_| Arc::new(Bell::new().unwrap())).collect();
+        let doorbells: Vec<_> = (0..2).map(|_| Arc::new(Doorbell::new().unwrap())).collect();
         let (begin, begun) = channel();
         let (release, released) = channel();
         let released = Mutex::new(released);
@@ -212,7 +212,8 @@ impl Contest {
             released.lock().unwrap().recv_timeout(Self::LIMIT).unwrap();
             Ok(())
         };
-        let (pool, mut lanes) = Pool::start(&config(1, Self::DEPTH, None), &bells, run).unwrap();
+        let (pool, mut lanes) =
+            Pool::start(&config(1, Self::DEPTH, None), &doorbells, run).unwrap();
         let (waiting, flooding) = (lanes.pop().unwrap(), lanes.pop().unwrap());
         let (ask, asked) = channel();
         let (tell, told) = channel();
@@ -330,12 +331,12 @@ fn nothing_is_kept_for_a_dispatch_that_goes_away() {
 
 #[test]
 fn a_worker_that_overruns_is_left_behind_and_counted() {
-    let bell = Arc::new(Bell::new().unwrap());
+    let doorbell = Arc::new(Doorbell::new().unwrap());
     let run = |_: &_, ms: u64| {
         std::thread::sleep(Duration::from_millis(ms));
         Ok(())
     };
-    let (pool, mut lanes) = Pool::start(&config(1, 8, None), &[bell], run).unwrap();
+    let (pool, mut lanes) = Pool::start(&config(1, 8, None), &[doorbell], run).unwrap();
     let tasks = pool.tasks();
     let source = lanes.remove(0).install(|_| {});
     for ms in [1, 3_000, 1] {

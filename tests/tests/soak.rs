@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{
     Executor, ExecutorConfig, sleep, spawn_local, tasks_quiet, yield_now,
 };
@@ -26,6 +25,7 @@ use sidecore_runtime::pool::{
     self, Cancelled, Dispatch, DispatchError, Failure, Finish, Outcomes, Pool, PoolConfig,
     PoolSnapshot, Priority, RunError, Seat, TaskContext, TaskError, TaskHandle, TaskId, Tasks,
 };
+use sidecore_runtime::sys::doorbell::Doorbell;
 
 /// Unless `SIDECORE_SOAK_TASKS` says another number.
 const TASKS: u64 = 2_000_000;
@@ -305,13 +305,13 @@ fn run_soak(count: u64) -> (Report, PoolSnapshot) {
         credits: Some(CREDITS),
         ..PoolConfig::new(vec![Seat { cpu: 1, shared: false, domain: 0 }], CREDITS)
     };
-    let bell = Arc::new(Bell::new().unwrap());
-    let (pool, mut lanes) = Pool::start(&config, std::slice::from_ref(&bell), run).unwrap();
+    let doorbell = Arc::new(Doorbell::new().unwrap());
+    let (pool, mut lanes) = Pool::start(&config, std::slice::from_ref(&doorbell), run).unwrap();
     let (tasks, lane) = (pool.tasks(), lanes.remove(0));
     let (told, report) = channel();
     let ring = RingConfig::default();
     let config = ExecutorConfig { index: 0, cpu: 0, ring, spin: Duration::ZERO };
-    let executor = Executor::start(config, bell, move || async move {
+    let executor = Executor::start(config, doorbell, move || async move {
         told.send(soak(lane, tasks.clone(), count).await).unwrap();
         tasks.uninstall();
     });

@@ -41,7 +41,7 @@ fn breaches(files: &[PathBuf], breaks: impl Fn(&str) -> bool) -> Vec<String> {
     found
 }
 
-/// Each goes through `sidecore_runtime::stderr`, for `eprintln!` panics where nobody reads and waits
+/// Each goes through `sidecore_runtime::sys::stderr`, for `eprintln!` panics where nobody reads and waits
 /// where somebody reads too slowly.
 #[test]
 fn the_product_writes_to_standard_error_in_one_place() {

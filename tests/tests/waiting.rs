@@ -7,12 +7,12 @@ use std::sync::mpsc::channel;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{begin_drain, sleep, spawn_local};
 use sidecore_runtime::pool::{
     DispatchError, Failure, Pool, PoolConfig, RunError, TaskContext, TaskError, TaskHandle,
     TaskState, Tasks,
 };
+use sidecore_runtime::sys::doorbell::Doorbell;
 use sidecore_tests::pool_config as config;
 
 const LONG: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ fn with_pool<F: Future<Output = ()> + 'static>(
     config: &PoolConfig,
     main: impl FnOnce(Tasks<u64, u64>) -> F + Send + 'static,
 ) {
-    sidecore_tests::with_pool(|bells| Pool::start(config, bells, nap), |_| {}, main);
+    sidecore_tests::with_pool(|doorbells| Pool::start(config, doorbells, nap), |_| {}, main);
 }
 
 async fn ms(ms: u64) {
@@ -166,8 +166,8 @@ fn a_send_that_is_due_after_the_drain_is_refused_at_once() {
 /// only task worker does; the outcome is counted as what it was told.
 #[test]
 fn a_deadline_ends_the_wait_of_another_thread_behind_a_worker_that_is_busy() {
-    let bell = Arc::new(Bell::new().unwrap());
-    let (pool, lanes) = Pool::start(&config(1, 4), std::slice::from_ref(&bell), nap).unwrap();
+    let doorbell = Arc::new(Doorbell::new().unwrap());
+    let (pool, lanes) = Pool::start(&config(1, 4), std::slice::from_ref(&doorbell), nap).unwrap();
     let tasks = pool.tasks();
     let busy = tasks.run(600);
     let start = Instant::now();

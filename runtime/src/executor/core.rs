@@ -53,7 +53,7 @@ impl Core {
         config: RingConfig,
     ) -> io::Result<Rc<Core>> {
         let mut ring = Ring::new(config)?;
-        ring.listen_to_bell(remote.bell.fd().as_raw_fd());
+        ring.listen_to_doorbell(remote.doorbell.fd().as_raw_fd());
         let core = Rc::new(Core {
             index,
             ring: RefCell::new(ring),

@@ -5,7 +5,7 @@
 //! jobs want the reactor. What glommio lacks then is made up for around it: jobs are polled in one
 //! glommio task with wakers of our own, so that a panic ends the job alone and a wake from another
 //! thread is sound (`waker.rs`); other threads wake it by eventfds that it polls; and where its
-//! scheduler parks with runnable tasks, the heartbeat brings it back (`pool/heart.rs`).
+//! scheduler parks with runnable tasks, the heartbeat brings it back (`pool/wake/heartbeat.rs`).
 
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -38,14 +38,14 @@ pub(crate) fn run<F: Future>(cpu: usize, main: impl FnOnce() -> F) -> Result<F::
     Ok(executor.run(async move { main().await }))
 }
 
-/// Calls `on_ring` whenever the eventfd of `bell`, which must not block, was written to.
+/// Calls `on_ring` whenever the eventfd of `doorbell`, which must not block, was written to.
 pub(crate) fn listen(
-    bell: impl AsRawFd + 'static,
+    doorbell: impl AsRawFd + 'static,
     read: impl Fn() + 'static,
 ) -> Result<Listener, String> {
-    let bell = PollableFd::new(bell).map_err(|cause| cause.to_string())?;
+    let doorbell = PollableFd::new(doorbell).map_err(|cause| cause.to_string())?;
     let listening = async move {
-        while bell.readable().await.is_ok() {
+        while doorbell.readable().await.is_ok() {
             read()
         }
     };
@@ -65,7 +65,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use crate::pool::{Failure, Pool, PoolConfig, Seat, TaskContext, TaskError};
-    use crate::sys::doorbell::Bell;
+    use crate::sys::doorbell::Doorbell;
 
     const SOON: Duration = Duration::from_secs(5);
 
@@ -87,15 +87,15 @@ mod tests {
     fn a_panic_in_a_task_of_the_host_loses_what_runs_and_the_worker_lives_on() {
         let seats = vec![Seat { cpu: 0, shared: true, domain: 0 }];
         let config = PoolConfig::new(seats, 8);
-        let bells = [Arc::new(Bell::new().unwrap())];
+        let doorbells = [Arc::new(Doorbell::new().unwrap())];
         let (tell_made, made) = mpsc::channel();
         let make_worker = move |worker| {
             tell_made.send(worker).unwrap();
             wait_or_break
         };
-        let (pool, _lanes) = Pool::start_async(&config, 4, &bells, make_worker).unwrap();
+        let (pool, _lanes) = Pool::start_async(&config, 4, &doorbells, make_worker).unwrap();
         let (tell, told) = mpsc::channel();
-        pool.on_foreign_finish(move |finish| tell.send(finish.outcome).unwrap());
+        pool.on_external_finish(move |finish| tell.send(finish.outcome).unwrap());
         for _ in 0..2 {
             pool.tasks().dispatch(true).unwrap();
             assert_eq!(told.recv_timeout(SOON).unwrap(), Err(TaskError::Lost));

@@ -2,7 +2,7 @@
 //!
 //! An executor with time to spare does everything at once. One that has none does better to wait
 //! a little and do several things together: serve several requests by one entry of the kernel
-//! (`net/gather.rs`), wake a task worker once for several jobs, look for finishes by itself
+//! (`ring/coalesce.rs`), wake a task worker once for several jobs, look for finishes by itself
 //! instead of being woken for each.
 
 use std::time::{Duration, Instant};

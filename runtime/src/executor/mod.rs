@@ -36,7 +36,7 @@ use self::turn::{Turns, spawn_main};
 use self::waker::Remote;
 use crate::machine::probe::NO_THREAD;
 use crate::ring::RingConfig;
-use crate::sys::doorbell::Bell;
+use crate::sys::doorbell::Doorbell;
 use crate::sys::{panics, stderr};
 
 /// What glommio's reactor may lock for its own buffers; the serving path does not use it.
@@ -100,18 +100,18 @@ enum Fault {
 impl Executor {
     /// Starts the executor; `main` makes its main future, on its thread.
     ///
-    /// `bell` is rung by other threads to wake it. The executor ends when the main future does, by a
+    /// `doorbell` is rung by other threads to wake it. The executor ends when the main future does, by a
     /// panic too, or when its loop fails, which one line on standard error says: tasks that are left
     /// are dropped, their sockets closed. `main` is dropped in any case, called or not.
     pub fn start<F>(
         config: ExecutorConfig,
-        bell: Arc<Bell>,
+        doorbell: Arc<Doorbell>,
         main: impl FnOnce() -> F + Send + 'static,
     ) -> Result<Executor, ExecutorError>
     where
         F: Future<Output = ()> + 'static,
     {
-        Executor::start_within(config, bell, |run| run(), main)
+        Executor::start_within(config, doorbell, |run| run(), main)
     }
 
     /// Starts the executor within a scope: on its thread, `within` calls what it is given, once,
@@ -119,7 +119,7 @@ impl Executor {
     /// on the thread by then is there for all of them.
     pub fn start_within<F>(
         config: ExecutorConfig,
-        bell: Arc<Bell>,
+        doorbell: Arc<Doorbell>,
         within: impl FnOnce(&mut dyn FnMut()) + Send + 'static,
         main: impl FnOnce() -> F + Send + 'static,
     ) -> Result<Executor, ExecutorError>
@@ -128,15 +128,15 @@ impl Executor {
     {
         let stats = Arc::new(ExecutorStats::default());
         let (index, cpu) = (config.index, config.cpu);
-        let mut hosted = Some((config, bell, stats.clone(), main));
+        let mut hosted = Some((config, doorbell, stats.clone(), main));
         let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))
             .name(&format!("exec-{index}"))
             .io_memory(GLOMMIO_IO_MEMORY_BYTES)
             .spawn(move || async move {
                 let mut ended = Ok(());
                 within(&mut || {
-                    if let Some((config, bell, stats, main)) = hosted.take() {
-                        ended = host(config, bell, stats, main);
+                    if let Some((config, doorbell, stats, main)) = hosted.take() {
+                        ended = host(config, doorbell, stats, main);
                     }
                 });
                 if let Err(fault) = &ended {
@@ -170,7 +170,7 @@ impl Executor {
 /// nobody waits for this executor any more.
 fn host<F>(
     config: ExecutorConfig,
-    bell: Arc<Bell>,
+    doorbell: Arc<Doorbell>,
     stats: Arc<ExecutorStats>,
     main: impl FnOnce() -> F,
 ) -> Result<(), Fault>
@@ -181,7 +181,7 @@ where
     if let Ok(name) = std::ffi::CString::new(format!("exec-{}", config.index)) {
         let _ = rustix::thread::set_name(&name);
     }
-    let remote = Arc::new(Remote::new(bell));
+    let remote = Arc::new(Remote::new(doorbell));
     let core = Core::enter(config.index, remote, stats, config.ring).map_err(Fault::Ring)?;
     let mut turns = Turns::new(core.clone(), config.spin);
     let ran = caught(|| {

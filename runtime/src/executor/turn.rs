@@ -3,12 +3,12 @@
 //! ```text
 //! loop {
 //!     finish rings → on_finish, waiting futures       and polls those at once
-//!     completions → streams, listeners, the bell      wake their tasks
+//!     completions → streams, listeners, the doorbell      wake their tasks
 //!     inbox of wakes from other threads
 //!     ready tasks, at most POLLS_PER_TURN
 //!     timers
-//!     nothing ready: arm the bell, look at every inbound queue again, then
-//!     submit and wait in the ring for a completion, the bell or the next timer
+//!     nothing ready: arm the doorbell, look at every inbound queue again, then
+//!     submit and wait in the ring for a completion, the doorbell or the next timer
 //! }
 //! ```
 //!
@@ -79,7 +79,7 @@ impl Turns {
         if self.deliver_finishes() {
             self.poll_ready();
         }
-        self.core.remote.bell.disarm();
+        self.core.remote.doorbell.disarm();
         self.take_completions();
         self.core.remote.drain_wakes();
         self.poll_ready();
@@ -108,8 +108,8 @@ impl Turns {
 
     /// How long the loop may sleep (`Some(None)`: for ever), or that it may not.
     ///
-    /// Arms the bell, then looks at every inbound queue again: a push that the look misses sees
-    /// the armed bell and rings it. A busy executor leaves the bell unarmed and looks again soon:
+    /// Arms the doorbell, then looks at every inbound queue again: a push that the look misses sees
+    /// the armed doorbell and rings it. A busy executor leaves the doorbell unarmed and looks again soon:
     /// its task workers then need no system call to bring their finishes home.
     fn sleep_limit(&mut self, batching: bool) -> Option<Option<Duration>> {
         if !self.spin.is_zero() && self.spin_for_work() {
@@ -120,7 +120,7 @@ impl Turns {
             let limit = limit.map_or(BUSY_LOOK, |limit| limit.min(BUSY_LOOK));
             return (!self.has_inbound()).then_some(Some(limit));
         }
-        self.core.remote.bell.arm();
+        self.core.remote.doorbell.arm();
         (!self.has_inbound()).then_some(limit)
     }
 
@@ -160,11 +160,11 @@ impl Turns {
         for completion in self.completions.drain(..) {
             let waker = match completion.token.kind {
                 // The kernel ends the poll where it found no room for a completion.
-                Kind::Bell if !completion.more => {
-                    ring.listen_to_bell(core.remote.bell.fd().as_raw_fd());
+                Kind::Doorbell if !completion.more => {
+                    ring.listen_to_doorbell(core.remote.doorbell.fd().as_raw_fd());
                     continue;
                 }
-                Kind::Bell | Kind::CancelBell => continue,
+                Kind::Doorbell | Kind::CancelDoorbell => continue,
                 Kind::Accept | Kind::CancelAccept => {
                     let mut listeners = core.listeners.borrow_mut();
                     if let Some(waker) = listeners.complete(&mut ring, completion) {
@@ -237,7 +237,7 @@ impl Turns {
             let mut ring = self.core.ring.borrow_mut();
             self.core.listeners.borrow_mut().close_all(&mut ring);
             self.core.streams.borrow_mut().close_all(&mut ring);
-            ring.ignore_bell();
+            ring.ignore_doorbell();
         }
         while self.core.ring.borrow().in_flight() > 0 && Instant::now() < give_up {
             self.core.ring.borrow_mut().enter(Some(Some(Duration::from_millis(10))))?;
@@ -247,7 +247,7 @@ impl Turns {
         Ok(())
     }
 
-    /// Like `take_completions`, with nobody left to wake and the bell not listened to again.
+    /// Like `take_completions`, with nobody left to wake and the doorbell not listened to again.
     fn settle_completions(&mut self) {
         let core = self.core.clone();
         let mut ring = core.ring.borrow_mut();
@@ -258,8 +258,10 @@ impl Turns {
                     core.listeners.borrow_mut().complete(&mut ring, completion);
                 }
                 // The poll was missed between two of its states.
-                Kind::CancelBell if completion.result == -libc::EALREADY => ring.ignore_bell(),
-                Kind::Bell | Kind::CancelBell => {}
+                Kind::CancelDoorbell if completion.result == -libc::EALREADY => {
+                    ring.ignore_doorbell()
+                }
+                Kind::Doorbell | Kind::CancelDoorbell => {}
                 _ => {
                     core.streams.borrow_mut().complete(&mut ring, completion);
                 }

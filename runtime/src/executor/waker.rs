@@ -12,7 +12,7 @@
 //! ```
 //!
 //! - Only the `request` that turns Idle into Scheduled queues the task's key: on the executor's
-//!   own thread to its ready list, from elsewhere to the inbox (then the bell rings if the loop
+//!   own thread to its ready list, from elsewhere to the inbox (then the doorbell rings if the loop
 //!   sleeps). So a task has at most one entry in both together, and the inbox holds at most one
 //!   entry for each task that still has a waker.
 //! - `request` is a swap with Release: what the waking thread wrote before happens before the poll,
@@ -30,7 +30,7 @@ use crossbeam_queue::SegQueue;
 
 use super::schedule::Schedule;
 use super::tasks::TaskKey;
-use crate::sys::doorbell::Bell;
+use crate::sys::doorbell::Doorbell;
 
 thread_local! {
     /// The ready list of the executor that runs on this thread, with its identity.
@@ -61,13 +61,13 @@ impl Ready {
 
 /// What other threads know of an executor.
 pub(crate) struct Remote {
-    pub(crate) bell: Arc<Bell>,
+    pub(crate) doorbell: Arc<Doorbell>,
     inbox: SegQueue<TaskKey>,
 }
 
 impl Remote {
-    pub(crate) fn new(bell: Arc<Bell>) -> Self {
-        Remote { bell, inbox: SegQueue::new() }
+    pub(crate) fn new(doorbell: Arc<Doorbell>) -> Self {
+        Remote { doorbell, inbox: SegQueue::new() }
     }
 
     /// Moves the wakes that came from elsewhere to the ready list.
@@ -118,7 +118,7 @@ impl Wake for TaskHeader {
         });
         if local != Ok(true) {
             self.remote.inbox.push(self.key);
-            self.remote.bell.ring();
+            self.remote.doorbell.ring();
         }
     }
 }

@@ -5,62 +5,62 @@ use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::pool::shared::Shared;
-use crate::pool::shared::external::Foreign;
+use crate::pool::shared::PoolShared;
+use crate::pool::shared::external::External;
 use crate::pool::task::error::TaskError;
-use crate::pool::task::{Finish, Homecoming, Receiver, SlotKey, TaskId};
-use crate::sys::doorbell::Bell;
+use crate::pool::task::{Finish, FinishMessage, Receiver, SlotKey, TaskId};
+use crate::sys::doorbell::Doorbell;
 use crate::sys::panics::catch;
 
 /// The way home to one executor, held by one task worker.
-pub(crate) struct Home<J, O> {
-    pub(crate) ring: Producer<Homecoming<J, O>>,
-    pub(crate) bell: Arc<Bell>,
+pub(crate) struct FinishSender<J, O> {
+    pub(crate) ring: Producer<FinishMessage<J, O>>,
+    pub(crate) doorbell: Arc<Doorbell>,
 }
 
 /// The consumers of an executor's finish rings, one for each task worker.
-pub(crate) type Finishes<J, O> = Vec<Consumer<Homecoming<J, O>>>;
+pub(crate) type Finishes<J, O> = Vec<Consumer<FinishMessage<J, O>>>;
 
 /// A finish ring for each worker, spares too, and executor: the producers by worker, the consumers
 /// by executor. Each holds as many finishes as the executor has credits.
 pub(crate) fn rings<J, O>(
-    shared: &Shared<J, O>,
+    shared: &PoolShared<J, O>,
     credits: usize,
-) -> (Vec<Vec<Home<J, O>>>, Vec<Finishes<J, O>>) {
+) -> (Vec<Vec<FinishSender<J, O>>>, Vec<Finishes<J, O>>) {
     let mut finishes: Vec<Finishes<J, O>> = shared.lanes.iter().map(|_| Vec::new()).collect();
-    let mut homes = Vec::new();
+    let mut senders = Vec::new();
     for _ in &shared.workers {
         let to_lanes = shared.lanes.iter().zip(&mut finishes).map(|(lane, finishes)| {
             let (ring, consumer) = RingBuffer::new(credits);
             finishes.push(consumer);
-            Home { ring, bell: lane.bell.clone() }
+            FinishSender { ring, doorbell: lane.doorbell.clone() }
         });
-        homes.push(to_lanes.collect());
+        senders.push(to_lanes.collect());
     }
-    (homes, finishes)
+    (senders, finishes)
 }
 
 /// Where a finish goes.
-pub(crate) enum Way<'a, J, O> {
+pub(crate) enum FinishRoute<'a, J, O> {
     /// Through the ring of the executor that dispatched the task.
-    Home { home: &'a mut Home<J, O>, slot: Option<SlotKey> },
+    Ring { sender: &'a mut FinishSender<J, O>, slot: Option<SlotKey> },
     /// To a receiver, here.
-    Foreign { foreign: &'a Foreign<O>, receiver: Receiver<O> },
+    External { external: &'a External<O>, receiver: Receiver<O> },
     /// It has been sent.
     Sent,
 }
 
 /// The finish that a running task owes. Dropping it without [`finish`](Self::finish) still
 /// delivers one, as [`TaskError::Lost`].
-pub(crate) struct Ticket<'a, J, O> {
-    pub(crate) way: Way<'a, J, O>,
+pub(crate) struct FinishGuard<'a, J, O> {
+    pub(crate) way: FinishRoute<'a, J, O>,
     pub(crate) id: TaskId,
     pub(crate) task_worker: usize,
     pub(crate) waited: Duration,
     pub(crate) attempts: u32,
 }
 
-impl<J, O> Ticket<'_, J, O> {
+impl<J, O> FinishGuard<'_, J, O> {
     /// Sends the outcome home and wakes the executor if it sleeps. With a job that may be tried
     /// again.
     pub(crate) fn finish(
@@ -81,28 +81,28 @@ impl<J, O> Ticket<'_, J, O> {
             ran: ran.unwrap_or_default(),
             attempts: self.attempts,
         };
-        match std::mem::replace(&mut self.way, Way::Sent) {
-            Way::Home { home, slot } => {
+        match std::mem::replace(&mut self.way, FinishRoute::Sent) {
+            FinishRoute::Ring { sender, slot } => {
                 // The ring holds as many as the executor has credits, and this task holds one of
                 // them until its finish is popped: there is room (the credits model checks it).
                 // rtrb's push publishes with Release, its pop reads with Acquire.
-                let pushed = home.ring.push(Homecoming { finish, slot, job });
+                let pushed = sender.ring.push(FinishMessage { finish, slot, job });
                 // Lost in silence it would never be missed: the worker reports the panic.
                 assert!(pushed.is_ok(), "credits bound the finish ring");
-                home.bell.ring();
+                sender.doorbell.ring();
             }
-            Way::Foreign { foreign, receiver } => {
+            FinishRoute::External { external, receiver } => {
                 // A receiver's panic is its own; the task worker lives on.
-                let _ = catch(|| foreign.deliver(receiver, finish));
+                let _ = catch(|| external.deliver(receiver, finish));
             }
-            Way::Sent => {}
+            FinishRoute::Sent => {}
         }
     }
 }
 
-impl<J, O> Drop for Ticket<'_, J, O> {
+impl<J, O> Drop for FinishGuard<'_, J, O> {
     fn drop(&mut self) {
-        if !matches!(self.way, Way::Sent) {
+        if !matches!(self.way, FinishRoute::Sent) {
             self.send(Err(TaskError::Lost), None, None);
         }
     }
@@ -116,15 +116,15 @@ mod tests {
     #[test]
     #[should_panic(expected = "credits bound the finish ring")]
     fn a_finish_that_finds_no_room_panics() {
-        let (ring, mut consumer) = RingBuffer::<Homecoming<(), u64>>::new(1);
-        let mut home = Home { ring, bell: Arc::new(Bell::new().unwrap()) };
+        let (ring, mut consumer) = RingBuffer::<FinishMessage<(), u64>>::new(1);
+        let mut sender = FinishSender { ring, doorbell: Arc::new(Doorbell::new().unwrap()) };
         let mut finish = |id| {
-            let way = Way::Home { home: &mut home, slot: None };
+            let way = FinishRoute::Ring { sender: &mut sender, slot: None };
             let waited = Duration::ZERO;
-            Ticket { way, id, task_worker: 0, waited, attempts: 1 }.finish(Ok(id), None, None);
+            FinishGuard { way, id, task_worker: 0, waited, attempts: 1 }.finish(Ok(id), None, None);
         };
         finish(1);
-        assert_eq!(consumer.pop().map(|homecoming| homecoming.finish.id), Ok(1));
+        assert_eq!(consumer.pop().map(|message| message.finish.id), Ok(1));
         finish(2);
         finish(3);
     }

@@ -4,7 +4,7 @@
 //! executor e ── dispatch ──► bounded MPMC queues ──► task worker t
 //!     ▲   takes a credit                                 │ runs the job
 //!     │                                                  ▼ catches its panic
-//!     └── drain: pop, give the credit back ◄── SPSC ring (t, e) ── finish, bell if asleep
+//!     └── drain: pop, give the credit back ◄── SPSC ring (t, e) ── finish, doorbell if asleep
 //! ```
 //!
 //! The bounds follow from two numbers of an executor ([`PoolConfig`]). It has at most C jobs, its
@@ -12,7 +12,7 @@
 //! given back when its finish is popped, so each of its rings has capacity C and a worker never
 //! meets a full one. What is delayed, or paused between two attempts, holds one of a number of
 //! places instead, and waits in line for a credit when it is due (`lane/`). A queue at its depth
-//! or an executor out of credits gives the job back ([`DispatchError::Full`]). Threads that are no
+//! or an executor out of credits gives the job back ([`DispatchError::Full`]). LiveThreads that are no
 //! executors share C credits of their own.
 //!
 //! Each accepted task has exactly one outcome, delivered to exactly one place: the future that
@@ -25,37 +25,31 @@
 //! `lane` (an executor's end), `worker`, `async_worker`. What users hold stands above them:
 //! [`Tasks`], [`Dispatch`], [`Run`], [`TaskHandle`], [`Periodic`], and [`Pool`] itself.
 
+mod api;
 pub(crate) mod async_worker;
 pub(crate) mod config;
-pub(crate) mod dispatch;
 pub(crate) mod finish_guard;
-pub(crate) mod handle;
 pub(crate) mod lane;
 pub(crate) mod notice;
-pub(crate) mod periodic;
 pub(crate) mod queue;
-pub(crate) mod run;
-pub(crate) mod send;
 pub(crate) mod shared;
 pub(crate) mod stack;
-pub(crate) mod start;
-mod start_async;
 pub(crate) mod stats;
 pub(crate) mod task;
-pub(crate) mod tasks;
 pub(crate) mod wake;
 pub(crate) mod worker;
 
+pub use self::api::dispatch::Dispatch;
+pub use self::api::handle::{Cancelled, TaskHandle};
+pub use self::api::periodic::{Overlap, Periodic, PeriodicSnapshot};
+pub use self::api::run::Run;
+pub use self::api::send::{SendDispatch, SendJob};
+pub use self::api::start::Pool;
+pub use self::api::tasks::Tasks;
 pub use self::config::{DELAYED_MAX_DEFAULT, PoolConfig, PoolSetup, Seat};
-pub use self::dispatch::Dispatch;
-pub use self::handle::{Cancelled, TaskHandle};
 pub use self::lane::{DeadLetter, Lane};
 pub use self::notice::{Notice, OnNotice, Stuck};
-pub use self::periodic::{Overlap, Periodic, PeriodicSnapshot};
-pub use self::run::Run;
-pub use self::send::{SendDispatch, SendJob};
 pub use self::stack::{NoStacks, STACK_FRAMES_MAX, Stack, StackEnd, StackFrame};
-pub use self::start::Pool;
 pub use self::stats::histogram::Percentiles;
 pub use self::stats::{KindSnapshot, Outcomes, PoolSnapshot, TaskWorkerSnapshot};
 pub use self::task::control::TaskState;
@@ -63,5 +57,4 @@ pub use self::task::error::{DispatchError, Failure, PoolError, RunError, TaskErr
 pub use self::task::kinds::Kinds;
 pub use self::task::options::{Priority, Retry};
 pub use self::task::{Finish, TaskContext, TaskId, TaskWorkerInfo};
-pub use self::tasks::Tasks;
 pub use crate::executor::{Inbox as FinishSource, add_inbox as attach};

@@ -27,7 +27,7 @@ pub(super) const TICK: Duration = Duration::from_millis(5);
 const LONG: Duration = Duration::from_secs(3600);
 
 /// What the next wait is for.
-pub(super) struct Gather {
+pub(super) struct Coalesce {
     /// Zero: requests are not gathered.
     limit_us: u32,
     busy: bool,
@@ -46,7 +46,7 @@ pub(super) struct Wait {
     pub(super) limit: Option<Duration>,
 }
 
-impl Gather {
+impl Coalesce {
     /// Waits for more than one request at most `limit`. Called on the executor's thread.
     pub(super) fn new(limit: Duration) -> Self {
         if !limit.is_zero() {
@@ -54,7 +54,7 @@ impl Gather {
             let _ = set_current_timer_slack(NonZeroU64::new(1));
         }
         let limit_us = u32::try_from(limit.as_micros()).unwrap_or(u32::MAX);
-        Gather { limit_us, busy: false, found: 0, ticking: false }
+        Coalesce { limit_us, busy: false, found: 0, ticking: false }
     }
 
     /// Whether the executor is near the end of its CPU; until then it waits for one request.
@@ -101,50 +101,50 @@ impl Gather {
 mod tests {
     use super::*;
 
-    fn check(gather: &Gather, sends: u32, completions: u32, min_wait_us: u32) {
-        let wait = gather.next_wait(sends, None);
+    fn check(coalesce: &Coalesce, sends: u32, completions: u32, min_wait_us: u32) {
+        let wait = coalesce.next_wait(sends, None);
         assert_eq!((wait.completions, wait.min_wait_us), (completions, min_wait_us));
     }
 
     #[test]
     fn a_busy_executor_waits_for_what_it_found_last() {
-        let mut gather = Gather::new(Duration::from_micros(10));
-        gather.set_busy(true);
+        let mut coalesce = Coalesce::new(Duration::from_micros(10));
+        coalesce.set_busy(true);
         for (found, completions, min_wait_us) in [(3, 3, 10), (0, 1, 0), (1, 1, 0), (1000, 4, 10)] {
-            gather.found(found);
-            check(&gather, 0, completions, min_wait_us);
+            coalesce.found(found);
+            check(&coalesce, 0, completions, min_wait_us);
         }
-        gather.set_busy(false);
-        check(&gather, 0, 1, 0);
+        coalesce.set_busy(false);
+        check(&coalesce, 0, 1, 0);
     }
 
     #[test]
     fn without_a_time_for_it_no_requests_are_gathered() {
-        let mut gather = Gather::new(Duration::ZERO);
-        gather.set_busy(true);
-        gather.found(9);
-        check(&gather, 0, 1, 0);
-        check(&gather, 1, 2, 0);
+        let mut coalesce = Coalesce::new(Duration::ZERO);
+        coalesce.set_busy(true);
+        coalesce.found(9);
+        check(&coalesce, 0, 1, 0);
+        check(&coalesce, 1, 2, 0);
     }
 
     #[test]
     fn the_end_of_a_send_is_no_reason_to_come_back_but_is_not_left_unseen() {
-        let mut gather = Gather::new(Duration::from_micros(10));
+        let mut coalesce = Coalesce::new(Duration::from_micros(10));
         let (second, none) = (Some(Duration::from_secs(1)), Some(Duration::ZERO));
-        assert!(!gather.begins_tick(0));
-        assert_eq!(gather.next_wait(0, None).limit, None);
-        assert_eq!(gather.next_wait(0, second).limit, second);
-        assert!(gather.begins_tick(2));
-        assert!(!gather.begins_tick(2));
-        assert_eq!(gather.next_wait(2, second).limit, None);
-        assert_eq!(gather.next_wait(0, second).limit, None);
-        assert_eq!(gather.next_wait(2, none).limit, none);
-        check(&gather, 2, 3, 0);
-        gather.end_tick();
-        assert_eq!(gather.next_wait(0, second).limit, second);
-        assert!(gather.begins_tick(1));
-        gather.set_busy(true);
-        gather.found(4);
-        check(&gather, 2, 6, 10);
+        assert!(!coalesce.begins_tick(0));
+        assert_eq!(coalesce.next_wait(0, None).limit, None);
+        assert_eq!(coalesce.next_wait(0, second).limit, second);
+        assert!(coalesce.begins_tick(2));
+        assert!(!coalesce.begins_tick(2));
+        assert_eq!(coalesce.next_wait(2, second).limit, None);
+        assert_eq!(coalesce.next_wait(0, second).limit, None);
+        assert_eq!(coalesce.next_wait(2, none).limit, none);
+        check(&coalesce, 2, 3, 0);
+        coalesce.end_tick();
+        assert_eq!(coalesce.next_wait(0, second).limit, second);
+        assert!(coalesce.begins_tick(1));
+        coalesce.set_busy(true);
+        coalesce.found(4);
+        check(&coalesce, 2, 6, 10);
     }
 }

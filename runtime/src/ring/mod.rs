@@ -28,17 +28,17 @@ use io_uring::types::{Fd, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 
 use self::buffers::{BUFFER_GROUP, Buffer, BufferRing};
-use self::coalesce::{Gather, TICK};
+use self::coalesce::{Coalesce, TICK};
 use self::enter::Entered;
 use self::receive::Receives;
 
 pub use self::receive::READ_AHEAD_MAX_BYTES;
 pub(crate) use self::token::{GENERATION_MASK, Kind, Token};
 
-/// The poll of the bell: there is one a ring.
-const BELL: Token = Token { kind: Kind::Bell, index: 0, generation: 0, number: 0 };
+/// The poll of the doorbell: there is one a ring.
+const DOORBELL: Token = Token { kind: Kind::Doorbell, index: 0, generation: 0, number: 0 };
 /// There is one of it, too.
-const TICKING: Token = Token { kind: Kind::Tick, ..BELL };
+const TICKING: Token = Token { kind: Kind::Tick, ..DOORBELL };
 /// A static, for the kernel reads it when the operation is submitted.
 static TICK_TIME: Timespec = Timespec::new().nsec(TICK.subsec_nanos());
 
@@ -65,7 +65,7 @@ pub struct RingConfig {
     pub recv_buffer_bytes: u32,
     /// How long a busy executor may wait for further requests to serve together with one that is
     /// there; zero for not at all. Without effect before Linux 6.12.
-    pub gather: Duration,
+    pub coalesce: Duration,
 }
 
 impl Default for RingConfig {
@@ -74,7 +74,7 @@ impl Default for RingConfig {
             entries: 1024,
             recv_buffers: 1024,
             recv_buffer_bytes: 4096,
-            gather: Duration::from_micros(10),
+            coalesce: Duration::from_micros(10),
         }
     }
 }
@@ -95,7 +95,7 @@ pub(crate) struct Ring {
     /// One of them was not found by its cancellation, and may be running.
     may_run: bool,
     enters: u64,
-    gather: Gather,
+    coalesce: Coalesce,
     /// [`Kind::SendNow`] whose completion was not read: it is there, or will be once they are
     /// submitted.
     sends_now: u32,
@@ -125,9 +125,9 @@ impl Ring {
             config.recv_buffer_bytes,
         )?;
         let can_gather = uring.params().is_feature_min_timeout();
-        let gather = Gather::new(if can_gather { config.gather } else { Duration::ZERO });
+        let coalesce = Coalesce::new(if can_gather { config.coalesce } else { Duration::ZERO });
         Ok(Ring {
-            gather,
+            coalesce,
             sends_now: 0,
             sends_awaited: false,
             uring: Entered::new(uring),
@@ -167,7 +167,7 @@ impl Ring {
     /// Sends `bytes`. As [`Kind::Send`] all of them: the kernel waits for room and retries a short
     /// send itself (`MSG_WAITALL`). As [`Kind::SendNow`] as many as there is room for
     /// (`MSG_DONTWAIT`), so that it completes while it is submitted and a wait need not be for it
-    /// (`gather.rs`).
+    /// (`coalesce.rs`).
     ///
     /// # Safety
     /// `bytes` must stay where they are, unchanged, until the completion of `token` is read.
@@ -196,25 +196,25 @@ impl Ring {
         self.push(opcode::AsyncCancel::new(target.encode()).build(), token);
     }
 
-    /// Arms the poll of the bell's eventfd that wakes this ring from elsewhere: one completion a
+    /// Arms the poll of the doorbell's eventfd that wakes this ring from elsewhere: one completion a
     /// ring until one comes without `more`. The count is never read: each write wakes a poll,
-    /// whatever the count, and a read would be one more thing to do between the bell and the wake
+    /// whatever the count, and a read would be one more thing to do between the doorbell and the wake
     /// (3 % of a sleeping executor's wake).
-    pub(crate) fn listen_to_bell(&mut self, eventfd: RawFd) {
+    pub(crate) fn listen_to_doorbell(&mut self, eventfd: RawFd) {
         let entry = opcode::PollAdd::new(Fd(eventfd), libc::POLLIN as u32).multi(true).build();
-        self.push(entry, BELL);
+        self.push(entry, DOORBELL);
     }
 
     /// Ends that.
-    pub(crate) fn ignore_bell(&mut self) {
-        self.cancel(BELL, Kind::CancelBell);
+    pub(crate) fn ignore_doorbell(&mut self) {
+        self.cancel(DOORBELL, Kind::CancelDoorbell);
     }
 
     /// Submits what is queued; waits for a completion if `wait` says how long at most.
     ///
     /// `Some(None)` waits without limit. A wait that ends by its limit or a signal is no error.
     pub(crate) fn enter(&mut self, wait: Option<Option<Duration>>) -> io::Result<()> {
-        if wait.is_some() && self.gather.begins_tick(self.unseen_sends()) {
+        if wait.is_some() && self.coalesce.begins_tick(self.unseen_sends()) {
             self.push(opcode::Timeout::new(&raw const TICK_TIME).build(), TICKING);
         }
         self.refill();
@@ -249,7 +249,7 @@ impl Ring {
     fn submit_and_wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
         self.enters += 1;
         let sends = self.unseen_sends();
-        self.uring.submit_and_wait(self.gather.next_wait(sends, limit))
+        self.uring.submit_and_wait(self.coalesce.next_wait(sends, limit))
     }
 
     /// Sends whose completion is no reason to end a wait.
@@ -281,7 +281,7 @@ impl Ring {
             }
             let Some(token) = token else { continue };
             if token.kind == Kind::Tick {
-                self.gather.end_tick();
+                self.coalesce.end_tick();
                 continue;
             }
             let buffer = cqueue::buffer_select(flags).map(|id| buffers.taken(id));
@@ -289,7 +289,7 @@ impl Ring {
             self.sends_now -= u32::from(token.kind == Kind::SendNow);
             into.push(Completion { token, result: entry.result(), buffer, more });
         }
-        self.gather.found(receives);
+        self.coalesce.found(receives);
         // While one is out, a wait must not pass over its end: what is awaited may be this one.
         self.sends_awaited &= self.sends_now > 0;
     }
@@ -311,7 +311,7 @@ impl Ring {
 
     /// Whether the executor is near the end of its CPU: waits then gather several requests.
     pub(crate) fn set_busy(&mut self, busy: bool) {
-        self.gather.set_busy(busy);
+        self.coalesce.set_busy(busy);
     }
 
     /// A receive was cancelled with success: it is over, and its last completion may never come.

@@ -18,7 +18,7 @@ pub(crate) struct Token {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    Bell = 1,
+    Doorbell = 1,
     Accept = 2,
     Recv = 3,
     Send = 4,
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     CancelSend = 8,
     /// A send that does not wait for room: it completes while it is submitted.
     SendNow = 9,
-    CancelBell = 10,
+    CancelDoorbell = 10,
     /// A timeout that lets a wait end (`coalesce.rs`); nobody but the ring sees it.
     Tick = 11,
 }
@@ -56,7 +56,7 @@ impl Token {
 
     pub(super) fn decode(user_data: u64) -> Option<Self> {
         let kind = match user_data >> 56 {
-            1 => Kind::Bell,
+            1 => Kind::Doorbell,
             2 => Kind::Accept,
             3 => Kind::Recv,
             4 => Kind::Send,
@@ -65,7 +65,7 @@ impl Token {
             7 => Kind::CancelRecv,
             8 => Kind::CancelSend,
             9 => Kind::SendNow,
-            10 => Kind::CancelBell,
+            10 => Kind::CancelDoorbell,
             11 => Kind::Tick,
             _ => return None,
         };
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn tokens_survive_the_trip_through_user_data() {
         for kind in [
-            Kind::Bell,
+            Kind::Doorbell,
             Kind::Accept,
             Kind::Recv,
             Kind::Send,

@@ -9,7 +9,7 @@
 const CANCELS_MISSED_MAX: u8 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ReceiveState {
     Armed,
     /// Its cancellation is on its way; bytes may still arrive.
     Stopping,
@@ -22,7 +22,7 @@ enum State {
 /// The receives of one connection, of which one at most is not over.
 #[derive(Debug)]
 pub(super) struct Receiving {
-    state: State,
+    state: ReceiveState,
     /// The number of the latest: the end of an earlier one may still be on its way.
     number: u8,
     /// Cancellations of it that found nothing.
@@ -45,17 +45,17 @@ pub(super) enum Cancelled {
 impl Receiving {
     /// With the first receive armed; its number is 0.
     pub(super) fn begun() -> Self {
-        Receiving { state: State::Armed, number: 0, missed: 0 }
+        Receiving { state: ReceiveState::Armed, number: 0, missed: 0 }
     }
 
     /// Whether none is armed, because it was stopped or for good.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.state, State::Idle | State::Ended)
+        matches!(self.state, ReceiveState::Idle | ReceiveState::Ended)
     }
 
     /// Whether there is nothing more to receive.
     pub(super) fn has_ended(&self) -> bool {
-        self.state == State::Ended
+        self.state == ReceiveState::Ended
     }
 
     /// Whether it is the latest receive that has this number.
@@ -65,8 +65,8 @@ impl Receiving {
 
     /// The number of the receive to arm, where none is armed and another may be.
     pub(super) fn arm(&mut self) -> Option<u8> {
-        (self.state == State::Idle).then(|| {
-            self.state = State::Armed;
+        (self.state == ReceiveState::Idle).then(|| {
+            self.state = ReceiveState::Armed;
             self.number = self.number.wrapping_add(1);
             self.number
         })
@@ -74,8 +74,8 @@ impl Receiving {
 
     /// The number of the receive to cancel, if one is armed.
     pub(super) fn stop(&mut self) -> Option<u8> {
-        (self.state == State::Armed).then(|| {
-            (self.state, self.missed) = (State::Stopping, 0);
+        (self.state == ReceiveState::Armed).then(|| {
+            (self.state, self.missed) = (ReceiveState::Stopping, 0);
             self.number
         })
     }
@@ -87,9 +87,9 @@ impl Receiving {
         if is_latest {
             self.state = match -result {
                 // Cancelled, out of buffers, or ended by the kernel with bytes: arm again.
-                libc::ECANCELED | libc::ENOBUFS => State::Idle,
-                _ if result > 0 => State::Idle,
-                _ => State::Ended,
+                libc::ECANCELED | libc::ENOBUFS => ReceiveState::Idle,
+                _ if result > 0 => ReceiveState::Idle,
+                _ => ReceiveState::Ended,
             };
         }
         was_running
@@ -97,18 +97,18 @@ impl Receiving {
 
     /// A cancellation has ended; `wanted`: the receive is meanwhile to go on after all.
     pub(super) fn cancelled(&mut self, number: u8, result: i32, wanted: bool) -> Cancelled {
-        if self.state != State::Stopping || !self.is_latest(number) {
+        if self.state != ReceiveState::Stopping || !self.is_latest(number) {
             return Cancelled::Nothing;
         }
         match result {
             0.. => {
-                self.state = State::Idle;
+                self.state = ReceiveState::Idle;
                 Cancelled::GivenUp
             }
             // It goes on to its limit (`receive.rs`). Taken for over, another would be armed
             // beside it.
             _ if wanted => {
-                self.state = State::Armed;
+                self.state = ReceiveState::Armed;
                 Cancelled::Nothing
             }
             _ if self.missed < CANCELS_MISSED_MAX => {
@@ -116,7 +116,7 @@ impl Receiving {
                 Cancelled::Again
             }
             _ => {
-                self.state = State::Idle;
+                self.state = ReceiveState::Idle;
                 Cancelled::Missed
             }
         }

@@ -1,11 +1,11 @@
-//! One bit an executor: whether it is about to sleep and wants its bell rung.
+//! One bit an executor: whether it is about to sleep and wants its doorbell rung.
 //!
 //! ```text
 //!   executor (drainer)                      any other thread (producer)
 //!   arm:  armed.swap(true)                  push to an inbound queue
 //!         fence(SeqCst)                     must_ring: fence(SeqCst)
 //!         look at every inbound queue                  armed.load && armed.swap(false)
-//!         empty: sleep until the bell                  won: ring the bell
+//!         empty: sleep until the doorbell                  won: ring the doorbell
 //!   disarm when awake: armed = false
 //! ```
 //!
@@ -45,7 +45,7 @@ impl Armed {
         self.armed.store(false, Ordering::Relaxed);
     }
 
-    /// After a push: whether this thread has to ring the bell.
+    /// After a push: whether this thread has to ring the doorbell.
     #[must_use]
     pub(crate) fn must_ring(&self) -> bool {
         // Pairs with the fence of `arm`.

@@ -1,6 +1,6 @@
-//! The bell: how another thread wakes an executor that sleeps in its ring.
+//! The doorbell: how another thread wakes an executor that sleeps in its ring.
 //!
-//! The executor keeps a poll of the bell's eventfd in its ring; to ring is to write to it. That
+//! The executor keeps a poll of the doorbell's eventfd in its ring; to ring is to write to it. That
 //! costs a system call, so it is done only where the executor sleeps or is about to (`armed.rs`
 //! has the protocol).
 
@@ -11,17 +11,17 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::sys::armed::Armed;
 
-/// The bell of one executor, shared with all that push to its inbound queues.
+/// The doorbell of one executor, shared with all that push to its inbound queues.
 #[repr(align(128))]
-pub struct Bell {
+pub struct Doorbell {
     armed: Armed,
     eventfd: OwnedFd,
 }
 
-impl Bell {
-    /// Makes a bell; fails where no descriptor is left.
+impl Doorbell {
+    /// Makes a doorbell; fails where no descriptor is left.
     pub fn new() -> io::Result<Self> {
-        Ok(Bell { armed: Armed::new(), eventfd: eventfd(0, EventfdFlags::CLOEXEC)? })
+        Ok(Doorbell { armed: Armed::new(), eventfd: eventfd(0, EventfdFlags::CLOEXEC)? })
     }
 
     /// Wakes the executor if it sleeps. Call it after each push to one of its inbound queues.

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::Inbox;
 use sidecore_runtime::executor::hosted::{io::BufferedFile, timer};
 use sidecore_runtime::pool::{
     Cancelled, Failure, Finish, Pool, PoolConfig, PoolError, Retry, Seat, TaskContext, TaskError,
     Tasks,
 };
+use sidecore_runtime::sys::doorbell::Doorbell;
 use sidecore_tests::Scratch;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -54,9 +54,9 @@ impl<J: Send + 'static, O: Send + 'static> Rig<J, O> {
         R: Fn(TaskContext, J) -> F + 'static,
         F: Future<Output = Result<O, Failure>> + 'static,
     {
-        let bell = Arc::new(Bell::new().unwrap());
+        let doorbell = Arc::new(Doorbell::new().unwrap());
         let (pool, mut lanes) =
-            Pool::start_async(config, concurrency, &[bell], make_worker).unwrap();
+            Pool::start_async(config, concurrency, &[doorbell], make_worker).unwrap();
         let tasks = pool.tasks();
         let finishes = Rc::new(RefCell::new(Vec::new()));
         let kept = finishes.clone();
@@ -344,7 +344,7 @@ fn closing_runs_what_is_queued_and_finishes_what_runs() {
         }
     });
     let (tell, told) = mpsc::channel();
-    rig.pool.on_foreign_finish(move |finish| tell.send(finish.outcome).unwrap());
+    rig.pool.on_external_finish(move |finish| tell.send(finish.outcome).unwrap());
     let tasks = rig.tasks.clone();
     std::thread::spawn(move || {
         for _ in 0..20 {
@@ -363,7 +363,7 @@ fn what_is_left_at_the_end_of_a_close_is_dropped_and_reported_lost() {
     let _alone = alone();
     let rig = waiting_pool(2);
     let (tell, told) = mpsc::channel();
-    rig.pool.on_foreign_finish(move |finish| tell.send(finish.outcome).unwrap());
+    rig.pool.on_external_finish(move |finish| tell.send(finish.outcome).unwrap());
     let dropped: Vec<_> = (0..3).map(|_| Arc::new(AtomicBool::new(false))).collect();
     let (tasks, jobs) = (rig.tasks.clone(), dropped.clone());
     std::thread::spawn(move || {
@@ -387,13 +387,13 @@ fn what_is_left_at_the_end_of_a_close_is_dropped_and_reported_lost() {
 #[test]
 fn nonsense_and_a_worker_that_cannot_be_made_are_errors() {
     let _alone = alone();
-    let bells = [Arc::new(Bell::new().unwrap())];
+    let doorbells = [Arc::new(Doorbell::new().unwrap())];
     let start = |concurrency, fail: usize| {
         let make_worker = move |worker| {
             assert!(worker != fail, "asked to");
             |_, ()| async { Ok(()) }
         };
-        Pool::<(), ()>::start_async(&config(2, 8), concurrency, &bells, make_worker).err()
+        Pool::<(), ()>::start_async(&config(2, 8), concurrency, &doorbells, make_worker).err()
     };
     assert!(matches!(start(0, 9), Some(PoolError::NoConcurrency)));
     assert!(matches!(start(1, 0), Some(PoolError::Make { task_worker: 0, .. })));

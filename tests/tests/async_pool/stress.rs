@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::hosted::{io::BufferedFile, timer};
 use sidecore_runtime::pool::{Failure, Finish, Lane, Pool, TaskContext, TaskError, Tasks};
+use sidecore_runtime::sys::doorbell::Doorbell;
 use sidecore_tests::Random;
 
 use super::{SOON, alone, config};
@@ -160,8 +160,8 @@ fn drive(
 #[test]
 fn no_job_stalls_however_its_worker_is_woken() {
     let _alone = alone();
-    let bells: Vec<_> = (0..2).map(|_| Arc::new(Bell::new().unwrap())).collect();
-    let (pool, lanes) = Pool::start_async(&config(2, 256), 32, &bells, |_| act).unwrap();
+    let doorbells: Vec<_> = (0..2).map(|_| Arc::new(Doorbell::new().unwrap())).collect();
+    let (pool, lanes) = Pool::start_async(&config(2, 256), 32, &doorbells, |_| act).unwrap();
     let tasks = pool.tasks();
     let end = Instant::now() + Duration::from_secs(6);
     let threads: Vec<_> = lanes

@@ -5,46 +5,40 @@
 //! faults, which that module commits when told to: a fence that is none, a swap that orders
 //! nothing or is torn. The model must find each of them, or it proves nothing.
 
-mod afar;
 mod armed;
-mod beats;
 mod capture;
+mod close_barrier;
 mod control;
 mod credits;
-mod gate;
-mod owed;
+mod heartbeat_state;
 mod park;
 mod published;
-mod purse;
 mod queue;
-mod roster;
 mod running;
 mod schedule;
+mod shared_credits;
 mod sites;
+mod sleepers;
+mod steal;
 mod sync;
 mod told;
+mod wake_batch;
 
-#[allow(dead_code, rustdoc::broken_intra_doc_links)]
-#[path = "../../../runtime/src/pool/queue/steal.rs"]
-mod afar_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/sys/armed.rs"]
 mod armed_protocol;
 #[allow(dead_code)]
-#[path = "../../../runtime/src/pool/wake/beating.rs"]
-mod beats_protocol;
-#[allow(dead_code)]
 #[path = "../../../runtime/src/pool/stack/capture.rs"]
 mod capture_protocol;
+#[allow(dead_code)]
+#[path = "../../../runtime/src/pool/shared/close_barrier.rs"]
+mod close_barrier_protocol;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../../runtime/src/pool/task/control.rs"]
 mod control_protocol;
 #[allow(dead_code)]
-#[path = "../../../runtime/src/pool/shared/close_barrier.rs"]
-mod gate_protocol;
-#[allow(dead_code)]
-#[path = "../../../runtime/src/pool/lane/wake_batch.rs"]
-mod owed_protocol;
+#[path = "../../../runtime/src/pool/wake/heartbeat_state.rs"]
+mod heartbeat_state_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/wake/park.rs"]
 mod park_protocol;
@@ -52,20 +46,26 @@ mod park_protocol;
 #[path = "../../../runtime/src/sys/published.rs"]
 mod published_protocol;
 #[allow(dead_code)]
-#[path = "../../../runtime/src/pool/shared/shared_credits.rs"]
-mod purse_protocol;
-#[allow(dead_code)]
-#[path = "../../../runtime/src/pool/wake/sleepers.rs"]
-mod roster_protocol;
-#[allow(dead_code)]
 #[path = "../../../runtime/src/pool/stats/running.rs"]
 mod running_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/executor/schedule.rs"]
 mod schedule_protocol;
 #[allow(dead_code)]
+#[path = "../../../runtime/src/pool/shared/shared_credits.rs"]
+mod shared_credits_protocol;
+#[allow(dead_code)]
+#[path = "../../../runtime/src/pool/wake/sleepers.rs"]
+mod sleepers_protocol;
+#[allow(dead_code, rustdoc::broken_intra_doc_links)]
+#[path = "../../../runtime/src/pool/queue/steal.rs"]
+mod steal_protocol;
+#[allow(dead_code)]
 #[path = "../../../server/src/journal/told.rs"]
 mod told_protocol;
+#[allow(dead_code)]
+#[path = "../../../runtime/src/pool/lane/wake_batch.rs"]
+mod wake_batch_protocol;
 
 /// The room of the runtime from which its protocols have their atomics.
 mod sys {

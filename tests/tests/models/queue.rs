@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use crate::afar_protocol::Jobs;
+use crate::steal_protocol::Jobs;
 
 pub(crate) struct Queue {
     /// Not one of loom's, whose unlocking would show a push to the next that locks. It is never held

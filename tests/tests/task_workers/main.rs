@@ -8,11 +8,11 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::bell::Bell;
 use sidecore_runtime::pool::{
     Failure, Finish, Kinds, Lane, Notice, Pool, PoolConfig, PoolError, PoolSetup, Seat,
     TaskContext, TaskError, Tasks,
 };
+use sidecore_runtime::sys::doorbell::Doorbell;
 use sidecore_tests::wait_until;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -50,12 +50,12 @@ impl<J: Send + 'static, O: Send + 'static> Started<J, O> {
         let threads = format!("t{}", STARTED.fetch_add(1, Ordering::Relaxed));
         let thread_name = threads.as_str().into();
         let setup = PoolSetup { kinds, on_notice, thread_name, ..PoolSetup::default() };
-        let bells = [Arc::new(Bell::new().unwrap())];
+        let doorbells = [Arc::new(Doorbell::new().unwrap())];
         let (pool, lanes) =
-            Pool::start_with(config, setup, &bells, move |info| make(info.task_worker))?;
+            Pool::start_with(config, setup, &doorbells, move |info| make(info.task_worker))?;
         let (finish, finishes) = mpsc::channel();
         let finish: Mutex<Sender<_>> = Mutex::new(finish);
-        pool.on_foreign_finish(move |done| finish.lock().unwrap().send(done).unwrap());
+        pool.on_external_finish(move |done| finish.lock().unwrap().send(done).unwrap());
         Ok(Started { tasks: pool.tasks(), pool, finishes, notices, threads, _lanes: lanes })
     }
 
@@ -308,8 +308,8 @@ fn a_worker_outlives_panics_of_who_names_kinds_and_of_who_is_told() {
         ..PoolSetup::default()
     };
     let config = PoolConfig { recycle_after: Some(2), ..config(1) };
-    let bells = [Arc::new(Bell::new().unwrap())];
-    let (pool, _lanes) = Pool::start_with(&config, setup, &bells, make).unwrap();
+    let doorbells = [Arc::new(Doorbell::new().unwrap())];
+    let (pool, _lanes) = Pool::start_with(&config, setup, &doorbells, make).unwrap();
     let runs: Vec<_> = (0..6).map(|job| pool.tasks().run(job)).collect();
     let outputs: Vec<_> = runs.into_iter().map(|run| run.wait(SOON).unwrap().unwrap()).collect();
     assert_eq!(outputs, [0, 1, 2, 3, 4, 5]);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::bell::Bell;
+use sidecore_runtime::sys::doorbell::Doorbell;
 use sidecore_runtime::executor::{self, ExecutorConfig, tasks_quiet};
 use sidecore_runtime::net::RingConfig;
 use sidecore_runtime::pool::{self, Finish, Lane, Pool, PoolConfig, Seat, Tasks};
@@ -77,13 +77,13 @@ fn start<F: Future<Output = ()> + 'static>(
         spin,
         ..PoolConfig::new(vec![Seat { cpu: cpus.worker, shared: false, domain: 0 }], IN_FLIGHT)
     };
-    let bell = Arc::new(Bell::new().expect("an eventfd"));
-    let started = Pool::start(&config, std::slice::from_ref(&bell), |_, job: Job| Ok(job.call()));
+    let doorbell = Arc::new(Doorbell::new().expect("an eventfd"));
+    let started = Pool::start(&config, std::slice::from_ref(&doorbell), |_, job: Job| Ok(job.call()));
     let (pool, mut lanes) = started.unwrap_or_else(|error| panic!("{error}"));
     let (tasks, lane) = (pool.tasks(), lanes.remove(0));
     let cpu = cpus.producer;
     let config = ExecutorConfig { index, cpu, ring: RingConfig::default(), spin: Duration::ZERO };
-    let executor = executor::Executor::start(config, bell, move || async move {
+    let executor = executor::Executor::start(config, doorbell, move || async move {
         main(lane, tasks.clone()).await;
         tasks_quiet().await;
         tasks.uninstall();

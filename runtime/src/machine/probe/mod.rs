@@ -31,7 +31,7 @@ pub(crate) use threads::cure_of;
 pub use threads::{NO_PINNING, NO_THREAD};
 
 /// Descriptors an executor holds beside sockets: three rings and an eventfd of its host, its own
-/// ring and its bell (measured: 6 in all), with room to spare for what handlers open.
+/// ring and its doorbell (measured: 6 in all), with room to spare for what handlers open.
 pub const DESCRIPTORS_PER_EXECUTOR: u64 = 16;
 
 /// What the runtime is about to ask of the kernel.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::pool::async_worker::AsyncWorker;
-use crate::pool::finish_guard::{Ticket, Way};
+use crate::pool::finish_guard::{FinishGuard, FinishRoute};
 use crate::pool::task::control::Control;
 use crate::pool::task::error::{Failure, TaskError};
 use crate::pool::task::{Origin, TaskContext, TaskId};
@@ -16,7 +16,7 @@ use crate::sys::panics::{caught, drop_quietly};
 
 /// A job that was taken from the queue, and the one finish that it owes. Dropping it without
 /// [`finish`](Self::finish) still delivers one, as [`TaskError::Lost`].
-pub(crate) struct Owed<J: Send + 'static, O: Send + 'static> {
+pub(crate) struct PendingFinish<J: Send + 'static, O: Send + 'static> {
     pub(crate) worker: Rc<AsyncWorker<J, O>>,
     /// None once the finish was sent.
     pub(crate) origin: Option<Origin<O>>,
@@ -63,7 +63,7 @@ fn early_end(
     control.filter(|control| control.is_cancelled()).map(|_| TaskError::Cancelled)
 }
 
-impl<J: Send + 'static, O: Send + 'static> Owed<J, O> {
+impl<J: Send + 'static, O: Send + 'static> PendingFinish<J, O> {
     /// Sends the outcome home, and gives the job's place on the worker free.
     pub(crate) fn finish(mut self, outcome: Result<O, TaskError>) {
         self.send(Some(outcome));
@@ -89,18 +89,21 @@ impl<J: Send + 'static, O: Send + 'static> Owed<J, O> {
             drop_quietly(kept.take());
         }
         let worker = self.worker.clone();
-        let mut homes = None;
+        let mut senders = None;
         let way = match origin {
-            Origin::Lane { executor, slot } => {
-                Way::Home { home: &mut homes.insert(worker.homes.borrow_mut())[executor], slot }
+            Origin::Lane { executor, slot } => FinishRoute::Ring {
+                sender: &mut senders.insert(worker.senders.borrow_mut())[executor],
+                slot,
+            },
+            Origin::External(receiver) => {
+                FinishRoute::External { external: worker.external(), receiver }
             }
-            Origin::Foreign(receiver) => Way::Foreign { foreign: worker.foreign(), receiver },
         };
         let (id, waited, attempts) = (self.id, self.waited, self.attempt);
-        let ticket = Ticket { way, id, task_worker: worker.index, waited, attempts };
+        let guard = FinishGuard { way, id, task_worker: worker.index, waited, attempts };
         match outcome {
-            Some(outcome) => ticket.finish(outcome, ran, kept),
-            None => drop(ticket),
+            Some(outcome) => guard.finish(outcome, ran, kept),
+            None => drop(guard),
         }
     }
 
@@ -116,7 +119,7 @@ impl<J: Send + 'static, O: Send + 'static> Owed<J, O> {
     }
 }
 
-impl<J: Send + 'static, O: Send + 'static> Drop for Owed<J, O> {
+impl<J: Send + 'static, O: Send + 'static> Drop for PendingFinish<J, O> {
     fn drop(&mut self) {
         self.send(None);
     }
@@ -129,7 +132,7 @@ pub(crate) async fn attend<J, O, R, F>(
     task: TaskContext,
     job: J,
     again: Option<fn(&J) -> J>,
-    mut owed: Owed<J, O>,
+    mut owed: PendingFinish<J, O>,
 ) where
     J: Send + 'static,
     O: Send + 'static,
@@ -158,7 +161,7 @@ pub(crate) async fn attend<J, O, R, F>(
 }
 
 fn poll<J: Send + 'static, O: Send + 'static>(
-    owed: &mut Owed<J, O>,
+    owed: &mut PendingFinish<J, O>,
     future: Pin<&mut Option<impl Future<Output = Result<O, Failure>>>>,
     context: &mut Context<'_>,
 ) -> Poll<Result<O, TaskError>> {

@@ -9,8 +9,8 @@
 //! until nothing is left, or TURN_MAX is over:   one job from the queue, if there is room
 //!                                               one poll of a job that was woken
 //! something left: through the host's reactor, and again
-//! nothing left: arm the bell, then the roster, look at each inbound queue again, and return to
-//! the host, until a job's file or timer, the bell or a beat wakes the worker
+//! nothing left: arm the doorbell, then the roster, look at each inbound queue again, and return to
+//! the host, until a job's file or timer, the doorbell or a beat wakes the worker
 //! ```
 
 mod job;
@@ -28,16 +28,16 @@ use slab::Slab;
 use crate::executor::hosted::{Listener, listen};
 use crate::executor::tasks::LocalTasks;
 use crate::executor::waker::{self, Remote};
-use crate::pool::async_worker::job::{Owed, Watch, attend};
-use crate::pool::finish_guard::Home;
+use crate::pool::async_worker::job::{PendingFinish, Watch, attend};
+use crate::pool::finish_guard::FinishSender;
 use crate::pool::queue;
-use crate::pool::shared::Shared;
-use crate::pool::shared::external::Foreign;
+use crate::pool::shared::PoolShared;
+use crate::pool::shared::external::External;
 use crate::pool::task::error::{Failure, PoolError, TaskError};
 use crate::pool::task::{Envelope, Origin, TaskContext};
 use crate::pool::wake::Hosted;
 use crate::pool::worker::withdrawn_as;
-use crate::sys::doorbell::Bell;
+use crate::sys::doorbell::Doorbell;
 use crate::sys::panics::drop_quietly;
 
 /// How long jobs are taken and polled before timers and files have their turn again.
@@ -50,21 +50,21 @@ pub(crate) struct AsyncWorker<J: Send + 'static, O: Send + 'static> {
     pub(crate) cpu: usize,
     /// Jobs that it has at once, at most.
     concurrency: usize,
-    shared: Arc<Shared<J, O>>,
-    pub(crate) homes: RefCell<Vec<Home<J, O>>>,
+    shared: Arc<PoolShared<J, O>>,
+    pub(crate) senders: RefCell<Vec<FinishSender<J, O>>>,
     tasks: RefCell<LocalTasks>,
     remote: Arc<Remote>,
     pub(crate) watched: RefCell<Slab<Watch>>,
     running: Cell<usize>,
     /// Jobs taken, for the queues' order.
-    turns: queue::Turn<J, O>,
-    /// It was called, and has not taken a job since (`roster.rs`).
+    turns: queue::PriorityTurn<J, O>,
+    /// It was called, and has not taken a job since (`sleepers.rs`).
     called: Cell<bool>,
-    /// It told the heart that it rests.
+    /// It told the heartbeat thread that it rests.
     rests: Cell<bool>,
     /// A beat came since the last turn.
     beat: Cell<bool>,
-    /// The bell was heard.
+    /// The doorbell was heard.
     rang: Cell<bool>,
     panics: Cell<u64>,
 }
@@ -84,22 +84,22 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
         index: usize,
         cpu: usize,
         concurrency: usize,
-        shared: Arc<Shared<J, O>>,
-        homes: Vec<Home<J, O>>,
+        shared: Arc<PoolShared<J, O>>,
+        senders: Vec<FinishSender<J, O>>,
     ) -> Self {
-        let bell = hosted(&shared).bells[index].clone();
-        let remote = Arc::new(Remote::new(bell));
+        let doorbell = hosted(&shared).doorbells[index].clone();
+        let remote = Arc::new(Remote::new(doorbell));
         AsyncWorker {
             index,
             cpu,
             concurrency,
             shared,
-            homes: RefCell::new(homes),
+            senders: RefCell::new(senders),
             tasks: RefCell::new(LocalTasks::new(remote.clone())),
             remote,
             watched: RefCell::default(),
             running: Cell::new(0),
-            turns: queue::Turn::default(),
+            turns: queue::PriorityTurn::default(),
             called: Cell::new(false),
             rests: Cell::new(false),
             beat: Cell::new(false),
@@ -112,16 +112,16 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
         hosted(&self.shared)
     }
 
-    pub(crate) fn foreign(&self) -> &Foreign<O> {
-        &self.shared.foreign
+    pub(crate) fn external(&self) -> &External<O> {
+        &self.shared.external
     }
 
-    /// Listens to the bell and the beats, in the executor of this thread.
+    /// Listens to the doorbell and the beats, in the executor of this thread.
     pub(crate) fn listen(self: &Rc<Self>) -> Result<Vec<Listener>, PoolError> {
-        let Hosted { bells, heart, .. } = self.hosted();
-        let ropes = heart.strings(self.index).iter().map(|string| Rope::String(string.clone()));
+        let Hosted { doorbells, heartbeat, .. } = self.hosted();
+        let ropes = heartbeat.strings(self.index).iter().map(|string| Rope::String(string.clone()));
         ropes
-            .chain([Rope::Bell(bells[self.index].clone())])
+            .chain([Rope::Doorbell(doorbells[self.index].clone())])
             .map(|rope| {
                 let worker = self.clone();
                 let (is_beat, to_read) = (matches!(rope, Rope::String(_)), rope.clone());
@@ -188,7 +188,7 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
             // What was left to this worker is for others now.
             self.hosted().notify();
         }
-        self.hosted().roster.is_closing()
+        self.hosted().sleepers.is_closing()
     }
 
     /// Has every job that is still in the queue reported as lost.
@@ -200,14 +200,14 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
         }
     }
 
-    /// Lets the reactor have its turn: rings the bell and returns when it is heard, which only the
+    /// Lets the reactor have its turn: rings the doorbell and returns when it is heard, which only the
     /// reactor brings about. A task that wakes itself keeps the host from its timers and files until
     /// the preempt timer fires, up to 100 ms.
     async fn through_reactor(&self) {
         self.rang.set(false);
-        self.remote.bell.arm();
+        self.remote.doorbell.arm();
         // If another thread rings first, that is heard.
-        self.remote.bell.ring();
+        self.remote.doorbell.ring();
         std::future::poll_fn(|_| match self.rang.get() {
             true => Poll::Ready(()),
             false => Poll::Pending,
@@ -229,7 +229,7 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
         }
         self.remote.drain_wakes();
         // Before the look at the queue: one that is found empty after this stays so.
-        let closing = self.hosted().roster.is_closing();
+        let closing = self.hosted().sleepers.is_closing();
         loop {
             let took = self.take_one(run);
             let polled = self.poll_one();
@@ -273,9 +273,9 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
         self: &Rc<Self>,
         envelope: Envelope<J, O>,
         now: Instant,
-    ) -> (Owed<J, O>, J, Option<fn(&J) -> J>) {
+    ) -> (PendingFinish<J, O>, J, Option<fn(&J) -> J>) {
         let Envelope { job, id, attempt, dispatched, deadline, origin, control, again } = envelope;
-        let owed = Owed {
+        let owed = PendingFinish {
             kind: self.shared.kinds.of(&job),
             worker: self.clone(),
             origin: Some(origin),
@@ -358,19 +358,19 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
     /// Whether the worker may return to its host until something wakes it. If not it is awake, as
     /// after [`wake_up`](Self::wake_up).
     fn may_sleep(&self) -> bool {
-        let Hosted { roster, heart, .. } = self.hosted();
+        let Hosted { sleepers, heartbeat, .. } = self.hosted();
         if self.running.get() == 0 {
             self.rests.set(true);
-            heart.rest(self.index);
+            heartbeat.rest(self.index);
         }
         // Before the roster, whose Release shows it to who calls; and before each look below.
-        self.remote.bell.arm();
+        self.remote.doorbell.arm();
         let running = self.running.get();
-        let nothing_to_take = match roster.is_closing() {
+        let nothing_to_take = match sleepers.is_closing() {
             // Its own jobs wake it when they have come further; there is no call any more.
             true => running > 0 && (running >= self.concurrency || self.is_queue_empty()),
             false if running >= self.concurrency => true,
-            false => roster.sleep(self.index, || self.is_queue_empty()),
+            false => sleepers.sleep(self.index, || self.is_queue_empty()),
         };
         let may_sleep =
             nothing_to_take && !self.remote.has_wakes() && !self.hosted().is_abandoned();
@@ -381,12 +381,12 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
     }
 
     fn wake_up(&self) {
-        let Hosted { roster, heart, .. } = self.hosted();
-        self.remote.bell.disarm();
-        let called = roster.wake_up(self.index);
+        let Hosted { sleepers, heartbeat, .. } = self.hosted();
+        self.remote.doorbell.disarm();
+        let called = sleepers.wake_up(self.index);
         self.called.set(self.called.get() || called);
         if self.rests.take() {
-            heart.beat_for(self.index);
+            heartbeat.beat_for(self.index);
         }
     }
 }
@@ -394,14 +394,14 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
 /// A descriptor that a worker listens to.
 #[derive(Clone)]
 enum Rope {
-    Bell(Arc<Bell>),
+    Doorbell(Arc<Doorbell>),
     String(Arc<OwnedFd>),
 }
 
 impl AsFd for Rope {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Rope::Bell(bell) => bell.fd(),
+            Rope::Doorbell(doorbell) => doorbell.fd(),
             Rope::String(string) => string.as_fd(),
         }
     }
@@ -414,7 +414,7 @@ impl AsRawFd for Rope {
 }
 
 /// Of a pool that was started as one of async workers.
-fn hosted<J, O>(shared: &Shared<J, O>) -> &Hosted {
+fn hosted<J, O>(shared: &PoolShared<J, O>) -> &Hosted {
     shared.park.as_hosted().expect("async workers belong to a hosted pool")
 }
 

@@ -10,24 +10,24 @@ use std::time::Duration;
 use crate::executor::hosted;
 use crate::pool::async_worker::AsyncWorker;
 use crate::pool::config::{PoolConfig, Seat};
-use crate::pool::finish_guard::Home;
-use crate::pool::shared::Shared;
+use crate::pool::finish_guard::FinishSender;
+use crate::pool::shared::PoolShared;
 use crate::pool::task::error::{Failure, PoolError};
 use crate::pool::task::{TaskContext, TaskWorkerInfo};
-use crate::pool::wake::heartbeat::Heart;
+use crate::pool::wake::heartbeat::Heartbeat;
 use crate::pool::worker::threads::ENDED;
 use crate::sys::panics::caught;
 
 /// Between the end of a worker's executor by a panic and its next one.
 const RESTART_PAUSE: Duration = Duration::from_millis(10);
 
-/// Starts the heart and a thread for each seat. The heart is joined last.
+/// Starts the heartbeat thread and a thread for each seat. The heartbeat thread is joined last.
 pub(crate) fn start_all<J, O, R, F>(
     config: &PoolConfig,
     concurrency: usize,
-    shared: &Arc<Shared<J, O>>,
-    heart: &Arc<Heart>,
-    homes: Vec<Vec<Home<J, O>>>,
+    shared: &Arc<PoolShared<J, O>>,
+    heartbeat: &Arc<Heartbeat>,
+    senders: Vec<Vec<FinishSender<J, O>>>,
     make: impl Fn(&TaskWorkerInfo) -> Result<R, Failure> + Send + Sync + 'static,
 ) -> Result<Vec<JoinHandle<()>>, PoolError>
 where
@@ -37,15 +37,15 @@ where
     F: Future<Output = Result<O, Failure>> + 'static,
 {
     let no_thread = |cause| PoolError::Thread { task_worker: 0, cause };
-    let beating = heart.start().map_err(no_thread)?;
+    let beating = heartbeat.start().map_err(no_thread)?;
     let make = Arc::new(make);
     let mut threads = Vec::new();
-    for (index, (&seat, homes)) in config.seats.iter().zip(homes).enumerate() {
-        let start = Start { index, seat, concurrency, homes, shared: shared.clone() };
+    for (index, (&seat, senders)) in config.seats.iter().zip(senders).enumerate() {
+        let start = Start { index, seat, concurrency, senders, shared: shared.clone() };
         match start.spawn(make.clone()) {
             Ok(thread) => threads.push(thread),
             Err(error) => {
-                (index..config.seats.len()).for_each(|worker| heart.leave(worker));
+                (index..config.seats.len()).for_each(|worker| heartbeat.leave(worker));
                 shared.park.close();
                 return Err(error);
             }
@@ -60,8 +60,8 @@ struct Start<J, O> {
     index: usize,
     seat: Seat,
     concurrency: usize,
-    homes: Vec<Home<J, O>>,
-    shared: Arc<Shared<J, O>>,
+    senders: Vec<FinishSender<J, O>>,
+    shared: Arc<PoolShared<J, O>>,
 }
 
 type Told = Sender<Result<(), PoolError>>;
@@ -95,8 +95,8 @@ impl<J: Send + 'static, O: Send + 'static> Start<J, O> {
         R: Fn(TaskContext, J) -> F + 'static,
         F: Future<Output = Result<O, Failure>> + 'static,
     {
-        let Start { index, seat, concurrency, homes, shared } = self;
-        let worker = Rc::new(AsyncWorker::new(index, seat.cpu, concurrency, shared, homes));
+        let Start { index, seat, concurrency, senders, shared } = self;
+        let worker = Rc::new(AsyncWorker::new(index, seat.cpu, concurrency, shared, senders));
         let lived = Cell::new(false);
         let live = || live(worker.clone(), make, tell, &lived);
         loop {
@@ -122,7 +122,7 @@ impl<J: Send + 'static, O: Send + 'static> Start<J, O> {
         if worker.hosted().is_abandoned() {
             worker.drop_queued();
         }
-        worker.hosted().heart.leave(index);
+        worker.hosted().heartbeat.leave(index);
     }
 }
 

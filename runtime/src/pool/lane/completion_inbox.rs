@@ -14,7 +14,7 @@ use crate::pool::lane::{DeadLetter, Installed};
 use crate::pool::shared::Command;
 use crate::pool::task::control::Stopped;
 use crate::pool::task::error::TaskError;
-use crate::pool::task::{Finish, Homecoming, SlotKey};
+use crate::pool::task::{Finish, FinishMessage, SlotKey};
 use crate::sys::instant::after;
 use crate::sys::panics::{catch, drop_quietly, wake_quietly};
 
@@ -73,13 +73,13 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         drop_quietly(over);
     }
 
-    fn pop(&self, at: usize) -> Option<Homecoming<J, O>> {
+    fn pop(&self, at: usize) -> Option<FinishMessage<J, O>> {
         self.rings.borrow_mut()[at].pop().ok()
     }
 
     /// Takes in a finish: another attempt, the outcome, or only the credit.
-    fn take_in(&self, homecoming: Homecoming<J, O>) {
-        let Homecoming { finish, slot, job } = homecoming;
+    fn take_in(&self, message: FinishMessage<J, O>) {
+        let FinishMessage { finish, slot, job } = message;
         let Some(key) = slot else {
             self.release_credit();
             self.count(&finish);
@@ -246,7 +246,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 
     fn do_what_is_due(&self) {
-        if self.agenda.borrow().next_at().is_none() {
+        if self.delay_queue.borrow().next_at().is_none() {
             return;
         }
         let now = Instant::now();
@@ -255,13 +255,13 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
                 Due::Start(key) => self.start(key),
                 Due::Expire(key) => self.expire(key),
                 Due::Sender(ticket) => self.wake_sender(ticket),
-                Due::Line => self.look_again(),
+                Due::WaitQueue => self.look_again(),
             }
         }
     }
 
     fn next_due_entry(&self, now: Instant) -> Option<Due> {
-        self.agenda.borrow_mut().pop(now)
+        self.delay_queue.borrow_mut().pop(now)
     }
 
     fn next_orphan(&self) -> Option<Finish<O>> {
@@ -277,8 +277,8 @@ impl<J: Send + 'static, O: Send + 'static> Inbox for Installed<J, O> {
         let rings = self.rings.borrow().len();
         for at in 0..rings {
             while taken < limit {
-                let Some(homecoming) = self.pop(at) else { break };
-                self.take_in(homecoming);
+                let Some(message) = self.pop(at) else { break };
+                self.take_in(message);
                 taken += 1;
             }
         }
@@ -302,7 +302,7 @@ impl<J: Send + 'static, O: Send + 'static> Inbox for Installed<J, O> {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.agenda.borrow().next_at()
+        self.delay_queue.borrow().next_at()
     }
 
     fn in_flight(&self) -> usize {
@@ -312,7 +312,7 @@ impl<J: Send + 'static, O: Send + 'static> Inbox for Installed<J, O> {
     fn begin_drain(&self, end: Instant) {
         self.drain_end.set(Some(end));
         self.wake_timed_senders();
-        let late = self.agenda.borrow().starts_after(end);
+        let late = self.delay_queue.borrow().starts_after(end);
         for key in late {
             let control = self.slots.borrow_mut().get(key).and_then(|slot| slot.control.clone());
             // A handle that withdraws it at this moment has told that, and a command says so.
@@ -323,7 +323,7 @@ impl<J: Send + 'static, O: Send + 'static> Inbox for Installed<J, O> {
     }
 
     fn flush_wakes(&self, batching: bool) {
-        if self.owed.turn(batching, Instant::now) {
+        if self.wake_batch.turn(batching, Instant::now) {
             self.pool.park.notify();
         }
     }

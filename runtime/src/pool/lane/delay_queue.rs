@@ -1,13 +1,13 @@
 //! What a lane has to do at a later time: start a delayed task, end one whose deadline passes.
 //!
 //! Entries whose task has ended in the meantime are left and thrown away when they come up. When
-//! more than half may be such, the agenda is swept, so it holds at most twice the tasks in flight.
+//! more than half may be such, the delay queue is swept, so it holds at most twice the tasks in flight.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-use crate::pool::shared::Ticket;
+use crate::pool::shared::WaitTicket;
 use crate::pool::task::SlotKey;
 
 const SWEEP_FROM: usize = 64;
@@ -20,18 +20,18 @@ pub(crate) enum Due {
     /// The deadline of the slot's task.
     Expire(SlotKey),
     /// The time of a dispatch that waits for room has come.
-    Sender(Ticket),
+    Sender(WaitTicket),
     /// Those in line look for room again.
-    Line,
+    WaitQueue,
 }
 
 /// A lane's times, earliest first.
 #[derive(Default)]
-pub(crate) struct Agenda {
+pub(crate) struct DelayQueue {
     entries: BinaryHeap<Reverse<(Instant, Due)>>,
 }
 
-impl Agenda {
+impl DelayQueue {
     /// Adds an entry; `is_live` says which of the old ones still matter.
     pub(crate) fn add(
         &mut self,
@@ -77,24 +77,24 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let key = |index| SlotKey { index, generation: 0 };
-        let mut agenda = Agenda::default();
+        let mut delay_queue = DelayQueue::default();
         for ms in [30, 10, 20] {
-            agenda.add(at(ms), Due::Start(key(ms as u32)), 3, |_| true);
+            delay_queue.add(at(ms), Due::Start(key(ms as u32)), 3, |_| true);
         }
-        assert_eq!(agenda.pop(at(9)), None);
-        assert_eq!(agenda.pop(at(25)), Some(Due::Start(key(10))));
-        assert_eq!(agenda.pop(at(25)), Some(Due::Start(key(20))));
-        assert_eq!(agenda.pop(at(25)), None);
-        assert_eq!(agenda.next_at(), Some(at(30)));
+        assert_eq!(delay_queue.pop(at(9)), None);
+        assert_eq!(delay_queue.pop(at(25)), Some(Due::Start(key(10))));
+        assert_eq!(delay_queue.pop(at(25)), Some(Due::Start(key(20))));
+        assert_eq!(delay_queue.pop(at(25)), None);
+        assert_eq!(delay_queue.next_at(), Some(at(30)));
     }
 
     #[test]
     fn entries_of_tasks_that_ended_do_not_pile_up() {
         let now = Instant::now();
-        let mut agenda = Agenda::default();
+        let mut delay_queue = DelayQueue::default();
         for index in 0..10_000 {
-            agenda.add(now, Due::Expire(SlotKey { index, generation: 0 }), 8, |_| false);
+            delay_queue.add(now, Due::Expire(SlotKey { index, generation: 0 }), 8, |_| false);
         }
-        assert!(agenda.entries.len() <= SWEEP_FROM, "{}", agenda.entries.len());
+        assert!(delay_queue.entries.len() <= SWEEP_FROM, "{}", delay_queue.entries.len());
     }
 }

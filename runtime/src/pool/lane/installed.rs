@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Installed;
-use crate::pool::shared::Shared;
+use crate::pool::shared::PoolShared;
 
 thread_local! {
     /// The lanes installed on this thread, by the address of their pool's shared part.
@@ -14,11 +14,11 @@ thread_local! {
 }
 
 /// Names a pool among those of this process.
-pub(crate) fn key<J, O>(pool: &Arc<Shared<J, O>>) -> usize {
+pub(crate) fn key<J, O>(pool: &Arc<PoolShared<J, O>>) -> usize {
     Arc::as_ptr(pool) as usize
 }
 
-pub(crate) fn install<J, O>(pool: &Arc<Shared<J, O>>, lane: Rc<Installed<J, O>>)
+pub(crate) fn install<J, O>(pool: &Arc<PoolShared<J, O>>, lane: Rc<Installed<J, O>>)
 where
     J: Send + 'static,
     O: Send + 'static,

@@ -13,7 +13,7 @@ pub(crate) mod waiting;
 pub(crate) mod wake_batch;
 
 use crate::pool::config::LaneBounds;
-use crate::pool::shared::Shared;
+use crate::pool::shared::PoolShared;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -23,15 +23,15 @@ use std::time::Instant;
 use rtrb::Consumer;
 
 use crate::executor::Inbox;
-use crate::pool::lane::delay_queue::{Agenda, Due};
+use crate::pool::lane::delay_queue::{DelayQueue, Due};
 use crate::pool::lane::slots::{Sink, Slot, Slots, Whereabouts};
-use crate::pool::lane::wait_queue::Line;
-use crate::pool::lane::wake_batch::Owed;
+use crate::pool::lane::wait_queue::WaitQueue;
+use crate::pool::lane::wake_batch::WakeBatch;
 use crate::pool::shared::LaneShared;
 use crate::pool::task::control::Control;
 use crate::pool::task::error::TaskError;
 use crate::pool::task::options::{Options, Priority};
-use crate::pool::task::{Envelope, Finish, Homecoming, Origin, SlotKey, TaskId};
+use crate::pool::task::{Envelope, Finish, FinishMessage, Origin, SlotKey, TaskId};
 use crate::sys::instant::saturating_add;
 use crate::sys::panics::drop_quietly;
 
@@ -52,17 +52,17 @@ type OnDead<J> = Box<dyn Fn(DeadLetter<J>)>;
 
 /// An executor's end of a pool, before its executor runs.
 pub struct Lane<J, O> {
-    pool: Arc<Shared<J, O>>,
+    pool: Arc<PoolShared<J, O>>,
     executor: usize,
     credits: usize,
     sleeping_max: usize,
-    finishes: Vec<Consumer<Homecoming<J, O>>>,
+    finishes: Vec<Consumer<FinishMessage<J, O>>>,
     on_dead: Option<Box<dyn Fn(DeadLetter<J>) + Send>>,
 }
 
 /// A lane on its executor's thread.
 pub(crate) struct Installed<J, O> {
-    pub(crate) pool: Arc<Shared<J, O>>,
+    pub(crate) pool: Arc<PoolShared<J, O>>,
     pub(crate) executor: usize,
     /// Jobs that may still be put into the queue. One is taken for each attempt as it is put there,
     /// and given back when its finish is popped.
@@ -71,26 +71,26 @@ pub(crate) struct Installed<J, O> {
     /// Tasks whose outcome was not delivered.
     pub(crate) in_flight: Cell<usize>,
     sequence: Cell<u64>,
-    pub(crate) rings: RefCell<Vec<Consumer<Homecoming<J, O>>>>,
+    pub(crate) rings: RefCell<Vec<Consumer<FinishMessage<J, O>>>>,
     pub(crate) slots: RefCell<Slots<J, O>>,
-    pub(crate) agenda: RefCell<Agenda>,
+    pub(crate) delay_queue: RefCell<DelayQueue>,
     /// Finishes whose future was dropped after they came. At most one a dropped future.
     pub(crate) orphans: RefCell<VecDeque<Finish<O>>>,
     /// Who waits for a credit.
-    pub(crate) line: RefCell<Line>,
+    pub(crate) wait_queue: RefCell<WaitQueue>,
     /// Of which priorities a place in the queue is kept for them.
     pub(crate) kept_room: Cell<[bool; 3]>,
     /// Jobs that hold no credit: they wait for their time, for the end of a pause, or in line.
     pub(crate) sleeping: Cell<usize>,
     pub(crate) sleeping_max: usize,
-    /// An entry of the agenda will have the line looked at again.
+    /// An entry of the delay queue will have the line looked at again.
     pub(crate) looks_again: Cell<bool>,
     /// When the drain ends, once it has begun: what is due later is not waited for.
     pub(crate) drain_end: Cell<Option<Instant>>,
     pub(crate) on_finish: Box<dyn Fn(Finish<O>)>,
     pub(crate) on_dead: Option<OnDead<J>>,
     /// The wake that is left to a later dispatch, or to the loop, where the executor is busy.
-    pub(crate) owed: Owed,
+    pub(crate) wake_batch: WakeBatch,
 }
 
 /// What a dispatch with a slot comes to.
@@ -108,10 +108,10 @@ pub(crate) struct Order<J, O> {
 
 impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
     pub(crate) fn new(
-        pool: Arc<Shared<J, O>>,
+        pool: Arc<PoolShared<J, O>>,
         executor: usize,
         LaneBounds { credits, sleeping_max }: LaneBounds,
-        finishes: Vec<Consumer<Homecoming<J, O>>>,
+        finishes: Vec<Consumer<FinishMessage<J, O>>>,
     ) -> Self {
         Lane { pool, executor, credits, sleeping_max, finishes, on_dead: None }
     }
@@ -137,9 +137,9 @@ impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
             sequence: Cell::new(0),
             rings: RefCell::new(self.finishes),
             slots: RefCell::new(Slots::new()),
-            agenda: RefCell::default(),
+            delay_queue: RefCell::default(),
             orphans: RefCell::default(),
-            line: RefCell::default(),
+            wait_queue: RefCell::default(),
             kept_room: Cell::default(),
             sleeping: Cell::new(0),
             sleeping_max: self.sleeping_max,
@@ -147,7 +147,7 @@ impl<J: Send + 'static, O: Send + 'static> Lane<J, O> {
             drain_end: Cell::new(None),
             on_finish: Box::new(on_finish),
             on_dead: self.on_dead.map(|on_dead| -> OnDead<J> { on_dead }),
-            owed: Owed::new(room),
+            wake_batch: WakeBatch::new(room),
         });
         installed::install(&self.pool, installed.clone());
         installed
@@ -161,13 +161,13 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
     /// Whether somebody waits for a credit, who comes first.
     pub(crate) fn somebody_waits(&self) -> bool {
-        !self.line.borrow().is_empty()
+        !self.wait_queue.borrow().is_empty()
     }
 
     /// Whether somebody waits who comes before a job for this task worker, or for any.
     pub(crate) fn somebody_waits_before(&self, task_worker: Option<usize>) -> bool {
-        let line = self.line.borrow();
-        !line.is_empty() || task_worker.is_some_and(|task_worker| line.waits_for(task_worker))
+        let queue = self.wait_queue.borrow();
+        !queue.is_empty() || task_worker.is_some_and(|task_worker| queue.waits_for(task_worker))
     }
 
     /// Dispatches for `on_finish`; gives the job back without a credit or room, and where somebody
@@ -259,13 +259,13 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
     pub(crate) fn add_due(&self, at: Instant, due: Due) {
         let slots = self.slots.borrow();
-        let line = self.line.borrow();
+        let queue = self.wait_queue.borrow();
         let is_live = |due| match due {
             Due::Start(key) | Due::Expire(key) => slots.contains(key),
-            Due::Sender(ticket) => line.waits(ticket),
-            Due::Line => true,
+            Due::Sender(ticket) => queue.waits(ticket),
+            Due::WaitQueue => true,
         };
-        self.agenda.borrow_mut().add(at, due, slots.len(), is_live);
+        self.delay_queue.borrow_mut().add(at, due, slots.len(), is_live);
     }
 
     fn next_id(&self) -> TaskId {
@@ -339,7 +339,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         }
         // Who awaits a task has nothing else to do, and a high priority is not for waiting.
         let at_once = awaited || options.priority == Priority::High;
-        if self.owed.push(now, at_once) {
+        if self.wake_batch.push(now, at_once) {
             shared.park.notify();
         }
         Ok(())
@@ -363,8 +363,8 @@ impl<J, O> Drop for Installed<J, O> {
         self.slots.get_mut().drain().into_iter().for_each(drop_quietly);
         self.orphans.get_mut().drain(..).for_each(drop_quietly);
         for ring in self.rings.get_mut() {
-            while let Ok(homecoming) = ring.pop() {
-                drop_quietly(homecoming);
+            while let Ok(message) = ring.pop() {
+                drop_quietly(message);
             }
         }
         Priority::ALL.into_iter().for_each(|priority| self.release_room(priority));

@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
-use crate::pool::shared::Ticket;
+use crate::pool::shared::WaitTicket;
 use crate::pool::task::SlotKey;
 use crate::pool::task::options::{LOW_EVERY, NORMAL_EVERY, Priority};
 
@@ -28,28 +28,28 @@ pub(crate) enum Who {
 
 /// A place in the line.
 pub(crate) struct Place {
-    pub(crate) ticket: Ticket,
+    pub(crate) ticket: WaitTicket,
     pub(crate) priority: Priority,
     pub(crate) who: Who,
 }
 
 /// All who wait.
 #[derive(Default)]
-pub(crate) struct Line {
+pub(crate) struct WaitQueue {
     /// By priority, each in the order of its tickets.
     levels: [VecDeque<Place>; 3],
     /// Who waits for room in a mailbox, by its task worker, each in the order of its tickets.
     aside: BTreeMap<usize, VecDeque<Place>>,
     /// Dispatches that wait for their own time: a delay that found no place among the sleepers.
-    timed: BTreeMap<Ticket, Waker>,
+    timed: BTreeMap<WaitTicket, Waker>,
     /// Dispatches that a credit is kept for, until they are polled.
-    granted: Vec<Ticket>,
-    next_ticket: Ticket,
+    granted: Vec<WaitTicket>,
+    next_ticket: WaitTicket,
     /// Credits given to the line.
     served: u32,
 }
 
-impl Line {
+impl WaitQueue {
     /// Whether nobody waits for a credit. Who was granted one waits no more, who stands aside not
     /// yet.
     pub(crate) fn is_empty(&self) -> bool {
@@ -66,7 +66,7 @@ impl Line {
     }
 
     /// Adds one to the end of its priority.
-    pub(crate) fn join(&mut self, priority: Priority, who: Who) -> Ticket {
+    pub(crate) fn join(&mut self, priority: Priority, who: Who) -> WaitTicket {
         let ticket = self.new_ticket();
         self.put_back(Place { ticket, priority, who });
         ticket
@@ -94,14 +94,14 @@ impl Line {
     }
 
     /// Whether somebody waits for room in this mailbox who has come before that ticket.
-    pub(crate) fn waits_before(&self, task_worker: usize, ticket: Ticket) -> bool {
+    pub(crate) fn waits_before(&self, task_worker: usize, ticket: WaitTicket) -> bool {
         let first = self.aside.get(&task_worker).and_then(VecDeque::front);
         first.is_some_and(|first| first.ticket < ticket)
     }
 
     /// Brings the first of those back that stand aside for each mailbox that has room.
     pub(crate) fn bring_back(&mut self, has_room: impl Fn(usize) -> bool) {
-        let Line { levels, aside, .. } = self;
+        let WaitQueue { levels, aside, .. } = self;
         aside.retain(|task_worker, waiting| {
             if has_room(*task_worker)
                 && let Some(place) = waiting.pop_front()
@@ -113,13 +113,13 @@ impl Line {
     }
 
     /// Adds a dispatch that waits for the clock only.
-    pub(crate) fn wait_for_time(&mut self, waker: Waker) -> Ticket {
+    pub(crate) fn wait_for_time(&mut self, waker: Waker) -> WaitTicket {
         let ticket = self.new_ticket();
         self.timed.insert(ticket, waker);
         ticket
     }
 
-    pub(crate) fn new_ticket(&mut self) -> Ticket {
+    pub(crate) fn new_ticket(&mut self) -> WaitTicket {
         self.next_ticket += 1;
         self.next_ticket
     }
@@ -138,19 +138,19 @@ impl Line {
     }
 
     /// Keeps a credit for a dispatch.
-    pub(crate) fn grant(&mut self, ticket: Ticket) {
+    pub(crate) fn grant(&mut self, ticket: WaitTicket) {
         self.granted.push(ticket);
     }
 
     /// Whether a credit was kept for a dispatch; it is its own now.
-    pub(crate) fn take_grant(&mut self, ticket: Ticket) -> bool {
+    pub(crate) fn take_grant(&mut self, ticket: WaitTicket) -> bool {
         let at = self.granted.iter().position(|granted| *granted == ticket);
         at.map(|at| self.granted.swap_remove(at)).is_some()
     }
 
     /// Keeps the waker of a dispatch that waits; returns the one before, to be dropped outside any
     /// borrow.
-    pub(crate) fn set_waker(&mut self, ticket: Ticket, waker: &Waker) -> Option<Waker> {
+    pub(crate) fn set_waker(&mut self, ticket: WaitTicket, waker: &Waker) -> Option<Waker> {
         if let Some(kept) = self.timed.get_mut(&ticket) {
             return Some(std::mem::replace(kept, waker.clone()));
         }
@@ -162,7 +162,7 @@ impl Line {
     }
 
     /// The waker of a dispatch that waits, if it does.
-    pub(crate) fn waker(&mut self, ticket: Ticket) -> Option<Waker> {
+    pub(crate) fn waker(&mut self, ticket: WaitTicket) -> Option<Waker> {
         if let Some(waker) = self.timed.get(&ticket) {
             return Some(waker.clone());
         }
@@ -173,7 +173,7 @@ impl Line {
     }
 
     /// Whether a dispatch waits, for a credit or for its time.
-    pub(crate) fn waits(&self, ticket: Ticket) -> bool {
+    pub(crate) fn waits(&self, ticket: WaitTicket) -> bool {
         self.timed.contains_key(&ticket) || self.queues().any(|queue| at(queue, ticket).is_some())
     }
 
@@ -183,7 +183,7 @@ impl Line {
     }
 
     /// Removes a dispatch that goes away; returns its waker, to be dropped outside any borrow.
-    pub(crate) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
+    pub(crate) fn leave(&mut self, ticket: WaitTicket) -> Option<Waker> {
         if let Some(waker) = self.timed.remove(&ticket) {
             return Some(waker);
         }
@@ -206,7 +206,7 @@ impl Line {
         self.aside.retain(|_, waiting| !waiting.is_empty());
     }
 
-    fn find(&mut self, ticket: Ticket) -> Option<&mut Place> {
+    fn find(&mut self, ticket: WaitTicket) -> Option<&mut Place> {
         self.queues_mut().find_map(|queue| at(queue, ticket).map(|at| &mut queue[at]))
     }
 
@@ -225,7 +225,7 @@ fn insert(queue: &mut VecDeque<Place>, place: Place) {
     queue.insert(at, place);
 }
 
-fn at(queue: &VecDeque<Place>, ticket: Ticket) -> Option<usize> {
+fn at(queue: &VecDeque<Place>, ticket: WaitTicket) -> Option<usize> {
     queue.binary_search_by_key(&ticket, |place| place.ticket).ok()
 }
 
@@ -233,21 +233,21 @@ fn at(queue: &VecDeque<Place>, ticket: Ticket) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn joined(priorities: &[(Priority, usize)]) -> Line {
-        let mut line = Line::default();
+    fn joined(priorities: &[(Priority, usize)]) -> WaitQueue {
+        let mut queue = WaitQueue::default();
         for (priority, count) in priorities {
             for _ in 0..*count {
-                line.join(*priority, Who::Sender(None));
+                queue.join(*priority, Who::Sender(None));
             }
         }
-        line
+        queue
     }
 
     #[test]
     fn the_higher_priority_is_first_and_none_starves() {
         use Priority::{High, Low, Normal};
-        let mut line = joined(&[(Low, 32), (Normal, 32), (High, 32)]);
-        let first: Vec<_> = (0..32).map(|_| line.next().unwrap().priority).collect();
+        let mut queue = joined(&[(Low, 32), (Normal, 32), (High, 32)]);
+        let first: Vec<_> = (0..32).map(|_| queue.next().unwrap().priority).collect();
         assert_eq!(first[0], High);
         let count = |of| first.iter().filter(|priority| **priority == of).count();
         assert_eq!((count(High), count(Normal), count(Low)), (24, 6, 2));
@@ -255,40 +255,40 @@ mod tests {
 
     #[test]
     fn within_a_priority_the_first_is_served_first_also_when_it_is_put_back() {
-        let mut line = joined(&[(Priority::Normal, 3)]);
-        let (first, second) = (line.next().unwrap(), line.next().unwrap());
+        let mut queue = joined(&[(Priority::Normal, 3)]);
+        let (first, second) = (queue.next().unwrap(), queue.next().unwrap());
         let ticket = first.ticket;
-        line.put_back(first);
-        line.put_back(second);
-        assert!(line.waits(ticket));
-        let order: Vec<_> = std::iter::from_fn(|| line.next()).map(|place| place.ticket).collect();
+        queue.put_back(first);
+        queue.put_back(second);
+        assert!(queue.waits(ticket));
+        let order: Vec<_> = std::iter::from_fn(|| queue.next()).map(|place| place.ticket).collect();
         assert_eq!(order, [1, 2, 3]);
-        assert!(line.is_empty() && !line.waits(ticket));
+        assert!(queue.is_empty() && !queue.waits(ticket));
     }
 
     #[test]
     fn who_waits_for_a_mailbox_holds_up_those_for_that_one_only() {
-        let mut line = joined(&[(Priority::Normal, 4)]);
+        let mut queue = joined(&[(Priority::Normal, 4)]);
         for task_worker in [7, 7, 8] {
-            let place = line.next().unwrap();
-            line.set_aside(task_worker, place);
+            let place = queue.next().unwrap();
+            queue.set_aside(task_worker, place);
         }
-        assert!(line.waits_for(7) && line.waits_for(8) && !line.waits_for(0));
-        assert!(line.waits_before(7, 2) && !line.waits_before(7, 1));
-        assert_eq!((line.len(), line.next().unwrap().ticket, line.is_empty()), (4, 4, true));
-        line.bring_back(|task_worker| task_worker == 7);
-        assert_eq!(line.next().map(|place| place.ticket), Some(1));
-        assert!(line.next().is_none() && line.waits_for(7) && line.waits(2));
-        line.leave(2);
-        line.leave(3);
-        assert_eq!((line.len(), line.has_some_aside()), (0, false));
+        assert!(queue.waits_for(7) && queue.waits_for(8) && !queue.waits_for(0));
+        assert!(queue.waits_before(7, 2) && !queue.waits_before(7, 1));
+        assert_eq!((queue.len(), queue.next().unwrap().ticket, queue.is_empty()), (4, 4, true));
+        queue.bring_back(|task_worker| task_worker == 7);
+        assert_eq!(queue.next().map(|place| place.ticket), Some(1));
+        assert!(queue.next().is_none() && queue.waits_for(7) && queue.waits(2));
+        queue.leave(2);
+        queue.leave(3);
+        assert_eq!((queue.len(), queue.has_some_aside()), (0, false));
     }
 
     #[test]
     fn who_leaves_has_no_turn_and_a_grant_is_taken_once() {
-        let mut line = joined(&[(Priority::Normal, 3)]);
-        assert!(line.leave(2).is_none() && line.len() == 2);
-        line.grant(1);
-        assert!(line.take_grant(1) && !line.take_grant(1));
+        let mut queue = joined(&[(Priority::Normal, 3)]);
+        assert!(queue.leave(2).is_none() && queue.len() == 2);
+        queue.grant(1);
+        assert!(queue.take_grant(1) && !queue.take_grant(1));
     }
 }

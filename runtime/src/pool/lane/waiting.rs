@@ -1,4 +1,4 @@
-//! Waiting on a lane: jobs that sleep until they are due, and the line for credits (`line.rs`).
+//! Waiting on a lane: jobs that sleep until they are due, and the line for credits (`wait_queue.rs`).
 //!
 //! A job that sleeps holds no credit. When it is due it joins the line, and takes a credit as its
 //! turn comes; so what sleeps keeps nothing from what could run, and what is due comes before later
@@ -6,9 +6,9 @@
 //! of the dispatches that wait.
 //!
 //! Where other executors have filled the queue no credit of the lane's tells when there is room: it
-//! looks again after a pause, and a place is kept for it meanwhile (`room.rs`).
+//! looks again after a pause, and a place is kept for it meanwhile (`reservations.rs`).
 
-use crate::pool::shared::Shared;
+use crate::pool::shared::PoolShared;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::pool::lane::delay_queue::Due;
 use crate::pool::lane::installed::{self, with_lane};
 use crate::pool::lane::slots::Whereabouts;
 use crate::pool::lane::wait_queue::{Place, Who};
-use crate::pool::shared::{Command, Ticket};
+use crate::pool::shared::{Command, WaitTicket};
 use crate::pool::task::error::DispatchError;
 use crate::pool::task::options::{Options, Priority};
 use crate::pool::task::{SlotKey, TaskId};
@@ -29,8 +29,8 @@ use crate::sys::panics::wake_quietly;
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
 /// A dispatch that may have to wait, as it is polled.
-pub(crate) struct Turn<'a> {
-    pub(crate) ticket: Option<Ticket>,
+pub(crate) struct WaitTurn<'a> {
+    pub(crate) ticket: Option<WaitTicket>,
     pub(crate) priority: Priority,
     pub(crate) task_worker: Option<usize>,
     pub(crate) waker: &'a Waker,
@@ -41,12 +41,15 @@ pub(crate) struct Turn<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Held {
     pub(crate) executor: usize,
-    pub(crate) ticket: Ticket,
+    pub(crate) ticket: WaitTicket,
 }
 
 impl Held {
     /// Gives the place up, and what was kept for it, from any thread.
-    pub(crate) fn give_up<J: Send + 'static, O: Send + 'static>(self, pool: &Arc<Shared<J, O>>) {
+    pub(crate) fn give_up<J: Send + 'static, O: Send + 'static>(
+        self,
+        pool: &Arc<PoolShared<J, O>>,
+    ) {
         let here = with_lane(installed::key(pool), |lane: &Installed<J, O>| {
             let here = lane.executor == self.executor;
             if here {
@@ -57,7 +60,7 @@ impl Held {
         if here != Some(true) {
             let lane = &pool.lanes[self.executor];
             lane.commands.push(Command::Leave(self.ticket));
-            lane.bell.ring();
+            lane.doorbell.ring();
         }
     }
 
@@ -65,7 +68,7 @@ impl Held {
     pub(crate) fn ticket_on<J: Send + 'static, O: Send + 'static>(
         self,
         lane: &Installed<J, O>,
-    ) -> Option<Ticket> {
+    ) -> Option<WaitTicket> {
         if lane.executor == self.executor {
             return Some(self.ticket);
         }
@@ -122,7 +125,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         match priority {
             Some(priority) => {
                 self.sweep_line();
-                self.line.borrow_mut().join(priority, Who::Job(key));
+                self.wait_queue.borrow_mut().join(priority, Who::Job(key));
                 self.serve_line();
             }
             None if !self.push_slot(key) => self.add_due(after(FULL_PAUSE), Due::Start(key)),
@@ -139,12 +142,12 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
     fn give_credits(&self) {
         while self.credits_left.get() > 0 {
-            let next = self.line.borrow_mut().next();
+            let next = self.wait_queue.borrow_mut().next();
             let Some(Place { ticket, priority, who }) = next else { return };
             match who {
                 Who::Sender(waker) => {
                     self.credits_left.set(self.credits_left.get() - 1);
-                    self.line.borrow_mut().grant(ticket);
+                    self.wait_queue.borrow_mut().grant(ticket);
                     waker.into_iter().for_each(wake_quietly);
                 }
                 // It has ended meanwhile; its slot may be there still, for who awaits it.
@@ -162,7 +165,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     fn serve_job(&self, key: SlotKey, place: Place) -> bool {
         let task_worker = self.slots.borrow_mut().get(key).and_then(|it| it.options.task_worker);
         let is_behind =
-            task_worker.is_some_and(|it| self.line.borrow().waits_before(it, place.ticket));
+            task_worker.is_some_and(|it| self.wait_queue.borrow().waits_before(it, place.ticket));
         if !is_behind {
             self.credits_left.set(self.credits_left.get() - 1);
             if self.push_slot(key) {
@@ -174,8 +177,8 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         }
         let priority = place.priority;
         match task_worker {
-            Some(task_worker) => self.line.borrow_mut().set_aside(task_worker, place),
-            None => self.line.borrow_mut().put_back(place),
+            Some(task_worker) => self.wait_queue.borrow_mut().set_aside(task_worker, place),
+            None => self.wait_queue.borrow_mut().put_back(place),
         }
         self.look_later(task_worker.is_none().then_some(priority));
         task_worker.is_some()
@@ -183,9 +186,9 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
 
     /// Who stood aside for a mailbox that has room again is in line again.
     fn bring_back(&self) {
-        if self.line.borrow().has_some_aside() {
+        if self.wait_queue.borrow().has_some_aside() {
             let queues = &self.pool.queues;
-            self.line.borrow_mut().bring_back(|task_worker| queues.has_room_for(task_worker));
+            self.wait_queue.borrow_mut().bring_back(|task_worker| queues.has_room_for(task_worker));
         }
     }
 
@@ -194,7 +197,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     fn look_later(&self, full: Option<Priority>) {
         full.into_iter().for_each(|priority| self.keep_room(priority));
         if !self.looks_again.replace(true) {
-            self.add_due(after(FULL_PAUSE), Due::Line);
+            self.add_due(after(FULL_PAUSE), Due::WaitQueue);
         }
     }
 
@@ -209,7 +212,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     pub(crate) fn look_again(&self) {
         self.looks_again.set(false);
         self.serve_line();
-        if self.line.borrow().has_some_aside() {
+        if self.wait_queue.borrow().has_some_aside() {
             self.look_later(None);
         }
     }
@@ -217,10 +220,10 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     /// Jobs that were cancelled in line leave their places: these are at most twice the sleepers.
     fn sweep_line(&self) {
         let live = self.sleeping.get();
-        let mut line = self.line.borrow_mut();
-        if line.len() > 64 + 2 * live {
+        let mut queue = self.wait_queue.borrow_mut();
+        if queue.len() > 64 + 2 * live {
             let slots = self.slots.borrow();
-            line.sweep(|key| slots.is_in_line(key));
+            queue.sweep(|key| slots.is_in_line(key));
         }
     }
 
@@ -249,7 +252,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     /// Gives a credit back, to who waits for one first.
     pub(crate) fn release_credit(&self) {
         self.credits_left.set(self.credits_left.get() + 1);
-        if self.somebody_waits() || self.line.borrow().has_some_aside() {
+        if self.somebody_waits() || self.wait_queue.borrow().has_some_aside() {
             self.serve_line();
         }
     }
@@ -259,10 +262,11 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     pub(crate) fn dispatch_in_turn<T>(
         &self,
         job: J,
-        Turn { ticket, priority, task_worker, waker }: Turn<'_>,
+        WaitTurn { ticket, priority, task_worker, waker }: WaitTurn<'_>,
         dispatch: impl FnOnce(&Self, J) -> Result<T, J>,
-    ) -> Result<T, (J, Ticket)> {
-        let is_granted = ticket.is_some_and(|ticket| self.line.borrow_mut().take_grant(ticket));
+    ) -> Result<T, (J, WaitTicket)> {
+        let is_granted =
+            ticket.is_some_and(|ticket| self.wait_queue.borrow_mut().take_grant(ticket));
         if is_granted {
             // What was kept for it.
             self.credits_left.set(self.credits_left.get() + 1);
@@ -281,20 +285,20 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
             false => job,
         };
         if let (Some(ticket), false) = (ticket, has_turn) {
-            let old = self.line.borrow_mut().set_waker(ticket, waker);
+            let old = self.wait_queue.borrow_mut().set_waker(ticket, waker);
             drop(old);
             return Err((job, ticket));
         }
         let who = Who::Sender(Some(waker.clone()));
-        let mut line = self.line.borrow_mut();
-        let ticket = ticket.unwrap_or_else(|| line.new_ticket());
+        let mut queue = self.wait_queue.borrow_mut();
+        let ticket = ticket.unwrap_or_else(|| queue.new_ticket());
         let place = Place { ticket, priority, who };
-        let is_behind = task_worker.is_some_and(|task_worker| line.waits_for(task_worker));
+        let is_behind = task_worker.is_some_and(|task_worker| queue.waits_for(task_worker));
         match task_worker {
-            Some(task_worker) if has_turn || is_behind => line.set_aside(task_worker, place),
-            _ => line.put_back(place),
+            Some(task_worker) if has_turn || is_behind => queue.set_aside(task_worker, place),
+            _ => queue.put_back(place),
         }
-        drop(line);
+        drop(queue);
         if has_turn || is_behind {
             self.look_later((has_turn && task_worker.is_none()).then_some(priority));
         }
@@ -305,7 +309,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         if self.kept_room.get() == [false; 3] {
             return;
         }
-        let is_deserted = |priority: &Priority| self.line.borrow().is_deserted(*priority);
+        let is_deserted = |priority: &Priority| self.wait_queue.borrow().is_deserted(*priority);
         Priority::ALL
             .into_iter()
             .filter(is_deserted)
@@ -313,25 +317,25 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 
     /// A dispatch that waited goes away: what was kept for it is for the next.
-    pub(crate) fn leave_line(&self, ticket: Ticket) {
-        if self.line.borrow_mut().take_grant(ticket) {
+    pub(crate) fn leave_line(&self, ticket: WaitTicket) {
+        if self.wait_queue.borrow_mut().take_grant(ticket) {
             self.release_credit();
         } else {
-            let waker = self.line.borrow_mut().leave(ticket);
+            let waker = self.wait_queue.borrow_mut().leave(ticket);
             drop(waker);
         }
         self.release_room_of_nobody();
     }
 
     /// Wakes a dispatch that waits, whose own time has come.
-    pub(crate) fn wake_sender(&self, ticket: Ticket) {
-        let waker = self.line.borrow_mut().waker(ticket);
+    pub(crate) fn wake_sender(&self, ticket: WaitTicket) {
+        let waker = self.wait_queue.borrow_mut().waker(ticket);
         waker.into_iter().for_each(wake_quietly);
     }
 
     /// The drain has begun: dispatches that wait for a later time learn that.
     pub(crate) fn wake_timed_senders(&self) {
-        let wakers = self.line.borrow().timed_wakers();
+        let wakers = self.wait_queue.borrow().timed_wakers();
         wakers.into_iter().for_each(wake_quietly);
     }
 }

@@ -14,7 +14,7 @@
 //!
 //! - One wake pays for all that are owed: the worker that it wakes finds one job, looks again behind
 //!   its fence, and wakes the next for the rest (the chain wake of `park.rs`, the chain call of
-//!   `roster.rs`). The fence of `notify` stands behind each of the pushes, and so orders all.
+//!   `sleepers.rs`). The fence of `notify` stands behind each of the pushes, and so orders all.
 //! - A worker that is awake takes what it finds, owed or not. One that falls asleep meanwhile sees
 //!   each push that its own fence comes after; those that it misses are still owed.
 //! - An executor never sleeps for long in debt: one that batches sleeps for 100 µs at most, since it
@@ -30,7 +30,7 @@ const DELAY: Duration = Duration::from_micros(200);
 const JOBS_MAX: usize = 64;
 
 /// The wake that an executor owes.
-pub(crate) struct Owed {
+pub(crate) struct WakeBatch {
     /// The executor is busy.
     batching: Cell<bool>,
     /// Jobs since a worker was last woken for one, and when the first of them was dispatched.
@@ -39,10 +39,10 @@ pub(crate) struct Owed {
     jobs_max: usize,
 }
 
-impl Owed {
+impl WakeBatch {
     /// `room`: jobs that may wait at once. An eighth of them may be owed.
     pub(crate) fn new(room: usize) -> Self {
-        Owed {
+        WakeBatch {
             batching: Cell::new(false),
             jobs: Cell::new(0),
             since: Cell::new(Instant::now()),

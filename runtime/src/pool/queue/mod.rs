@@ -64,20 +64,20 @@ pub(crate) struct Places {
 }
 
 /// What one worker knows of its own taking.
-pub(crate) struct Turn<J, O> {
+pub(crate) struct PriorityTurn<J, O> {
     /// Jobs taken.
     count: Cell<u32>,
     /// A job from another domain for which there was no room in its own.
     left_over: Cell<Option<Envelope<J, O>>>,
 }
 
-impl<J, O> Default for Turn<J, O> {
+impl<J, O> Default for PriorityTurn<J, O> {
     fn default() -> Self {
-        Turn { count: Cell::new(0), left_over: Cell::new(None) }
+        PriorityTurn { count: Cell::new(0), left_over: Cell::new(None) }
     }
 }
 
-impl<J, O> Turn<J, O> {
+impl<J, O> PriorityTurn<J, O> {
     /// Whether this worker holds a job that no other can take.
     pub(crate) fn holds_one(&self) -> bool {
         let held = self.left_over.take();
@@ -199,7 +199,7 @@ impl<J, O> Queues<J, O> {
     pub(crate) fn pop(
         &self,
         worker: usize,
-        turn: &Turn<J, O>,
+        turn: &PriorityTurn<J, O>,
         wake: impl FnOnce(),
     ) -> Option<Envelope<J, O>> {
         if self.domains.len() > 1
@@ -236,7 +236,7 @@ impl<J, O> Queues<J, O> {
     fn take_from_afar(
         &self,
         domain: usize,
-        turn: &Turn<J, O>,
+        turn: &PriorityTurn<J, O>,
         wake: impl FnOnce(),
     ) -> Option<Envelope<J, O>> {
         let own = &self.domains[domain];
@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn a_flood_of_higher_priority_starves_neither_the_low_nor_a_mailbox() {
         let queues = Queues::new(64, 1, Places::default());
-        let turn = Turn::default();
+        let turn = PriorityTurn::default();
         let mut taken = std::collections::HashMap::new();
         for _ in 0..64 {
             // Whatever was taken is there again.
@@ -345,7 +345,7 @@ mod tests {
             assert!(queues.push(Some(0), Priority::Normal, job("near")).is_ok());
             assert!(queues.push(Some(1), Priority::High, job("far")).is_ok());
         }
-        let turn = Turn::default();
+        let turn = PriorityTurn::default();
         let near: Vec<_> = (0..20).map(|_| queues.pop(0, &turn, || {}).unwrap().job).collect();
         assert!(near.iter().all(|name| *name == "near"), "{near:?}");
         // The first one from afar brings seven more, which another worker of the domain may take.
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn a_job_from_afar_for_which_there_is_no_room_is_taken_next() {
         let queues = Queues::new(1, 2, Places::of(&[0, 1], &[0, 1]));
-        let turn = Turn::default();
+        let turn = PriorityTurn::default();
         turn.left_over.set(Some(job("left over")));
         assert!(queues.push(Some(1), Priority::Normal, job("far")).is_ok());
         let taken: Vec<_> = (0..2).map(|_| queues.pop(0, &turn, || {}).unwrap().job).collect();

@@ -16,16 +16,16 @@
 use crate::sys::sync::{AtomicBool, AtomicU32, Ordering, fence, yield_now};
 
 /// See the module.
-pub(crate) struct Gate {
+pub(crate) struct CloseBarrier {
     /// Dispatchers between `enter` and `leave`: written by each of them.
     within: AtomicU32,
     /// Set once, by `shut`.
     shut: AtomicBool,
 }
 
-impl Gate {
+impl CloseBarrier {
     pub(crate) fn new() -> Self {
-        Gate { within: AtomicU32::new(0), shut: AtomicBool::new(false) }
+        CloseBarrier { within: AtomicU32::new(0), shut: AtomicBool::new(false) }
     }
 
     /// Whether the caller is within, and must leave; false: the gate is shut.

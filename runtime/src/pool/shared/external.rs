@@ -2,47 +2,47 @@
 //! runtime's threads, plain ones.
 //!
 //! They share credits of their own, so that they cannot take an executor's. No ring leads back to
-//! them: the task worker hands the finish to a receiver where it stands. What they share is a purse
-//! of credits (`purse.rs`) and the gate that keeps `close` from overtaking a push (`gate.rs`); ids
+//! them: the task worker hands the finish to a receiver where it stands. What they share is shared credits
+//! of credits (`shared_credits.rs`) and the gate that keeps `close` from overtaking a push (`close_barrier.rs`); ids
 //! and counters order nothing.
 
 use crate::pool::task::Receiver;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::pool::shared::close_barrier::Gate;
-use crate::pool::shared::shared_credits::Purse;
-use crate::pool::stats::ForeignStats;
+use crate::pool::shared::close_barrier::CloseBarrier;
+use crate::pool::shared::shared_credits::SharedCredits;
+use crate::pool::stats::ExternalStats;
 use crate::pool::task::{Finish, TaskId};
 
 /// Ids of these tasks have this bit, which no executor's sequence reaches. JSON numbers hold it.
-const FOREIGN_IDS: TaskId = 1 << 52;
+const EXTERNAL_IDS: TaskId = 1 << 52;
 
 type OnFinish<O> = Arc<dyn Fn(Finish<O>) + Send + Sync>;
 
-/// The credits, ids and counters of foreign threads.
-pub(crate) struct Foreign<O> {
-    credits: Purse,
+/// The credits, ids and counters of external threads.
+pub(crate) struct External<O> {
+    credits: SharedCredits,
     next_id: AtomicU64,
-    gate: Gate,
+    close_barrier: CloseBarrier,
     on_finish: OnceLock<OnFinish<O>>,
-    pub(crate) stats: ForeignStats,
+    pub(crate) stats: ExternalStats,
 }
 
-/// Why a foreign dispatch is refused.
+/// Why an external dispatch is refused.
 pub(crate) enum Refused {
     Full,
     Closed,
 }
 
-impl<O> Foreign<O> {
+impl<O> External<O> {
     pub(crate) fn new(credits: usize, id_base: TaskId) -> Self {
-        Foreign {
-            credits: Purse::new(credits),
-            next_id: AtomicU64::new(FOREIGN_IDS + id_base + 1),
-            gate: Gate::new(),
+        External {
+            credits: SharedCredits::new(credits),
+            next_id: AtomicU64::new(EXTERNAL_IDS + id_base + 1),
+            close_barrier: CloseBarrier::new(),
             on_finish: OnceLock::new(),
-            stats: ForeignStats::default(),
+            stats: ExternalStats::default(),
         }
     }
 
@@ -56,7 +56,7 @@ impl<O> Foreign<O> {
         value: T,
         push: impl FnOnce(TaskId, T) -> Result<(), T>,
     ) -> Result<TaskId, (Refused, T)> {
-        if !self.gate.enter() {
+        if !self.close_barrier.enter() {
             self.stats.count_refused();
             return Err((Refused::Closed, value));
         }
@@ -65,7 +65,7 @@ impl<O> Foreign<O> {
             Ok(_) => self.stats.count_accepted(),
             Err(_) => self.stats.count_refused(),
         }
-        self.gate.leave();
+        self.close_barrier.leave();
         result
     }
 
@@ -97,6 +97,6 @@ impl<O> Foreign<O> {
 
     /// Refuses every later dispatch, and waits for one that is under way.
     pub(crate) fn close(&self) {
-        self.gate.shut();
+        self.close_barrier.shut();
     }
 }

@@ -10,28 +10,28 @@ use std::sync::Arc;
 
 use crossbeam_queue::SegQueue;
 
-use self::external::Foreign;
+use self::external::External;
 use crate::pool::config::PoolConfig;
 use crate::pool::queue::Queues;
 use crate::pool::stats::{LaneStats, TaskWorkerStats};
 use crate::pool::task::kinds::Kinds;
 use crate::pool::task::{SlotKey, TaskId};
 use crate::pool::wake::Parking;
-use crate::sys::doorbell::Bell;
+use crate::sys::doorbell::Doorbell;
 use crate::sys::published::Version;
 
 /// Above the ids of one pool stands its number.
 const POOL_SHIFT: u32 = 44;
 
 /// Names a dispatch that waits. Tickets go up.
-pub(crate) type Ticket = u64;
+pub(crate) type WaitTicket = u64;
 
 /// What executors and task workers of a pool share.
-pub(crate) struct Shared<J, O> {
+pub(crate) struct PoolShared<J, O> {
     pub(crate) queues: Queues<J, O>,
     pub(crate) park: Parking,
     pub(crate) lanes: Vec<Arc<LaneShared>>,
-    pub(crate) foreign: Foreign<O>,
+    pub(crate) external: External<O>,
     /// Task workers that are no spares; a job may be for one of these alone.
     pub(crate) seats: usize,
     /// Of the spares too.
@@ -45,22 +45,22 @@ pub(crate) struct Shared<J, O> {
     pub(crate) thread_name: Arc<str>,
 }
 
-impl<J, O> Shared<J, O> {
+impl<J, O> PoolShared<J, O> {
     pub(crate) fn new(
         config: &PoolConfig,
         setup: PoolSetup<J>,
         credits: usize,
-        bells: &[Arc<Bell>],
+        doorbells: &[Arc<Doorbell>],
         park: Parking,
     ) -> Self {
         let PoolSetup { number, name, thread_name, kinds, .. } = setup;
         let id_base = TaskId::from(number) << POOL_SHIFT;
         let workers = 0..config.seats.len() + config.spares;
-        Shared {
+        PoolShared {
             queues: Queues::new(config.queue_depth, config.seats.len(), config.places()),
             park,
-            lanes: bells.iter().map(LaneShared::new).collect(),
-            foreign: Foreign::new(credits, id_base),
+            lanes: doorbells.iter().map(LaneShared::new).collect(),
+            external: External::new(credits, id_base),
             seats: config.seats.len(),
             workers: workers.map(|_| TaskWorkerStats::new(kinds.names().len())).collect(),
             kinds,
@@ -77,9 +77,9 @@ impl<J, O> Shared<J, O> {
     }
 }
 
-/// What task workers and foreign threads reach of an executor's lane.
+/// What task workers and external threads reach of an executor's lane.
 pub(crate) struct LaneShared {
-    pub(crate) bell: Arc<Bell>,
+    pub(crate) doorbell: Arc<Doorbell>,
     /// At most two entries a slot, whose future was dropped elsewhere and which was withdrawn, and one
     /// for each dispatch that waited.
     pub(crate) commands: SegQueue<Command>,
@@ -91,14 +91,14 @@ pub(crate) enum Command {
     /// The future of this slot is gone.
     Detach(SlotKey),
     /// The dispatch that waited with this ticket is gone, or waits on another executor now.
-    Leave(Ticket),
+    Leave(WaitTicket),
     /// The task of this slot was cancelled before it ran, or, `attempted`, before it ran again.
     Withdrawn { slot: SlotKey, attempted: bool },
 }
 
 impl LaneShared {
-    fn new(bell: &Arc<Bell>) -> Arc<Self> {
-        let (bell, commands, stats) = (bell.clone(), SegQueue::new(), LaneStats::default());
-        Arc::new(LaneShared { bell, commands, stats })
+    fn new(doorbell: &Arc<Doorbell>) -> Arc<Self> {
+        let (doorbell, commands, stats) = (doorbell.clone(), SegQueue::new(), LaneStats::default());
+        Arc::new(LaneShared { doorbell, commands, stats })
     }
 }

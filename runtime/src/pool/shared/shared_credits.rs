@@ -1,4 +1,4 @@
-//! Credits that several threads share: those of all threads that are no executors (`foreign.rs`).
+//! Credits that several threads share: those of all threads that are no executors (`external.rs`).
 //!
 //! ```text
 //!   who dispatches                         the task worker, with the finish
@@ -15,13 +15,13 @@ use crate::sys::sync::{AtomicUsize, Ordering};
 /// See the module. On a cache line of its own: task workers write to it with each finish, and what
 /// is beside it is the dispatchers'.
 #[repr(align(128))]
-pub(crate) struct Purse {
+pub(crate) struct SharedCredits {
     left: AtomicUsize,
 }
 
-impl Purse {
+impl SharedCredits {
     pub(crate) fn new(credits: usize) -> Self {
-        Purse { left: AtomicUsize::new(credits) }
+        SharedCredits { left: AtomicUsize::new(credits) }
     }
 
     /// Takes a credit; false: there is none.

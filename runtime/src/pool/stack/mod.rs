@@ -21,7 +21,7 @@ mod signal;
 mod unwind;
 
 #[cfg(feature = "stacks")]
-pub(super) use self::reader::Reader;
+pub(crate) use self::reader::Reader;
 #[cfg(feature = "stacks")]
 pub(super) use self::signal::publish;
 
@@ -187,19 +187,19 @@ impl std::error::Error for NoStacks {}
 
 /// Without the feature nobody is asked.
 #[cfg(not(feature = "stacks"))]
-pub(super) struct Reader;
+pub(crate) struct Reader;
 
 #[cfg(not(feature = "stacks"))]
 impl Reader {
-    pub(super) fn install(_: u32) -> Result<Self, NoStacks> {
+    pub(crate) fn install(_: u32) -> Result<Self, NoStacks> {
         Err(NoStacks::NotBuilt)
     }
 
-    pub(super) fn read(&self, _: u32, _: impl FnOnce() -> bool) -> Stack {
+    pub(crate) fn read(&self, _: u32, _: impl FnOnce() -> bool) -> Stack {
         Stack::default()
     }
 }
 
 /// Without the feature there is nothing to tell.
 #[cfg(not(feature = "stacks"))]
-pub(super) fn publish() {}
+pub(crate) fn publish() {}

@@ -94,13 +94,13 @@ impl LaneStats {
 /// Written by any thread that is no executor.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(crate) struct ForeignStats {
+pub(crate) struct ExternalStats {
     pub(crate) accepted: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) outcomes: [AtomicU64; OUTCOMES],
 }
 
-impl ForeignStats {
+impl ExternalStats {
     pub(crate) fn count_accepted(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
     }

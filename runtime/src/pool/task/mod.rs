@@ -74,7 +74,7 @@ pub struct Finish<O> {
 }
 
 /// A finish on its way home.
-pub(crate) struct Homecoming<J, O> {
+pub(crate) struct FinishMessage<J, O> {
     pub(crate) finish: Finish<O>,
     pub(crate) slot: Option<SlotKey>,
     /// The job, where it failed and may be tried again.
@@ -99,7 +99,7 @@ pub(crate) enum Origin<O> {
     /// An executor: the finish goes home through its ring.
     Lane { executor: usize, slot: Option<SlotKey> },
     /// Another thread: the finish is handed over where it is.
-    Foreign(Receiver<O>),
+    External(Receiver<O>),
 }
 
 /// Who receives a finish: a receiver of its own, or the pool's `on_finish`.

@@ -8,7 +8,7 @@
 //! 50 µs, at which it does park so, jobs stalled for ever in 3 of 3 runs of 6 s without beats, in 1
 //! of 4 with beats by one eventfd, in 0 of 3 with four; no job took longer than 32 ms there.)
 //!
-//! Who gets beats, and when the thread sleeps, is `beats.rs`.
+//! Who gets beats, and when the thread sleeps, is `heartbeat_state.rs`.
 
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::pool::wake::beating::Beats;
+use crate::pool::wake::heartbeat_state::HeartbeatState;
 
 /// How long a job of a worker that its host has parked by mistake waits at most, about.
 const BEAT: Duration = Duration::from_millis(10);
@@ -29,13 +29,13 @@ const STRINGS: usize = 4;
 pub(crate) type Strings = [Arc<OwnedFd>; STRINGS];
 
 /// The heartbeat of one pool.
-pub(crate) struct Heart {
-    beats: Beats,
+pub(crate) struct Heartbeat {
+    beats: HeartbeatState,
     strings: Box<[Strings]>,
     thread: OnceLock<Thread>,
 }
 
-impl Heart {
+impl Heartbeat {
     /// A heart for so many workers, each of which has to [`leave`](Self::leave).
     pub(crate) fn new(workers: usize) -> rustix::io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
@@ -45,14 +45,19 @@ impl Heart {
                 Ok([string()?, string()?, string()?, string()?])
             })
             .collect();
-        Ok(Heart { beats: Beats::new(workers), strings: strings?.into(), thread: OnceLock::new() })
+        Ok(Heartbeat {
+            beats: HeartbeatState::new(workers),
+            strings: strings?.into(),
+            thread: OnceLock::new(),
+        })
     }
 
     /// Starts its thread, before any worker.
     pub(crate) fn start(self: &Arc<Self>) -> std::io::Result<JoinHandle<()>> {
-        let heart = self.clone();
-        let thread =
-            std::thread::Builder::new().name("task-beat".to_owned()).spawn(move || heart.run())?;
+        let heartbeat = self.clone();
+        let thread = std::thread::Builder::new()
+            .name("task-beat".to_owned())
+            .spawn(move || heartbeat.run())?;
         let _ = self.thread.set(thread.thread().clone());
         Ok(thread)
     }
@@ -109,7 +114,7 @@ mod tests {
 
     use crate::executor::hosted::timer;
     use crate::pool::{Pool, PoolConfig, Seat, TaskContext};
-    use crate::sys::doorbell::Bell;
+    use crate::sys::doorbell::Doorbell;
 
     /// Sleeps a little, twice, with turns of the reactor between: under test its preempt timer is
     /// so short that the host parks with runnable tasks again and again (`hosted.rs`).
@@ -117,7 +122,7 @@ mod tests {
     fn a_worker_that_is_parked_by_mistake_is_brought_back() {
         let seats = (0..2).map(|cpu| Seat { cpu, shared: true, domain: 0 }).collect();
         let config = PoolConfig::new(seats, 512);
-        let bells = [Arc::new(Bell::new().unwrap())];
+        let doorbells = [Arc::new(Doorbell::new().unwrap())];
         let run = |_: TaskContext, us: u64| async move {
             timer::sleep(Duration::from_micros(us)).await;
             let end = Instant::now() + Duration::from_micros(us / 16);
@@ -125,9 +130,9 @@ mod tests {
             timer::sleep(Duration::from_micros(us / 2)).await;
             Ok(())
         };
-        let (pool, _lanes) = Pool::start_async(&config, 32, &bells, move |_| run).unwrap();
+        let (pool, _lanes) = Pool::start_async(&config, 32, &doorbells, move |_| run).unwrap();
         let (tell, told) = mpsc::channel();
-        pool.on_foreign_finish(move |finish| tell.send(finish.outcome).unwrap());
+        pool.on_external_finish(move |finish| tell.send(finish.outcome).unwrap());
         let tasks = pool.tasks();
         let end = Instant::now() + Duration::from_secs(3);
         let mut burst = 0;

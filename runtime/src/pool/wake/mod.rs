@@ -1,17 +1,17 @@
-//! How a pool's workers are woken: by a futex, or by bells where an executor hosts them.
+//! How a pool's workers are woken: by a futex, or by doorbells where an executor hosts them.
 
-pub(crate) mod beating;
 pub(crate) mod heartbeat;
+pub(crate) mod heartbeat_state;
 pub(crate) mod park;
 pub(crate) mod sleepers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::pool::wake::heartbeat::Heart;
+use crate::pool::wake::heartbeat::Heartbeat;
 use crate::pool::wake::park::{Park, Source};
-use crate::pool::wake::sleepers::Roster;
-use crate::sys::doorbell::Bell;
+use crate::pool::wake::sleepers::Sleepers;
+use crate::sys::doorbell::Doorbell;
 
 /// The workers of a pool, asleep or not.
 pub(crate) struct Parking {
@@ -23,9 +23,9 @@ pub(crate) struct Parking {
 
 /// What is needed to wake async workers.
 pub(crate) struct Hosted {
-    pub(crate) roster: Roster,
-    pub(crate) bells: Box<[Arc<Bell>]>,
-    pub(crate) heart: Arc<Heart>,
+    pub(crate) sleepers: Sleepers,
+    pub(crate) doorbells: Box<[Arc<Doorbell>]>,
+    pub(crate) heartbeat: Arc<Heartbeat>,
     /// The time of `close` is over: what is left is dropped. Set once.
     abandoned: AtomicBool,
 }
@@ -35,11 +35,11 @@ impl Parking {
         Parking { park: Park::new(), hosted: None }
     }
 
-    pub(crate) fn hosted(bells: Vec<Arc<Bell>>, heart: Arc<Heart>) -> Self {
+    pub(crate) fn hosted(doorbells: Vec<Arc<Doorbell>>, heartbeat: Arc<Heartbeat>) -> Self {
         let hosted = Hosted {
-            roster: Roster::new(bells.len()),
-            bells: bells.into(),
-            heart,
+            sleepers: Sleepers::new(doorbells.len()),
+            doorbells: doorbells.into(),
+            heartbeat,
             abandoned: AtomicBool::new(false),
         };
         Parking { park: Park::new(), hosted: Some(hosted) }
@@ -57,7 +57,7 @@ impl Parking {
     pub(crate) fn post(&self, worker: usize) {
         match &self.hosted {
             Some(hosted) => {
-                if hosted.roster.post(worker) {
+                if hosted.sleepers.post(worker) {
                     hosted.ring(worker);
                 }
             }
@@ -84,23 +84,23 @@ impl Parking {
     pub(crate) fn close(&self) {
         self.park.close();
         if let Some(hosted) = &self.hosted {
-            hosted.roster.close(hosted.bells.len(), |worker| hosted.ring(worker));
+            hosted.sleepers.close(hosted.doorbells.len(), |worker| hosted.ring(worker));
         }
     }
 
     /// The time for what is left is over: async workers drop it. False: these are plain ones.
     pub(crate) fn abandon(&self) -> bool {
         let Some(hosted) = &self.hosted else { return false };
-        // Each looks at it after it has armed its bell, which orders it (`armed.rs`).
+        // Each looks at it after it has armed its doorbell, which orders it (`armed.rs`).
         hosted.abandoned.store(true, Ordering::Relaxed);
-        (0..hosted.bells.len()).for_each(|worker| hosted.ring(worker));
+        (0..hosted.doorbells.len()).for_each(|worker| hosted.ring(worker));
         true
     }
 
     /// Workers that sleep and may take a job.
     pub(crate) fn sleeping(&self) -> u32 {
         match &self.hosted {
-            Some(hosted) => hosted.roster.sleeping(),
+            Some(hosted) => hosted.sleepers.sleeping(),
             None => self.park.sleeping(),
         }
     }
@@ -113,7 +113,7 @@ impl Parking {
 
 impl Hosted {
     pub(crate) fn notify(&self) {
-        if let Some(worker) = self.roster.notify() {
+        if let Some(worker) = self.sleepers.notify() {
             self.ring(worker);
         }
     }
@@ -122,9 +122,9 @@ impl Hosted {
         self.abandoned.load(Ordering::Relaxed)
     }
 
-    /// Beats come first: should the host take the bell's completion in and park, they help.
+    /// HeartbeatState come first: should the host take the doorbell's completion in and park, they help.
     fn ring(&self, worker: usize) {
-        self.heart.beat_for(worker);
-        self.bells[worker].ring();
+        self.heartbeat.beat_for(worker);
+        self.doorbells[worker].ring();
     }
 }

@@ -1,6 +1,6 @@
 //! Which async task workers sleep, and how a push calls one of them, at no cost while none does.
 //!
-//! Such a worker sleeps inside the reactor of its host, on its bell, with jobs of its own that wait for
+//! Such a worker sleeps inside the reactor of its host, on its doorbell, with jobs of its own that wait for
 //! files and timers: any of these may wake it too. So sleepers are named here, one bit each, where
 //! `park.rs` counts them and hands out tokens. A worker is in one of three states:
 //!
@@ -26,7 +26,7 @@
 //!   the last one it notifies as a producer does (the chain call).
 //! - A job for one worker alone (`post`) calls that one, or finds it awake: then it looks before it
 //!   sleeps, or when it has room again.
-//! - A bell that was rung for a worker which woke by itself meanwhile only wakes it once in vain.
+//! - A doorbell that was rung for a worker which woke by itself meanwhile only wakes it once in vain.
 //! - `closing` is set, then all that sleep are called. A worker leaves only when it sees `closing`
 //!   and, after that, an empty queue; the last push happens before `close`.
 //! - The fences order the looks at the queue, as in `park.rs`. The bits carry one thing more: who calls
@@ -41,7 +41,7 @@ const GROUP: usize = 32;
 const ASLEEP: u64 = (1 << GROUP) - 1;
 
 /// The states of a pool's async workers.
-pub(crate) struct Roster {
+pub(crate) struct Sleepers {
     /// For each 32 workers: those asleep in the low half, those called in the high half, no worker
     /// in both. Set asleep and cleared by the worker; moved to called by any.
     groups: Box<[AtomicU64]>,
@@ -55,10 +55,10 @@ fn bits(worker: usize) -> (u64, u64) {
     (asleep, asleep << GROUP)
 }
 
-impl Roster {
+impl Sleepers {
     pub(crate) fn new(workers: usize) -> Self {
         let groups = (0..workers.div_ceil(GROUP)).map(|_| AtomicU64::new(0));
-        Roster { groups: groups.collect(), closing: AtomicBool::new(false) }
+        Sleepers { groups: groups.collect(), closing: AtomicBool::new(false) }
     }
 
     /// After a push that any may take: the worker that the caller has to ring.
@@ -95,7 +95,7 @@ impl Roster {
     #[must_use]
     pub(crate) fn sleep(&self, worker: usize, is_empty: impl FnOnce() -> bool) -> bool {
         let (asleep, _) = bits(worker);
-        // Release: who calls this worker sees what it did before, such as its rest (`beats.rs`).
+        // Release: who calls this worker sees what it did before, such as its rest (`heartbeat_state.rs`).
         self.groups[worker / GROUP].fetch_or(asleep, Ordering::Release);
         // Pairs with the fences of `notify`, `post` and `close`.
         fence(Ordering::SeqCst);

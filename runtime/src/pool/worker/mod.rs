@@ -1,4 +1,4 @@
-//! Task workers: they take jobs, run them and send their finishes home. Their threads: `crew.rs`.
+//! Task workers: they take jobs, run them and send their finishes home. Their threads: `threads.rs`.
 
 pub(crate) mod threads;
 pub(crate) mod watchdog;
@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::pool::config::{PoolConfig, Seat};
-use crate::pool::finish_guard::{self, Finishes, Home, Ticket, Way};
-use crate::pool::queue::Turn;
-use crate::pool::shared::Shared;
+use crate::pool::finish_guard::{self, FinishGuard, FinishRoute, FinishSender, Finishes};
+use crate::pool::queue::PriorityTurn;
+use crate::pool::shared::PoolShared;
 use crate::pool::task::control::Control;
 use crate::pool::task::error::{Failure, TaskError};
 use crate::pool::task::{Envelope, Origin, TaskContext};
@@ -26,12 +26,12 @@ const MISSES_MAX: u32 = 4;
 /// So often.
 const TRY_EVERY: u32 = 16;
 
-/// A task worker, apart from its thread and from what that runs jobs with: see `crew.rs`.
+/// A task worker, apart from its thread and from what that runs jobs with: see `threads.rs`.
 pub(crate) struct TaskWorker<J, O> {
     pub(crate) index: usize,
     pub(crate) seat: Seat,
-    shared: Arc<Shared<J, O>>,
-    homes: Vec<Home<J, O>>,
+    shared: Arc<PoolShared<J, O>>,
+    senders: Vec<FinishSender<J, O>>,
     spin: Option<Duration>,
     /// Jobs it runs before it is made anew.
     recycle_after: Option<u64>,
@@ -39,7 +39,7 @@ pub(crate) struct TaskWorker<J, O> {
     jobs: u64,
     /// The pool's generation when it was made.
     generation: u32,
-    turn: Turn<J, O>,
+    turn: PriorityTurn<J, O>,
 }
 
 /// Why a worker left its thread.
@@ -63,21 +63,21 @@ enum Step<J, O> {
 pub(crate) fn make_all<J, O>(
     config: &PoolConfig,
     credits: usize,
-    shared: &Arc<Shared<J, O>>,
+    shared: &Arc<PoolShared<J, O>>,
 ) -> (Vec<TaskWorker<J, O>>, Vec<Finishes<J, O>>) {
-    let (homes, finishes) = finish_guard::rings(shared, credits);
-    let worker = |(index, homes): (usize, _)| TaskWorker {
+    let (senders, finishes) = finish_guard::rings(shared, credits);
+    let worker = |(index, senders): (usize, _)| TaskWorker {
         index,
         seat: config.seats[index % config.seats.len()],
         shared: shared.clone(),
-        homes,
+        senders,
         spin: config.spin,
         recycle_after: config.recycle_after,
         jobs: 0,
         generation: 0,
-        turn: Turn::default(),
+        turn: PriorityTurn::default(),
     };
-    (homes.into_iter().enumerate().map(worker).collect(), finishes)
+    (senders.into_iter().enumerate().map(worker).collect(), finishes)
 }
 
 impl<J, O> TaskWorker<J, O> {
@@ -122,14 +122,14 @@ impl<J, O> TaskWorker<J, O> {
         let waited = start.saturating_duration_since(dispatched);
         let (executor, way) = match origin {
             Origin::Lane { executor, slot } => {
-                (Some(executor), Way::Home { home: &mut self.homes[executor], slot })
+                (Some(executor), FinishRoute::Ring { sender: &mut self.senders[executor], slot })
             }
-            Origin::Foreign(receiver) => {
-                (None, Way::Foreign { foreign: &self.shared.foreign, receiver })
+            Origin::External(receiver) => {
+                (None, FinishRoute::External { external: &self.shared.external, receiver })
             }
         };
         let task_worker = self.index;
-        let ticket = Ticket { way, id, task_worker, waited, attempts: attempt };
+        let guard = FinishGuard { way, id, task_worker, waited, attempts: attempt };
         let early = match control.as_deref().filter(|control| !control.begin()) {
             Some(control) => Some(withdrawn_as(control)),
             None if deadline.is_some_and(|deadline| deadline <= start) => {
@@ -140,7 +140,7 @@ impl<J, O> TaskWorker<J, O> {
         };
         if let Some(error) = early {
             drop_quietly(job);
-            return ticket.finish(Err(error), None, None);
+            return guard.finish(Err(error), None, None);
         }
         let context = TaskContext { id, executor, task_worker, waited, attempt, control, deadline };
         let stats = &self.shared.workers[task_worker];
@@ -153,7 +153,7 @@ impl<J, O> TaskWorker<J, O> {
         let outcome = within_time(outcome, is_late, context.control.as_deref());
         let may_be_retried = retries(&outcome) && kept.is_some();
         context.control.inspect(|control| control.end(may_be_retried));
-        ticket.finish(outcome, Some(ran), kept);
+        guard.finish(outcome, Some(ran), kept);
     }
 }
 
@@ -224,7 +224,7 @@ fn __sidecore_job<J, O>(
 
 /// The queues as a worker sees them.
 struct Queue<'a, J, O> {
-    shared: &'a Shared<J, O>,
+    shared: &'a PoolShared<J, O>,
     worker: &'a TaskWorker<J, O>,
     /// Spins in vain since one that found a job.
     misses: &'a Cell<u32>,

@@ -18,7 +18,7 @@ use crate::machine::cpu_list::CpuId;
 use crate::machine::topology::pin_to;
 use crate::pool::config::Seat;
 use crate::pool::notice::{Notice, OnNotice};
-use crate::pool::shared::Shared;
+use crate::pool::shared::PoolShared;
 use crate::pool::stack;
 use crate::pool::task::error::{Failure, PoolError};
 use crate::pool::task::{TaskContext, TaskWorkerInfo};
@@ -32,18 +32,18 @@ const LOOK: Duration = Duration::from_micros(200);
 pub(crate) const ENDED: &str = "its thread has ended while it started";
 
 /// Starts threads for the workers of one pool. `M` makes what a worker runs its jobs with.
-pub(crate) struct Crew<J, O, M> {
-    pub(crate) shared: Arc<Shared<J, O>>,
+pub(crate) struct WorkerThreads<J, O, M> {
+    pub(crate) shared: Arc<PoolShared<J, O>>,
     pub(crate) make: M,
     pub(crate) on_notice: OnNotice,
-    pub(crate) threads: Arc<Threads>,
+    pub(crate) live: Arc<LiveThreads>,
     /// Spares that do not work.
     pub(crate) reserve: Mutex<Vec<TaskWorker<J, O>>>,
 }
 
 /// The threads that live, from outside.
 #[derive(Default)]
-pub(crate) struct Threads {
+pub(crate) struct LiveThreads {
     handles: Mutex<Vec<JoinHandle<()>>>,
     /// Workers that have a thread; one that changes threads counts all the while. Relaxed: it goes
     /// down after the last thread was put among the handles, under their lock, which who reads it
@@ -53,7 +53,7 @@ pub(crate) struct Threads {
     closing: AtomicBool,
 }
 
-impl<J, O, M, R> Crew<J, O, M>
+impl<J, O, M, R> WorkerThreads<J, O, M>
 where
     J: Send + 'static,
     O: Send + 'static,
@@ -67,7 +67,7 @@ where
     ) -> Result<(), Box<(PoolError, TaskWorker<J, O>)>> {
         match self.launch(worker.index, worker.seat) {
             Ok(hand_over) => {
-                self.threads.working.fetch_add(1, Ordering::Relaxed);
+                self.live.working.fetch_add(1, Ordering::Relaxed);
                 // The thread waits for nothing else.
                 let _ = hand_over.send(worker);
                 Ok(())
@@ -84,12 +84,12 @@ where
     ) -> Result<Sender<TaskWorker<J, O>>, PoolError> {
         let (ready_tx, ready) = mpsc::channel();
         let (hand_over, worker) = mpsc::channel();
-        let crew = self.clone();
+        let workers = self.clone();
         let thread = std::thread::Builder::new()
             .name(format!("{}-{task_worker}", self.shared.thread_name))
-            .spawn(move || crew.live(task_worker, seat, &ready_tx, &worker))
+            .spawn(move || workers.live(task_worker, seat, &ready_tx, &worker))
             .map_err(|cause| PoolError::Thread { task_worker, cause })?;
-        self.threads.keep(thread);
+        self.live.keep(thread);
         match ready.recv() {
             Ok(Ok(())) => Ok(hand_over),
             Ok(Err(error)) => Err(error),
@@ -171,7 +171,7 @@ where
                 },
             }
         }
-        self.threads.working.fetch_sub(1, Ordering::Relaxed);
+        self.live.working.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn notify_failed(&self, task_worker: usize, error: &PoolError) {
@@ -189,7 +189,7 @@ where
     }
 }
 
-impl Threads {
+impl LiveThreads {
     /// Keeps a thread, and forgets those that have ended.
     pub(crate) fn keep(&self, thread: JoinHandle<()>) {
         let mut handles = self.handles();

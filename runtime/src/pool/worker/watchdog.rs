@@ -15,7 +15,7 @@ use crate::pool::stack::{Reader, Stack};
 use crate::pool::stats::RunningTask;
 use crate::pool::task::error::Failure;
 use crate::pool::task::{TaskContext, TaskId, TaskWorkerInfo};
-use crate::pool::worker::threads::Crew;
+use crate::pool::worker::threads::WorkerThreads;
 
 /// Looks within the time after which a job is stuck, and the least pause between two.
 const LOOKS: u32 = 4;
@@ -23,7 +23,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// See the module.
 pub(crate) struct Watchdog<J, O, M> {
-    crew: Arc<Crew<J, O, M>>,
+    workers: Arc<WorkerThreads<J, O, M>>,
     stuck_after: Duration,
     /// Reads the stacks of stuck jobs, where they are wanted.
     stacks: Option<Reader>,
@@ -41,34 +41,34 @@ where
 {
     /// Starts its thread.
     pub(crate) fn start(
-        crew: Arc<Crew<J, O, M>>,
+        workers: Arc<WorkerThreads<J, O, M>>,
         stuck_after: Duration,
         stacks: Option<Reader>,
         seats: Vec<Seat>,
     ) -> std::io::Result<()> {
-        let reported = vec![None; crew.shared.workers.len()];
-        let threads = crew.threads.clone();
-        let mut watchdog = Watchdog { crew, stuck_after, stacks, seats, reported };
-        let name = format!("{}-watch", watchdog.crew.shared.thread_name);
-        threads.keep(std::thread::Builder::new().name(name).spawn(move || watchdog.watch())?);
+        let reported = vec![None; workers.shared.workers.len()];
+        let live = workers.live.clone();
+        let mut watchdog = Watchdog { workers, stuck_after, stacks, seats, reported };
+        let name = format!("{}-watch", watchdog.workers.shared.thread_name);
+        live.keep(std::thread::Builder::new().name(name).spawn(move || watchdog.watch())?);
         Ok(())
     }
 
     fn watch(&mut self) {
         let pause = (self.stuck_after / LOOKS).max(PAUSE_MIN);
-        while !self.crew.threads.are_closing() {
+        while !self.workers.live.are_closing() {
             std::thread::park_timeout(pause);
             let stuck = self.look();
             let spare = self.keep_spares(&stuck.iter().map(|stuck| stuck.0).collect::<Vec<_>>());
             for (task_worker, running) in &stuck {
                 // Each may take a while, for which no end shall wait.
-                if self.crew.threads.are_closing() {
+                if self.workers.live.are_closing() {
                     return;
                 }
                 self.report(*task_worker, running);
             }
             if let Some(notice) = spare {
-                self.crew.tell(&notice);
+                self.workers.tell(&notice);
             }
         }
     }
@@ -76,14 +76,14 @@ where
     /// The workers whose job is stuck, and those jobs. Those that were and are over are told of.
     fn look(&mut self) -> Vec<(usize, RunningTask)> {
         let mut stuck = Vec::new();
-        for (task_worker, stats) in self.crew.shared.workers.iter().enumerate() {
+        for (task_worker, stats) in self.workers.shared.workers.iter().enumerate() {
             let running = stats.running().filter(|running| running.since >= self.stuck_after);
             let reported = self.reported[task_worker];
             let over = running.as_ref().is_none_or(|running| Some(running.task) != reported);
             if let Some(task) = reported.filter(|_| over) {
                 self.reported[task_worker] = None;
-                let pool = self.crew.shared.name.clone();
-                self.crew.tell(&Notice::Unstuck { pool, task, task_worker });
+                let pool = self.workers.shared.name.clone();
+                self.workers.tell(&Notice::Unstuck { pool, task, task_worker });
             }
             stuck.extend(running.map(|running| (task_worker, running)));
         }
@@ -95,11 +95,11 @@ where
         if self.reported[task_worker].replace(running.task) == Some(running.task) {
             return;
         }
-        let shared = &self.crew.shared;
+        let shared = &self.workers.shared;
         let thread_id = shared.workers[task_worker].thread_id();
         let doing = Stuck::doing_of(thread_id);
         let stack = self.stack_of(task_worker, running.task);
-        self.crew.tell(&Notice::Stuck(Stuck {
+        self.workers.tell(&Notice::Stuck(Stuck {
             pool: shared.name.clone(),
             task: running.task,
             kind: shared.kinds.names()[running.kind],
@@ -113,7 +113,7 @@ where
 
     /// The stack of a stuck job, if its thread still runs that one when it answers.
     fn stack_of(&self, task_worker: usize, task: TaskId) -> Stack {
-        let stats = &self.crew.shared.workers[task_worker];
+        let stats = &self.workers.shared.workers[task_worker];
         let still = || stats.running().is_some_and(|running| running.task == task);
         let read = |stacks: &Reader| stacks.read(stats.thread_id(), still);
         self.stacks.as_ref().map(read).unwrap_or_default()
@@ -121,7 +121,7 @@ where
 
     /// As many spares as there are stuck workers, where there are so many. What is to be told of it.
     fn keep_spares(&self, stuck: &[usize]) -> Option<Notice> {
-        let shared = &self.crew.shared;
+        let shared = &self.workers.shared;
         let spares = &shared.workers[shared.seats..];
         let active = spares.iter().filter(|spare| spare.is_working() && !spare.is_retiring());
         let active = active.count();
@@ -145,19 +145,19 @@ where
 
     /// Has a spare stand in for a worker, on its CPU.
     fn add_spare(&self, stands_in_for: usize) -> Option<Notice> {
-        let mut spare = self.crew.reserve().pop()?;
+        let mut spare = self.workers.reserve().pop()?;
         // The stuck job may use that CPU too.
         spare.seat = Seat { shared: true, ..self.seats[stands_in_for % self.seats.len()] };
-        spare.renewed(self.crew.shared.generation());
-        let (task_worker, pool) = (spare.index, self.crew.shared.name.clone());
-        self.crew.shared.workers[task_worker].set_working(true);
-        match self.crew.start(spare) {
+        spare.renewed(self.workers.shared.generation());
+        let (task_worker, pool) = (spare.index, self.workers.shared.name.clone());
+        self.workers.shared.workers[task_worker].set_working(true);
+        match self.workers.start(spare) {
             Ok(()) => Some(Notice::SpareStarted { pool, task_worker }),
             Err(failed) => {
                 let (error, spare) = *failed;
-                self.crew.shared.workers[task_worker].set_working(false);
-                self.crew.notify_failed(task_worker, &error);
-                self.crew.reserve().push(spare);
+                self.workers.shared.workers[task_worker].set_working(false);
+                self.workers.notify_failed(task_worker, &error);
+                self.workers.reserve().push(spare);
                 None
             }
         }

@@ -7,14 +7,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::pool::handle::TaskHandle;
+use crate::pool::api::handle::TaskHandle;
+use crate::pool::api::tasks::Tasks;
 use crate::pool::lane::Installed;
 use crate::pool::lane::installed::with_lane;
 use crate::pool::shared::Command;
 use crate::pool::task::control::Stopped;
 use crate::pool::task::error::{DispatchError, RunError, TaskError};
 use crate::pool::task::{Finish, SlotKey};
-use crate::pool::tasks::Tasks;
 use crate::sys::instant::after;
 
 /// The future of [`Tasks::run`]. It is `Send`, so that a handler that must be may await it.
@@ -26,18 +26,18 @@ use crate::sys::instant::after;
 #[must_use = "a future does nothing unless awaited; `dispatch` sends a job without waiting"]
 pub struct Run<J: Send + 'static, O: Send + 'static> {
     tasks: Tasks<J, O>,
-    state: State<J, O>,
+    state: RunState<J, O>,
     handle: Option<TaskHandle>,
 }
 
-pub(crate) enum State<J, O> {
+pub(crate) enum RunState<J, O> {
     Refused(DispatchError<J>),
     Lane { executor: usize, key: SlotKey },
-    Foreign { mailbox: Arc<Mailbox<O>>, deadline: Option<Instant> },
+    External { mailbox: Arc<Mailbox<O>>, deadline: Option<Instant> },
     Done,
 }
 
-/// Where the finish of a foreign task is left for its future.
+/// Where the finish of an external task is left for its future.
 pub(crate) struct Mailbox<O> {
     content: Mutex<Content<O>>,
     arrived: Condvar,
@@ -96,7 +96,11 @@ impl<O> Mailbox<O> {
 }
 
 impl<J: Send + 'static, O: Send + 'static> Run<J, O> {
-    pub(crate) fn new(tasks: Tasks<J, O>, state: State<J, O>, handle: Option<TaskHandle>) -> Self {
+    pub(crate) fn new(
+        tasks: Tasks<J, O>,
+        state: RunState<J, O>,
+        handle: Option<TaskHandle>,
+    ) -> Self {
         Run { tasks, state, handle }
     }
 
@@ -109,9 +113,9 @@ impl<J: Send + 'static, O: Send + 'static> Run<J, O> {
     /// Blocks a thread that is no executor until the task is over, for `limit` at most; then the
     /// future comes back. Replaces Swoole's `taskwait`.
     pub fn wait(mut self, limit: Duration) -> Result<Result<O, RunError<J>>, Self> {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Refused(refused) => Ok(Err(RunError::Refused(refused))),
-            State::Foreign { mailbox, deadline } => {
+        match std::mem::replace(&mut self.state, RunState::Done) {
+            RunState::Refused(refused) => Ok(Err(RunError::Refused(refused))),
+            RunState::External { mailbox, deadline } => {
                 let end = after(limit);
                 let mut finish = mailbox.wait(deadline.map_or(end, |deadline| deadline.min(end)));
                 if finish.is_none() && deadline.is_some_and(|deadline| deadline < end) {
@@ -123,7 +127,7 @@ impl<J: Send + 'static, O: Send + 'static> Run<J, O> {
                 if let Some(finish) = finish {
                     return Ok(finish.outcome.map_err(RunError::Failed));
                 }
-                self.state = State::Foreign { mailbox, deadline };
+                self.state = RunState::External { mailbox, deadline };
                 Err(self)
             }
             // An executor that blocked here would wait for itself.
@@ -149,11 +153,11 @@ impl<J: Send + 'static, O: Send + 'static> Run<J, O> {
         let polled = with_lane(self.tasks.key(), |lane: &Installed<J, O>| {
             (lane.executor == executor).then(|| lane.poll_slot(key, context))
         });
-        self.state = State::Lane { executor, key };
+        self.state = RunState::Lane { executor, key };
         match polled.flatten() {
             Some(Poll::Pending) => Poll::Pending,
             Some(Poll::Ready(Some(finish))) => {
-                self.state = State::Done;
+                self.state = RunState::Done;
                 Poll::Ready(finish.outcome.map_err(RunError::Failed))
             }
             Some(Poll::Ready(None)) | None => {
@@ -164,7 +168,8 @@ impl<J: Send + 'static, O: Send + 'static> Run<J, O> {
     }
 
     fn detach(&mut self) {
-        let State::Lane { executor, key } = std::mem::replace(&mut self.state, State::Done) else {
+        let RunState::Lane { executor, key } = std::mem::replace(&mut self.state, RunState::Done)
+        else {
             return;
         };
         let here = with_lane(self.tasks.key(), |lane: &Installed<J, O>| {
@@ -177,7 +182,7 @@ impl<J: Send + 'static, O: Send + 'static> Run<J, O> {
         if here != Some(true) {
             let lane = &self.tasks.shared().lanes[executor];
             lane.commands.push(Command::Detach(key));
-            lane.bell.ring();
+            lane.doorbell.ring();
         }
     }
 }
@@ -186,14 +191,14 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for Run<J, O> {
     type Output = Result<O, RunError<J>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Refused(refused) => Poll::Ready(Err(RunError::Refused(refused))),
-            State::Done => Poll::Ready(Err(RunError::WrongThread)),
-            State::Lane { executor, key } => self.poll_lane(executor, key, context),
-            State::Foreign { mailbox, deadline } => match mailbox.poll(context.waker()) {
+        match std::mem::replace(&mut self.state, RunState::Done) {
+            RunState::Refused(refused) => Poll::Ready(Err(RunError::Refused(refused))),
+            RunState::Done => Poll::Ready(Err(RunError::WrongThread)),
+            RunState::Lane { executor, key } => self.poll_lane(executor, key, context),
+            RunState::External { mailbox, deadline } => match mailbox.poll(context.waker()) {
                 Poll::Ready(finish) => Poll::Ready(finish.outcome.map_err(RunError::Failed)),
                 Poll::Pending => {
-                    self.state = State::Foreign { mailbox, deadline };
+                    self.state = RunState::External { mailbox, deadline };
                     Poll::Pending
                 }
             },

@@ -1,17 +1,17 @@
 //! The handle that handlers hold: dispatch a job, or run one and wait for its output.
 
+use crate::pool::api::send::SendJob;
 use crate::pool::lane::installed::{self, uninstall, with_lane};
-use crate::pool::send::SendJob;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::pool::dispatch::Dispatch;
+use crate::pool::api::dispatch::Dispatch;
+use crate::pool::api::run::{Run, RunState};
 use crate::pool::lane::slots::Sink;
 use crate::pool::lane::{Installed, Order};
-use crate::pool::run::{Run, State};
-use crate::pool::shared::Shared;
+use crate::pool::shared::PoolShared;
 use crate::pool::stats::PoolSnapshot;
 use crate::pool::task::TaskId;
 use crate::pool::task::error::{DispatchError, RunError};
@@ -24,12 +24,12 @@ use crate::pool::task::options::Options;
 /// thread, jobs share credits of their own; see [`Run`] and [`Dispatch::dispatch_then`] for where
 /// their outcomes go.
 pub struct Tasks<J, O> {
-    shared: Option<Arc<Shared<J, O>>>,
+    shared: Option<Arc<PoolShared<J, O>>>,
     output: PhantomData<fn() -> O>,
 }
 
 impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
-    pub(crate) fn new(shared: Arc<Shared<J, O>>) -> Self {
+    pub(crate) fn new(shared: Arc<PoolShared<J, O>>) -> Self {
         Tasks { shared: Some(shared), output: PhantomData }
     }
 
@@ -72,8 +72,8 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
             Some(lane.dispatch_order(order).map(|(_, key, _)| (lane.executor, key)))
         });
         let state = match (sent, job) {
-            (Some(Ok((executor, key))), _) => State::Lane { executor, key },
-            (Some(Err(job)), _) => State::Refused(DispatchError::Full(job)),
+            (Some(Ok((executor, key))), _) => RunState::Lane { executor, key },
+            (Some(Err(job)), _) => RunState::Refused(DispatchError::Full(job)),
             (None, Some(job)) => return Dispatch::new(self.clone(), job).run(),
             (None, None) => unreachable!("the job is taken only to be dispatched"),
         };
@@ -152,7 +152,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
 }
 
 impl<J, O> Tasks<J, O> {
-    pub(crate) fn shared(&self) -> &Arc<Shared<J, O>> {
+    pub(crate) fn shared(&self) -> &Arc<PoolShared<J, O>> {
         self.shared.as_ref().expect("a lane belongs to a pool with task workers")
     }
 

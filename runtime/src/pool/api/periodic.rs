@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::executor::{is_draining, sleep, spawn_local};
-use crate::pool::handle::TaskHandle;
-use crate::pool::tasks::Tasks;
+use crate::pool::api::handle::TaskHandle;
+use crate::pool::api::tasks::Tasks;
 use crate::sys::panics::{catch, drop_quietly};
 
 /// What happens when a job is due while the one before is not over.
@@ -21,7 +21,7 @@ pub enum Overlap {
 /// A periodic task. Dropping it changes nothing; [`stop`](Self::stop) ends it.
 #[derive(Clone, Debug)]
 pub struct Periodic {
-    state: Rc<State>,
+    state: Rc<PeriodicState>,
 }
 
 /// What a periodic task has done.
@@ -37,7 +37,7 @@ pub struct PeriodicSnapshot {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PeriodicState {
     stopped: Cell<bool>,
     counts: Cell<PeriodicSnapshot>,
 }
@@ -54,7 +54,7 @@ impl Periodic {
     }
 }
 
-impl State {
+impl PeriodicState {
     fn count(&self, count: impl FnOnce(&mut PeriodicSnapshot)) {
         let mut counts = self.counts.get();
         count(&mut counts);
@@ -78,7 +78,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Tasks<J, O> {
         overlap: Overlap,
         make_job: impl FnMut() -> J + 'static,
     ) -> Periodic {
-        let state = Rc::new(State::default());
+        let state = Rc::new(PeriodicState::default());
         let interval = interval.max(Duration::from_millis(1));
         spawn_local(keep_dispatching(self.clone(), interval, overlap, make_job, state.clone()));
         Periodic { state }
@@ -90,7 +90,7 @@ async fn keep_dispatching<J: Send + Unpin + 'static, O: Send + 'static>(
     interval: Duration,
     overlap: Overlap,
     mut make_job: impl FnMut() -> J,
-    state: Rc<State>,
+    state: Rc<PeriodicState>,
 ) {
     let start = Instant::now();
     let mut last: Option<TaskHandle> = None;

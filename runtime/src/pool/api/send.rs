@@ -8,18 +8,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::pool::dispatch::Dispatch;
-use crate::pool::handle::TaskHandle;
+use crate::pool::api::dispatch::Dispatch;
+use crate::pool::api::handle::TaskHandle;
+use crate::pool::api::tasks::Tasks;
 use crate::pool::lane::delay_queue::Due;
 use crate::pool::lane::installed::with_lane;
 use crate::pool::lane::slots::Sink;
-use crate::pool::lane::waiting::{Held, Turn};
+use crate::pool::lane::waiting::{Held, WaitTurn};
 use crate::pool::lane::{Installed, Order};
-use crate::pool::shared::Ticket;
+use crate::pool::shared::WaitTicket;
 use crate::pool::task::control::Control;
 use crate::pool::task::error::DispatchError;
 use crate::pool::task::options::Options;
-use crate::pool::tasks::Tasks;
 use crate::sys::instant::after;
 
 /// The future of [`Dispatch::send`].
@@ -68,9 +68,9 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         &self,
         job: J,
         delay: Duration,
-        Turn { ticket, waker, .. }: Turn<'_>,
+        WaitTurn { ticket, waker, .. }: WaitTurn<'_>,
         dispatch: impl FnOnce(&Self, J) -> Result<TaskHandle, J>,
-    ) -> Result<TaskHandle, (J, Ticket)> {
+    ) -> Result<TaskHandle, (J, WaitTicket)> {
         let at = after(delay);
         let job = match self.has_sleeping_place() {
             true => match dispatch(self, job) {
@@ -81,11 +81,11 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
         };
         let ticket = match ticket {
             Some(ticket) => {
-                drop(self.line.borrow_mut().set_waker(ticket, waker));
+                drop(self.wait_queue.borrow_mut().set_waker(ticket, waker));
                 ticket
             }
             None => {
-                let ticket = self.line.borrow_mut().wait_for_time(waker.clone());
+                let ticket = self.wait_queue.borrow_mut().wait_for_time(waker.clone());
                 self.add_due(at, Due::Sender(ticket));
                 ticket
             }
@@ -120,7 +120,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendDispatch<J, O>
             }
             let ticket = this.held.take().and_then(|held| held.ticket_on(lane));
             let Options { priority, task_worker, .. } = options;
-            let turn = Turn { ticket, priority, task_worker, waker: context.waker() };
+            let turn = WaitTurn { ticket, priority, task_worker, waker: context.waker() };
             let dispatch =
                 |lane: &Installed<J, O>, job| lane.dispatch_with_handle(job, options, again);
             let job = job.take()?;
@@ -190,7 +190,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendJob<J, O> {
             let job = this.job.take()?;
             let ticket = this.held.take().and_then(|held| held.ticket_on(lane));
             let (priority, waker) = (Priority::Normal, context.waker());
-            let turn = Turn { ticket, priority, task_worker: None, waker };
+            let turn = WaitTurn { ticket, priority, task_worker: None, waker };
             let sent = lane.dispatch_in_turn(job, turn, Installed::dispatch_first);
             let executor = lane.executor;
             Some(sent.map_err(|(job, ticket)| (job, Held { executor, ticket })))

@@ -4,26 +4,26 @@ use crate::pool::config::PoolSetup;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::pool::api::tasks::Tasks;
 use crate::pool::config::PoolConfig;
 use crate::pool::lane::Lane;
-use crate::pool::shared::Shared;
+use crate::pool::shared::PoolShared;
 use crate::pool::stats::PoolSnapshot;
 use crate::pool::task::error::{Failure, PoolError};
 use crate::pool::task::{Finish, TaskContext, TaskWorkerInfo};
-use crate::pool::tasks::Tasks;
 use crate::pool::wake::Parking;
 use crate::pool::worker;
-use crate::pool::worker::threads::{Crew, Threads};
+use crate::pool::worker::threads::{LiveThreads, WorkerThreads};
 use crate::pool::worker::watchdog::Watchdog;
-use crate::sys::doorbell::Bell;
+use crate::sys::doorbell::Doorbell;
 
 /// How long async workers may take to drop what they run when the time of a close is over.
 const ABANDON_MAX: Duration = Duration::from_millis(200);
 
 /// A running pool, from outside: its counters, and its end.
 pub struct Pool<J, O> {
-    pub(crate) shared: Arc<Shared<J, O>>,
-    pub(crate) threads: Arc<Threads>,
+    pub(crate) shared: Arc<PoolShared<J, O>>,
+    pub(crate) threads: Arc<LiveThreads>,
     pub(crate) tasks: Tasks<J, O>,
 }
 
@@ -32,14 +32,14 @@ pub(crate) type Started<J, O> = (Pool<J, O>, Vec<Lane<J, O>>);
 
 impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     /// Starts the task workers, pinned to their seats, and returns a lane for each executor, one
-    /// for each of `bells`. All of them run jobs by `run`.
+    /// for each of `doorbells`. All of them run jobs by `run`.
     pub fn start(
         config: &PoolConfig,
-        bells: &[Arc<Bell>],
+        doorbells: &[Arc<Doorbell>],
         run: impl Fn(&TaskContext, J) -> Result<O, Failure> + Send + Sync + 'static,
     ) -> Result<Started<J, O>, PoolError> {
         let run = Arc::new(run);
-        Pool::start_with(config, PoolSetup::default(), bells, move |_| {
+        Pool::start_with(config, PoolSetup::default(), doorbells, move |_| {
             let run = run.clone();
             Ok(move |context: &TaskContext, job| run(context, job))
         })
@@ -53,31 +53,32 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     pub fn start_with<R>(
         config: &PoolConfig,
         setup: PoolSetup<J>,
-        bells: &[Arc<Bell>],
+        doorbells: &[Arc<Doorbell>],
         make: impl Fn(&TaskWorkerInfo) -> Result<R, Failure> + Send + Sync + 'static,
     ) -> Result<Started<J, O>, PoolError>
     where
         R: FnMut(&TaskContext, J) -> Result<O, Failure> + 'static,
     {
-        config.check(bells.len())?;
+        config.check(doorbells.len())?;
         let bounds = config.lane_bounds(1);
         // Before the threads: they let the signal through when they start.
         let watch =
             config.stuck_after.map(|after| Ok((after, config.stack_reader()?))).transpose()?;
         let on_notice = setup.on_notice.clone();
-        let shared = Arc::new(Shared::new(config, setup, bounds.credits, bells, Parking::new()));
+        let shared =
+            Arc::new(PoolShared::new(config, setup, bounds.credits, doorbells, Parking::new()));
         let tasks = Tasks::new(shared.clone());
         let (mut workers, rings) = worker::make_all(config, bounds.credits, &shared);
         let reserve = Mutex::new(workers.split_off(config.seats.len()));
-        let threads = Arc::<Threads>::default();
-        let pool = Pool { shared: shared.clone(), threads: threads.clone(), tasks: tasks.clone() };
-        let crew = Arc::new(Crew { shared, make, on_notice, threads, reserve });
+        let live = Arc::<LiveThreads>::default();
+        let pool = Pool { shared: shared.clone(), threads: live.clone(), tasks: tasks.clone() };
+        let threads = Arc::new(WorkerThreads { shared, make, on_notice, live, reserve });
         let started = workers
             .into_iter()
-            .try_for_each(|worker| crew.start(worker).map_err(|failed| failed.0))
+            .try_for_each(|worker| threads.start(worker).map_err(|failed| failed.0))
             .and_then(|()| match watch {
                 Some((after, stacks)) => {
-                    Watchdog::start(crew.clone(), after, stacks, config.seats.clone())
+                    Watchdog::start(threads.clone(), after, stacks, config.seats.clone())
                         .map_err(PoolError::Watchdog)
                 }
                 None => Ok(()),
@@ -101,8 +102,8 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
 
     /// Receives the finishes of tasks that were dispatched by [`Tasks::dispatch`] from threads that
     /// are no executors, on the task worker that ran them. The first call counts.
-    pub fn on_foreign_finish(&self, on_finish: impl Fn(Finish<O>) + Send + Sync + 'static) {
-        self.shared.foreign.set_on_finish(Arc::new(on_finish));
+    pub fn on_external_finish(&self, on_finish: impl Fn(Finish<O>) + Send + Sync + 'static) {
+        self.shared.external.set_on_finish(Arc::new(on_finish));
     }
 
     /// The counters of the pool.
@@ -122,7 +123,7 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     ///
     /// The executors must have ended, or [`Inbox::in_flight`](crate::executor::Inbox::in_flight) be 0 on each.
     pub fn close(self, deadline: Instant) -> PoolSnapshot {
-        self.shared.foreign.close();
+        self.shared.external.close();
         self.threads.begin_close();
         self.shared.park.close();
         if !self.threads.join(deadline) && self.shared.park.abandon() {

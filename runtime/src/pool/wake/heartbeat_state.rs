@@ -1,4 +1,4 @@
-//! Which async workers get beats, and when the thread that gives them may sleep (`heart.rs`).
+//! Which async workers get beats, and when the thread that gives them may sleep (`heartbeat.rs`).
 //!
 //! ```text
 //!   worker w, or who calls it            the heart
@@ -11,7 +11,7 @@
 //!   worker w, when it ends: beating[w] = false, workers_left -= 1 (Release), unpark the heart
 //! ```
 //!
-//! The heart acquires in `workers_left` what each worker did before it left: its last `false` above
+//! The heartbeat thread acquires in `workers_left` what each worker did before it left: its last `false` above
 //! all, so that no beat follows the end, and what who joins the heart's thread may rely on, that all
 //! workers have left. The subtractions are read-modify-writes of one word, so that each stands in
 //! the release sequence of those before it, and who reads the last one's result acquires all.
@@ -24,11 +24,11 @@ use crate::sys::armed::Armed;
 use crate::sys::sync::{AtomicBool, AtomicUsize, Ordering};
 
 /// Who gets beats. See the module.
-pub(crate) struct Beats {
+pub(crate) struct HeartbeatState {
     armed: Armed,
     /// By worker: whether it gets beats.
     beating: Box<[Beating]>,
-    /// Workers that have not ended. The heart ends with the last.
+    /// Workers that have not ended. The heartbeat thread ends with the last.
     workers_left: AtomicUsize,
 }
 
@@ -37,9 +37,9 @@ pub(crate) struct Beats {
 #[repr(align(128))]
 struct Beating(AtomicBool);
 
-impl Beats {
+impl HeartbeatState {
     pub(crate) fn new(workers: usize) -> Self {
-        Beats {
+        HeartbeatState {
             armed: Armed::new(),
             beating: (0..workers).map(|_| Beating(AtomicBool::new(false))).collect(),
             workers_left: AtomicUsize::new(workers),

@@ -7,22 +7,22 @@ use loom::thread;
 
 use crate::armed_protocol::Armed;
 use crate::queue::Queue;
-use crate::roster_protocol::Roster;
 use crate::sites::{Protocol, each_is_needed};
+use crate::sleepers_protocol::Sleepers;
 use crate::sync::{Fault, commits};
 use crate::{Model, finds, holds};
 
 /// A worker's bell: its armed bit, and the eventfd that its reactor polls.
-struct Bell {
+struct Doorbell {
     arms: bool,
     armed: Armed,
     eventfd: Mutex<u64>,
     readable: Condvar,
 }
 
-impl Bell {
+impl Doorbell {
     fn new(arms: bool) -> Self {
-        Bell { arms, armed: Armed::new(), eventfd: Mutex::new(0), readable: Condvar::new() }
+        Doorbell { arms, armed: Armed::new(), eventfd: Mutex::new(0), readable: Condvar::new() }
     }
 
     /// With several workers it is rung always, to keep the model small: `armed.rs` has its own.
@@ -54,8 +54,8 @@ impl Bell {
 }
 
 struct Pool {
-    roster: Roster,
-    bells: Vec<Bell>,
+    sleepers: Sleepers,
+    doorbells: Vec<Doorbell>,
     queue: Queue,
     mail: Queue,
 }
@@ -63,16 +63,16 @@ struct Pool {
 impl Pool {
     fn new(workers: usize) -> Arc<Self> {
         Arc::new(Pool {
-            roster: Roster::new(workers),
-            bells: (0..workers).map(|_| Bell::new(workers == 1)).collect(),
+            sleepers: Sleepers::new(workers),
+            doorbells: (0..workers).map(|_| Doorbell::new(workers == 1)).collect(),
             queue: Queue::new(),
             mail: Queue::new(),
         })
     }
 
     fn notify(&self) {
-        if let Some(worker) = self.roster.notify() {
-            self.bells[worker].ring();
+        if let Some(worker) = self.sleepers.notify() {
+            self.doorbells[worker].ring();
         }
     }
 
@@ -82,7 +82,7 @@ impl Pool {
     }
 
     fn close(&self) {
-        self.roster.close(self.bells.len(), |worker| self.bells[worker].ring());
+        self.sleepers.close(self.doorbells.len(), |worker| self.doorbells[worker].ring());
     }
 
     /// The second worker has a mailbox.
@@ -98,7 +98,7 @@ impl Pool {
     /// A worker that has room for one job at a time.
     fn next(&self, worker: usize, called: &mut bool) -> Option<u8> {
         loop {
-            let closing = self.roster.is_closing();
+            let closing = self.sleepers.is_closing();
             if let Some(job) = self.take(worker) {
                 let was_called = std::mem::take(called);
                 if was_called && !self.is_empty(worker) && !commits(Fault::NoChain) {
@@ -109,12 +109,12 @@ impl Pool {
             if closing {
                 return None;
             }
-            self.bells[worker].arm();
-            if self.roster.sleep(worker, || self.is_empty(worker)) {
-                self.bells[worker].wait();
+            self.doorbells[worker].arm();
+            if self.sleepers.sleep(worker, || self.is_empty(worker)) {
+                self.doorbells[worker].wait();
             }
-            self.bells[worker].armed.disarm();
-            *called |= self.roster.wake_up(worker);
+            self.doorbells[worker].armed.disarm();
+            *called |= self.sleepers.wake_up(worker);
         }
     }
 }
@@ -156,7 +156,7 @@ fn drained_by(workers: usize, jobs: u8, wakes_by_itself: bool) {
     let (pool, begun) = (Pool::new(workers), Begun::new());
     let threads: Vec<_> = (0..workers).map(|worker| start(&pool, worker, &begun)).collect();
     if wakes_by_itself {
-        pool.bells[0].toll();
+        pool.doorbells[0].toll();
     }
     (0..jobs).for_each(|job| pool.push(job));
     begun.wait_for(jobs);
@@ -191,8 +191,8 @@ fn posted() {
     pool.mail.push(0);
     if commits(Fault::MailByToken) {
         pool.notify();
-    } else if pool.roster.post(1) {
-        pool.bells[1].ring();
+    } else if pool.sleepers.post(1) {
+        pool.doorbells[1].ring();
     }
     begun.wait_for(1);
     pool.close();
@@ -211,7 +211,7 @@ fn closed_at_once() {
 
 /// Who calls a worker sees what that did before it slept.
 fn called() {
-    let shared = Arc::new((Roster::new(1), UnsafeCell::new(0)));
+    let shared = Arc::new((Sleepers::new(1), UnsafeCell::new(0)));
     let worker = {
         let shared = shared.clone();
         thread::spawn(move || {

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-use crate::owed_protocol::Owed;
 use crate::park::View;
 use crate::park_protocol::Park;
 use crate::queue::Queue;
 use crate::sync::{Fault, commits};
+use crate::wake_batch_protocol::WakeBatch;
 use crate::{Model, finds, holds};
 
 const MANY: usize = 512;
@@ -19,7 +19,7 @@ const MANY: usize = 512;
 struct Lane {
     park: Arc<Park>,
     queue: Arc<Queue>,
-    owed: Owed,
+    wake_batch: WakeBatch,
     began: Instant,
 }
 
@@ -30,11 +30,13 @@ impl Lane {
             self.park.notify();
         }
         self.queue.push(0);
-        self.wake_if(self.owed.push(self.began, false))
+        self.wake_if(self.wake_batch.push(self.began, false))
     }
 
     fn turn(&self, batching: bool, after_us: u64) -> bool {
-        self.wake_if(self.owed.turn(batching, || self.began + Duration::from_micros(after_us)))
+        self.wake_if(
+            self.wake_batch.turn(batching, || self.began + Duration::from_micros(after_us)),
+        )
     }
 
     fn wake_if(&self, wakes: bool) -> bool {
@@ -51,7 +53,7 @@ fn paid(room: usize, executor: fn(&Lane)) {
     let lane = Lane {
         park: Arc::new(Park::new()),
         queue: Arc::new(Queue::new()),
-        owed: Owed::new(room),
+        wake_batch: WakeBatch::new(room),
         began: Instant::now(),
     };
     let begun = Arc::new((Mutex::new(0), Condvar::new()));
@@ -68,9 +70,9 @@ fn paid(room: usize, executor: fn(&Lane)) {
             }
         })
     });
-    assert!(!lane.turn(true, 0), "nothing is owed");
+    assert!(!lane.turn(true, 0), "nothing is wake_batch");
     executor(&lane);
-    assert!(!lane.turn(false, 0), "nothing is owed any more");
+    assert!(!lane.turn(false, 0), "nothing is wake_batch any more");
     workers.into_iter().for_each(|worker| worker.join().unwrap());
 }
 

@@ -5,9 +5,9 @@ use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-use crate::beats_protocol::Beats;
-use crate::roster_protocol::Roster;
+use crate::heartbeat_state_protocol::HeartbeatState;
 use crate::sites::{Protocol, each_is_needed};
+use crate::sleepers_protocol::Sleepers;
 use crate::sync::{Fault, commits};
 use crate::{Model, finds, holds};
 
@@ -34,7 +34,7 @@ impl Count {
 /// The workers' beats, the heart's thread, and what each worker does at last, told by nothing else
 /// than its leaving.
 struct Pool {
-    beats: Beats,
+    heartbeat_state: HeartbeatState,
     unparked: Count,
     heard: Count,
     left: Box<[UnsafeCell<bool>]>,
@@ -43,7 +43,7 @@ struct Pool {
 impl Pool {
     fn new(workers: usize) -> Arc<Self> {
         Arc::new(Pool {
-            beats: Beats::new(workers),
+            heartbeat_state: HeartbeatState::new(workers),
             unparked: Count::default(),
             heard: Count::default(),
             left: (0..workers).map(|_| UnsafeCell::new(false)).collect(),
@@ -59,15 +59,15 @@ impl Pool {
     fn leave(&self, worker: usize) {
         // SAFETY: loom reports a read that is not ordered after it.
         self.left[worker].with_mut(|left| unsafe { *left = true });
-        self.unpark_if(self.beats.leave(worker));
+        self.unpark_if(self.heartbeat_state.leave(worker));
     }
 
     fn be_the_heart(&self) {
-        self.beats.give(|_| self.heard.add(), thread::yield_now, || self.unparked.take());
+        self.heartbeat_state.give(|_| self.heard.add(), thread::yield_now, || self.unparked.take());
         for (worker, left) in self.left.iter().enumerate() {
             // SAFETY: as above.
             assert!(left.with(|left| unsafe { *left }));
-            assert!(!self.beats.is_beating(worker), "a beat may follow the end");
+            assert!(!self.heartbeat_state.is_beating(worker), "a beat may follow the end");
         }
     }
 }
@@ -78,7 +78,7 @@ fn beaten() {
     let worker = {
         let pool = pool.clone();
         thread::spawn(move || {
-            pool.unpark_if(pool.beats.begin(0));
+            pool.unpark_if(pool.heartbeat_state.begin(0));
             pool.heard.take();
             pool.leave(0);
         })
@@ -100,27 +100,27 @@ fn ended() {
 
 /// A worker that falls asleep while it is called: the call's beats come after its rest.
 fn called() {
-    let shared = Arc::new((Roster::new(1), Beats::new(1)));
+    let shared = Arc::new((Sleepers::new(1), HeartbeatState::new(1)));
     let worker = {
         let shared = shared.clone();
         thread::spawn(move || {
-            let (roster, beats) = &*shared;
+            let (sleepers, heartbeat_state) = &*shared;
             if commits(Fault::LateRest) {
-                let _ = roster.sleep(0, || true);
-                beats.rest(0);
+                let _ = sleepers.sleep(0, || true);
+                heartbeat_state.rest(0);
             } else {
-                beats.rest(0);
-                let _ = roster.sleep(0, || true);
+                heartbeat_state.rest(0);
+                let _ = sleepers.sleep(0, || true);
             }
         })
     };
-    let (roster, beats) = &*shared;
-    let is_called = roster.notify().is_some();
+    let (sleepers, heartbeat_state) = &*shared;
+    let is_called = sleepers.notify().is_some();
     if is_called {
-        let _ = beats.begin(0);
+        let _ = heartbeat_state.begin(0);
     }
     worker.join().unwrap();
-    assert_eq!(beats.is_beating(0), is_called, "who is called gets beats");
+    assert_eq!(heartbeat_state.is_beating(0), is_called, "who is called gets heartbeat_state");
 }
 
 const BEATEN: Model = Model::new(3, beaten);
@@ -128,7 +128,7 @@ const ENDED: Model = Model::new(3, ended);
 const CALLED: Model = Model::new(3, called);
 
 const PROTOCOL: Protocol =
-    Protocol { file: "runtime/src/pool/wake/beating.rs", models: &[ENDED, BEATEN] };
+    Protocol { file: "runtime/src/pool/wake/heartbeat_state.rs", models: &[ENDED, BEATEN] };
 
 #[test]
 fn a_worker_with_jobs_gets_beats() {

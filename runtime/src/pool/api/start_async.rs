@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
+use crate::pool::api::start::{Pool, Started};
+use crate::pool::api::tasks::Tasks;
 use crate::pool::async_worker::start::start_all;
 use crate::pool::config::{PoolConfig, PoolSetup};
 use crate::pool::finish_guard;
 use crate::pool::lane::Lane;
-use crate::pool::shared::Shared;
-use crate::pool::start::{Pool, Started};
+use crate::pool::shared::PoolShared;
 use crate::pool::task::error::{Failure, PoolError};
 use crate::pool::task::{TaskContext, TaskWorkerInfo};
-use crate::pool::tasks::Tasks;
 use crate::pool::wake::Parking;
-use crate::pool::wake::heartbeat::Heart;
-use crate::pool::worker::threads::Threads;
-use crate::sys::doorbell::Bell;
+use crate::pool::wake::heartbeat::Heartbeat;
+use crate::pool::worker::threads::LiveThreads;
+use crate::sys::doorbell::Doorbell;
 
 impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     /// Starts a pool whose jobs are futures, made and polled on a task worker's own thread, which
@@ -43,7 +43,7 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     pub fn start_async<R, F>(
         config: &PoolConfig,
         concurrency: usize,
-        bells: &[Arc<Bell>],
+        doorbells: &[Arc<Doorbell>],
         make_worker: impl Fn(usize) -> R + Send + Sync + 'static,
     ) -> Result<Started<J, O>, PoolError>
     where
@@ -51,7 +51,7 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         F: Future<Output = Result<O, Failure>> + 'static,
     {
         let make = move |info: &TaskWorkerInfo| Ok(make_worker(info.task_worker));
-        Pool::start_async_with(config, PoolSetup::default(), concurrency, bells, make)
+        Pool::start_async_with(config, PoolSetup::default(), concurrency, doorbells, make)
     }
 
     /// As [`start_async`](Self::start_async), with a name, kinds of jobs, and a maker that may fail:
@@ -62,7 +62,7 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         config: &PoolConfig,
         setup: PoolSetup<J>,
         concurrency: usize,
-        bells: &[Arc<Bell>],
+        doorbells: &[Arc<Doorbell>],
         make: impl Fn(&TaskWorkerInfo) -> Result<R, Failure> + Send + Sync + 'static,
     ) -> Result<Started<J, O>, PoolError>
     where
@@ -70,21 +70,22 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
         F: Future<Output = Result<O, Failure>> + 'static,
     {
         let config = &PoolConfig { spares: 0, ..config.clone() };
-        config.check(bells.len())?;
+        config.check(doorbells.len())?;
         if concurrency == 0 {
             return Err(PoolError::NoConcurrency);
         }
-        let heart = Arc::new(Heart::new(config.seats.len()).map_err(no_descriptor(config))?);
-        let worker_bells: std::io::Result<Vec<_>> =
-            config.seats.iter().map(|_| worker_bell()).collect();
-        let worker_bells = worker_bells.map_err(no_descriptor(config))?;
+        let heartbeat =
+            Arc::new(Heartbeat::new(config.seats.len()).map_err(no_descriptor(config))?);
+        let worker_doorbells: std::io::Result<Vec<_>> =
+            config.seats.iter().map(|_| worker_doorbell()).collect();
+        let worker_doorbells = worker_doorbells.map_err(no_descriptor(config))?;
         let bounds = config.lane_bounds(concurrency);
-        let parking = Parking::hosted(worker_bells, heart.clone());
-        let shared = Arc::new(Shared::new(config, setup, bounds.credits, bells, parking));
+        let parking = Parking::hosted(worker_doorbells, heartbeat.clone());
+        let shared = Arc::new(PoolShared::new(config, setup, bounds.credits, doorbells, parking));
         let tasks = Tasks::new(shared.clone());
         let (homes, finishes) = finish_guard::rings(&shared, bounds.credits);
-        let started = start_all(config, concurrency, &shared, &heart, homes, make)?;
-        let threads = Arc::<Threads>::default();
+        let started = start_all(config, concurrency, &shared, &heartbeat, homes, make)?;
+        let threads = Arc::<LiveThreads>::default();
         started.into_iter().for_each(|thread| threads.keep(thread));
         let lanes = finishes
             .into_iter()
@@ -95,11 +96,11 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     }
 }
 
-/// A bell that its listener can read without blocking.
-fn worker_bell() -> std::io::Result<Arc<Bell>> {
-    let bell = Bell::new()?;
-    rustix::fs::fcntl_setfl(bell.fd(), rustix::fs::OFlags::NONBLOCK)?;
-    Ok(Arc::new(bell))
+/// A doorbell that its listener can read without blocking.
+fn worker_doorbell() -> std::io::Result<Arc<Doorbell>> {
+    let doorbell = Doorbell::new()?;
+    rustix::fs::fcntl_setfl(doorbell.fd(), rustix::fs::OFlags::NONBLOCK)?;
+    Ok(Arc::new(doorbell))
 }
 
 fn no_descriptor<E: ToString>(config: &PoolConfig) -> impl Fn(E) -> PoolError {

@@ -3,9 +3,9 @@
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-use crate::afar_protocol::take;
 use crate::park_protocol::{Park, Source};
 use crate::queue::Queue;
+use crate::steal_protocol::take;
 use crate::sync::{Fault, commits};
 use crate::{Model, finds, holds};
 

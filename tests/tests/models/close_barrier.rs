@@ -4,32 +4,32 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::gate_protocol::Gate;
+use crate::close_barrier_protocol::CloseBarrier;
 use crate::sites::{Protocol, each_is_needed};
 use crate::{Model, holds};
 
 /// Two dispatchers; the queue is a relaxed count, so that only the gate orders it.
 fn model() {
-    let gate = Arc::new(Gate::new());
+    let close_barrier = Arc::new(CloseBarrier::new());
     let queue = Arc::new(AtomicUsize::new(0));
     let dispatchers: Vec<_> = (0..2)
         .map(|_| {
-            let (gate, queue) = (gate.clone(), queue.clone());
+            let (close_barrier, queue) = (close_barrier.clone(), queue.clone());
             thread::spawn(move || {
-                let accepted = gate.enter();
+                let accepted = close_barrier.enter();
                 if accepted {
                     queue.fetch_add(1, Ordering::Relaxed);
-                    gate.leave();
+                    close_barrier.leave();
                 }
                 usize::from(accepted)
             })
         })
         .collect();
-    gate.shut();
+    close_barrier.shut();
     let seen = queue.load(Ordering::Relaxed);
     let accepted: usize =
         dispatchers.into_iter().map(|dispatcher| dispatcher.join().unwrap()).sum();
-    assert_eq!(seen, accepted, "what was accepted is there when the gate is shut");
+    assert_eq!(seen, accepted, "what was accepted is there when the close_barrier is shut");
 }
 
 const MODEL: Model = Model::new(3, model);

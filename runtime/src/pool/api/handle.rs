@@ -43,7 +43,7 @@ impl TaskHandle {
         TaskHandle { id, control, home: Some((lane, slot)) }
     }
 
-    pub(crate) fn foreign(id: TaskId, control: Arc<Control>) -> Self {
+    pub(crate) fn external(id: TaskId, control: Arc<Control>) -> Self {
         TaskHandle { id, control, home: None }
     }
 
@@ -74,7 +74,7 @@ impl TaskHandle {
                 if let Some((lane, slot)) = &self.home {
                     // At most once a task: only one withdrawal succeeds. So the queue is bounded.
                     lane.commands.push(Command::Withdrawn { slot: *slot, attempted });
-                    lane.bell.ring();
+                    lane.doorbell.ring();
                 }
                 Cancelled::Withdrawn
             }

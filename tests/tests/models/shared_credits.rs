@@ -5,14 +5,14 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::purse_protocol::Purse;
+use crate::shared_credits_protocol::SharedCredits;
 use crate::sites::{Protocol, each_is_needed};
 use crate::{Model, holds};
 
 /// Three threads share one credit, and what only its holder may touch.
 fn model() {
-    let shared = Arc::new((Purse::new(1), UnsafeCell::new(0)));
-    let hold = |shared: &(Purse, UnsafeCell<u32>)| {
+    let shared = Arc::new((SharedCredits::new(1), UnsafeCell::new(0)));
+    let hold = |shared: &(SharedCredits, UnsafeCell<u32>)| {
         if shared.0.take() {
             // SAFETY: loom reports an access that is not ordered against every other.
             shared.1.with_mut(|held| unsafe { *held += 1 });

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::pool::handle::TaskHandle;
+use crate::pool::api::handle::TaskHandle;
+use crate::pool::api::run::{Mailbox, Run, RunState};
+use crate::pool::api::send::SendDispatch;
+use crate::pool::api::tasks::Tasks;
 use crate::pool::lane::installed::with_lane;
 use crate::pool::lane::slots::Sink;
 use crate::pool::lane::{Installed, Order};
-use crate::pool::run::{Mailbox, Run, State};
-use crate::pool::send::SendDispatch;
 use crate::pool::shared::external::Refused;
 use crate::pool::task::control::Control;
 use crate::pool::task::error::DispatchError;
 use crate::pool::task::options::{Options, Priority, Retry};
 use crate::pool::task::{Envelope, Finish, Origin, Receiver, SlotKey, TaskId};
-use crate::pool::tasks::Tasks;
 use crate::sys::instant::{after, saturating_add};
 
 /// A job that is about to be dispatched: [`Tasks::job`].
@@ -134,14 +134,14 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
         let sent = self.order(Sink::Waiting(None), receiver);
         match (sent, mailbox) {
             (Ok((handle, Some((executor, key)))), _) => {
-                Run::new(tasks, State::Lane { executor, key }, Some(handle))
+                Run::new(tasks, RunState::Lane { executor, key }, Some(handle))
             }
             (Ok((handle, None)), Some(mailbox)) => {
                 let deadline = deadline.map(after);
-                Run::new(tasks, State::Foreign { mailbox, deadline }, Some(handle))
+                Run::new(tasks, RunState::External { mailbox, deadline }, Some(handle))
             }
-            (Ok((handle, None)), None) => Run::new(tasks, State::Done, Some(handle)),
-            (Err(refused), _) => Run::new(tasks, State::Refused(refused), None),
+            (Ok((handle, None)), None) => Run::new(tasks, RunState::Done, Some(handle)),
+            (Err(refused), _) => Run::new(tasks, RunState::Refused(refused), None),
         }
     }
 
@@ -149,7 +149,7 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
         with_lane(self.tasks.key(), |_: &Installed<J, O>| ()).is_some()
     }
 
-    /// Through the lane of this thread, or as a foreign one.
+    /// Through the lane of this thread, or as an external one.
     fn order(
         self,
         sink: Sink<O>,
@@ -171,7 +171,7 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
         match (sent.flatten(), order) {
             (Some(sent), _) => sent,
             (None, Some(order)) => {
-                tasks.send_foreign(order.job, order.options, receiver()).map(|sent| (sent, None))
+                tasks.send_external(order.job, order.options, receiver()).map(|sent| (sent, None))
             }
             (None, None) => unreachable!("the order is taken only to be dispatched"),
         }
@@ -190,7 +190,7 @@ impl<J: Clone + Send + 'static, O: Send + 'static> Dispatch<J, O> {
 
 impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
     /// Dispatches from a thread that is no executor of this pool.
-    pub(crate) fn send_foreign(
+    pub(crate) fn send_external(
         &self,
         job: J,
         options: Options,
@@ -208,17 +208,17 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
             attempt: options.first_attempt(),
             dispatched: now,
             deadline: options.deadline.map(|after| saturating_add(now, after)),
-            origin: Origin::Foreign(receiver),
+            origin: Origin::External(receiver),
             control: Some(control.clone()),
             again: None,
         };
-        let pushed = shared.foreign.dispatch((job, receiver), |id, value| {
+        let pushed = shared.external.dispatch((job, receiver), |id, value| {
             let pushed = match options.task_worker {
                 Some(worker) => shared.queues.push_to(worker, envelope(id, value)),
                 None => shared.queues.push(None, options.priority, envelope(id, value)),
             };
             pushed.map_err(|refused| match refused.origin {
-                Origin::Foreign(receiver) => (refused.job, receiver),
+                Origin::External(receiver) => (refused.job, receiver),
                 Origin::Lane { .. } => (refused.job, None),
             })
         });
@@ -228,7 +228,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
                     Some(worker) => shared.park.post(worker),
                     None => shared.park.notify(),
                 }
-                Ok(TaskHandle::foreign(id, control))
+                Ok(TaskHandle::external(id, control))
             }
             Err((Refused::Full, (job, _))) => Err(DispatchError::Full(job)),
             Err((Refused::Closed, (job, _))) => Err(DispatchError::Closed(job)),
