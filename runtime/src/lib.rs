@@ -2,7 +2,7 @@
 //!
 //! The rooms, from the ground up; each knows only those before it:
 //!
-//! - [`sys`]: the process, its threads and the words between them; [`doorbell`](sys::doorbell)s;
+//! - [`sys`]: the process, its threads and the words between them; doorbells;
 //! - [`machine`]: topology and placement, and probes of what the kernel permits;
 //! - `ring`: the io_uring ring of an executor, and all that is `unsafe` about it;
 //! - `socket`: the state of each socket, driven by the ring's completions;

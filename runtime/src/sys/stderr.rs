@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::signals;
 use crate::sys::instant;
+use crate::sys::signals;
 
 /// Bytes of lines that wait; more are lost. A line of more is cut.
 const QUEUE_BYTES_MAX: usize = 256 << 10;

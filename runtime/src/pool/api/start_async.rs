@@ -19,7 +19,7 @@ use crate::sys::doorbell::Doorbell;
 impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     /// Starts a pool whose jobs are futures, made and polled on a task worker's own thread, which
     /// takes up to `concurrency` of them at once: they wait for files, timers and sockets of
-    /// [`hosted`] side by side. Replaces Swoole's `task_enable_coroutine`.
+    /// [`hosted`](crate::executor::hosted) side by side. Replaces Swoole's `task_enable_coroutine`.
     ///
     /// `make_worker` is called on each worker's thread, with the worker's number, and returns what
     /// runs its jobs; it may open what they share. It is called again in the one case that a

@@ -15,7 +15,7 @@ use self::control::Control;
 use self::error::TaskError;
 
 /// A task's number: strictly increasing on each executor, unique among pools of different
-/// [numbers](PoolSetup::number). Those of pool 0 begin at 1. JSON numbers hold it exactly.
+/// [numbers](crate::pool::PoolSetup::number). Those of pool 0 begin at 1. JSON numbers hold it exactly.
 pub type TaskId = u64;
 
 /// What a job knows while it runs on a task worker.
