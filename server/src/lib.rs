@@ -63,8 +63,6 @@ pub mod durable;
 
 pub mod events;
 
-pub mod journal;
-
 pub mod async_task;
 
 pub mod request_id;
@@ -115,6 +113,7 @@ mod transport;
 mod worker;
 
 pub use http::{Request, Response, StatusCode};
+pub use sidecore_journal as journal;
 
 pub use crate::body::{BodyError, Incoming};
 pub use crate::closures::{Closure, ClosureOutput, Closures};

@@ -64,7 +64,7 @@ mod running_protocol;
 #[path = "../../../runtime/src/executor/schedule.rs"]
 mod schedule_protocol;
 #[allow(dead_code)]
-#[path = "../../../server/src/journal/told.rs"]
+#[path = "../../../server/journal/src/told.rs"]
 mod told_protocol;
 
 use std::process::{Command, Stdio};

@@ -65,7 +65,7 @@ fn model() {
 
 const MODEL: Model = Model::new(3, model);
 
-const PROTOCOL: Protocol = Protocol { file: "server/src/journal/told.rs", models: &[MODEL] };
+const PROTOCOL: Protocol = Protocol { file: "server/journal/src/told.rs", models: &[MODEL] };
 
 #[test]
 fn no_settlement_is_left_behind_by_a_sleeping_writer() {

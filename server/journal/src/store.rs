@@ -8,10 +8,10 @@ use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 
-use super::command::{Append, Settlement, Verdict};
-use super::record::{DeadLetter, Header, Sequence, payload_part, to_ms};
-use super::rows::{due, scan_dead};
-use super::totals::Totals;
+use crate::command::{Append, Settlement, Verdict};
+use crate::record::{DeadLetter, Header, Sequence, payload_part, to_ms};
+use crate::rows::{due, scan_dead};
+use crate::totals::Totals;
 
 /// `strict`, so that a value of another type cannot be written by hand either.
 const SCHEMA: &str = "
@@ -38,7 +38,7 @@ const PAGE_BYTES: usize = 4096;
 const REASON_BYTES_MAX: usize = 4096;
 
 /// Opens the database file, made if need be, as it is: closing it does not touch it either.
-pub(super) fn connect(file: &Path) -> rusqlite::Result<Connection> {
+pub(crate) fn connect(file: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(file)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -47,7 +47,7 @@ pub(super) fn connect(file: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Makes the tables, in a database that has none.
-pub(super) fn create(connection: &mut Connection, totals: &Totals) -> rusqlite::Result<()> {
+pub(crate) fn create(connection: &mut Connection, totals: &Totals) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(SCHEMA)?;
     totals.write(&transaction)?;
@@ -55,7 +55,7 @@ pub(super) fn create(connection: &mut Connection, totals: &Totals) -> rusqlite::
 }
 
 /// Puts a dead letter down. A letter that bears the number already was a damaged row's.
-pub(super) fn bury(connection: &Connection, letter: &DeadLetter) -> rusqlite::Result<()> {
+pub(crate) fn bury(connection: &Connection, letter: &DeadLetter) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "replace into dead (sequence, priority, attempts, reason, died_at, payload) \
@@ -74,7 +74,7 @@ pub(super) fn bury(connection: &Connection, letter: &DeadLetter) -> rusqlite::Re
 
 /// An open database whose rows were accounted for.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(crate) struct Store {
     connection: Connection,
     totals: Totals,
     /// Estimated pages that the WAL has grown by since it was copied back.
@@ -83,38 +83,38 @@ pub(super) struct Store {
 
 /// What a group did.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Written {
+pub(crate) struct Written {
     /// The sequence of the group's first record.
-    pub(super) first: Sequence,
-    pub(super) acked: u64,
-    pub(super) retried: u64,
-    pub(super) dead: u64,
-    pub(super) dead_dropped: u64,
+    pub(crate) first: Sequence,
+    pub(crate) acked: u64,
+    pub(crate) retried: u64,
+    pub(crate) dead: u64,
+    pub(crate) dead_dropped: u64,
 }
 
 /// A group that was not committed.
 #[derive(Debug)]
-pub(super) struct Unwritten {
-    pub(super) cause: rusqlite::Error,
+pub(crate) struct Unwritten {
+    pub(crate) cause: rusqlite::Error,
     /// Nothing of it is in the database, nor will be.
-    pub(super) is_certain: bool,
+    pub(crate) is_certain: bool,
 }
 
 impl Store {
     /// Takes a connection whose totals were written. WAL checkpoints are its own from now on.
-    pub(super) fn new(connection: Connection, totals: Totals) -> rusqlite::Result<Self> {
+    pub(crate) fn new(connection: Connection, totals: Totals) -> rusqlite::Result<Self> {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         // SQLite's own checkpoints run inside the commit, and hide their errors.
         connection.execute_batch("pragma wal_autocheckpoint = 0;")?;
         Ok(Store { connection, totals, wal_pages: 0 })
     }
 
-    pub(super) fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         self.totals
     }
 
     /// Commits a group: durable when it returns.
-    pub(super) fn write(
+    pub(crate) fn write(
         &mut self,
         appends: &[Append],
         settlements: &[Settlement],
@@ -161,7 +161,7 @@ impl Store {
     }
 
     /// Copies the WAL back if it has grown enough, which bounds it and the time of an open.
-    pub(super) fn checkpoint(&mut self) -> rusqlite::Result<()> {
+    pub(crate) fn checkpoint(&mut self) -> rusqlite::Result<()> {
         if self.wal_pages >= CHECKPOINT_PAGES {
             match self.connection.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(())) {
                 Ok(()) => self.wal_pages = 0,
@@ -173,7 +173,7 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn dead_letters(
+    pub(crate) fn dead_letters(
         &self,
         after: Sequence,
         max: usize,
@@ -186,7 +186,7 @@ impl Store {
     }
 
     /// Closes the file, which copies the WAL back.
-    pub(super) fn close(self) -> rusqlite::Result<()> {
+    pub(crate) fn close(self) -> rusqlite::Result<()> {
         self.connection.close().map_err(|(_, error)| error)
     }
 }
@@ -287,7 +287,7 @@ fn read_header(connection: &Connection, sequence: i64) -> rusqlite::Result<Optio
 }
 
 /// Writes what a retry, or an open, changes of a row.
-pub(super) fn write_header(
+pub(crate) fn write_header(
     connection: &Connection,
     header: &Header,
     payload: u32,

@@ -1,12 +1,13 @@
 //! What is broken is found and counted, and all else is kept.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 use super::scratch::Scratch;
-use super::*;
+use crate::*;
 
 const LONG: Duration = Duration::from_secs(20);
 

@@ -1,6 +1,6 @@
 //! How many durable appends and acks a journal does in a second, by the size of the groups.
 //!
-//! `cargo run --release -p sidecore --example journal_rate [directory] [seconds a figure]`
+//! `cargo run --release -p sidecore-journal --example journal_rate [directory] [seconds a figure]`
 //!
 //! A disk's fsync swings by a factor of ten on a shared machine: compare within one run.
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use sidecore::journal::{AppendError, Journal, JournalError, JournalLimits, Meta, Sequence};
+use sidecore_journal::{AppendError, Journal, JournalError, JournalLimits, Meta, Sequence};
 
 const PAYLOAD_BYTES: usize = 200;
 const GROUPS: [usize; 3] = [1, 64, 1024];

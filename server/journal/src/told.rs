@@ -9,25 +9,25 @@
 //! A word that a full channel refuses is not needed: the writer lowers the flag after each group
 //! that it takes from the channel.
 
-use super::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, Ordering};
 
 /// The flag. Raised by who settles, lowered by the writer.
 #[derive(Debug)]
-pub(super) struct Told(AtomicBool);
+pub(crate) struct Told(AtomicBool);
 
 impl Told {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Told(AtomicBool::new(false))
     }
 
     /// After a push: whether the writer must be told.
     #[must_use]
-    pub(super) fn raise(&self) -> bool {
+    pub(crate) fn raise(&self) -> bool {
         !self.0.swap(true, Ordering::Release)
     }
 
     /// By the writer, before it looks.
-    pub(super) fn lower(&self) {
+    pub(crate) fn lower(&self) {
         self.0.swap(false, Ordering::Acquire);
     }
 }

@@ -7,12 +7,12 @@ use std::time::SystemTime;
 use sidecore_runtime::panics::catch;
 use sidecore_runtime::stderr;
 
-use super::error::JournalError;
-use super::record::{DeadLetter, Due, Sequence};
+use crate::error::JournalError;
+use crate::record::{DeadLetter, Due, Sequence};
 
 /// A word to the writer, in the order of the channel.
 #[derive(Debug)]
-pub(super) enum Command {
+pub(crate) enum Command {
     /// A record to make durable.
     Append(Append),
     /// The settlements are no longer empty.
@@ -25,7 +25,7 @@ pub(super) enum Command {
 
 impl Command {
     /// The payload of an append that the channel refused; its `done` is not called.
-    pub(super) fn into_refused_payload(self) -> Vec<u8> {
+    pub(crate) fn into_refused_payload(self) -> Vec<u8> {
         match self {
             Command::Append(append) => {
                 append.done.forget();
@@ -38,22 +38,22 @@ impl Command {
 
 /// A record to make durable.
 #[derive(Debug)]
-pub(super) struct Append {
-    pub(super) payload: Vec<u8>,
-    pub(super) priority: i32,
-    pub(super) due: Option<Due>,
-    pub(super) done: Done<Sequence>,
+pub(crate) struct Append {
+    pub(crate) payload: Vec<u8>,
+    pub(crate) priority: i32,
+    pub(crate) due: Option<Due>,
+    pub(crate) done: Done<Sequence>,
 }
 
 /// What became of a pending record.
 #[derive(Debug)]
-pub(super) struct Settlement {
-    pub(super) sequence: Sequence,
-    pub(super) verdict: Verdict,
+pub(crate) struct Settlement {
+    pub(crate) sequence: Sequence,
+    pub(crate) verdict: Verdict,
 }
 
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Ack,
     Retry { due: Option<Due> },
     Dead { reason: String, at: SystemTime, further_attempts: u32 },
@@ -61,7 +61,7 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// Whether the record is no longer pending.
-    pub(super) fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         !matches!(self, Verdict::Retry { .. })
     }
 }
@@ -70,19 +70,19 @@ type Callback<T> = Box<dyn FnOnce(Result<T, JournalError>) + Send>;
 
 /// A callback that is called exactly once: when dropped uncalled, with [`JournalError::closed`],
 /// so that what the channel still held when its writer ended is answered too.
-pub(super) struct Done<T>(Option<Callback<T>>);
+pub(crate) struct Done<T>(Option<Callback<T>>);
 
 impl<T> Done<T> {
-    pub(super) fn new(callback: impl FnOnce(Result<T, JournalError>) + Send + 'static) -> Self {
+    pub(crate) fn new(callback: impl FnOnce(Result<T, JournalError>) + Send + 'static) -> Self {
         Done(Some(Box::new(callback)))
     }
 
-    pub(super) fn call(mut self, result: Result<T, JournalError>) {
+    pub(crate) fn call(mut self, result: Result<T, JournalError>) {
         self.call_once(result);
     }
 
     /// Drops it uncalled.
-    pub(super) fn forget(mut self) {
+    pub(crate) fn forget(mut self) {
         self.0 = None;
     }
 

@@ -1,60 +1,4 @@
-//! The journal of a durable pool: jobs are on the disk before their dispatch is answered.
-//!
-//! ```text
-//! any thread ── append ──► bounded channel ─────► thread journal-<name> ── commit, fsync ──► <name>.sqlite
-//!            ── ack, retry, dead ──► settlements ──►    │                 └─ then ──► <name>.mark
-//!                                                       └─ done(sequence)
-//! ```
-//!
-//! One thread owns the database (SQLite, WAL, `synchronous = FULL`). It takes all that has arrived
-//! and commits it at once (`writer.rs`), so that one fsync serves a group; `done` is called after
-//! it. An ack deletes its record with the next commit, or after
-//! [`settle_delay`](JournalLimits::settle_delay), so a crash may bring an acked record again:
-//! delivery is at least once.
-//!
-//! **Attempts.** A record's attempts so far are its [retries](Journal::retry) and the attempt, if
-//! there was one, that an end of the process cut off: [`begin`](Journal::begin) notes each in a small
-//! file (`begun.rs`) before it runs, so that a job which kills its process is counted, and what only
-//! waited at that time is not.
-//!
-//! **What is missing is counted.** SQLite drops the rest of a WAL in which a bit flipped without a
-//! word. So rows are numbered and carry a check sum; one row holds the last number and how many
-//! records were settled, so that the difference is what must be there; and a second file, the mark
-//! (`mark.rs`), holds both beside it. [`Journal::open`] compares them (`recovery.rs`), reads what is
-//! readable of a broken file into a new one (`salvage.rs`), sets the broken one aside, and says how
-//! many records are missing or damaged, in [`Recovery`] and in one line on standard error.
-//!
-//! **A commit that fails poisons the journal**: it takes no more records, since the kernel may have
-//! dropped what it could not write. An error says that a record is not known to be durable; it may
-//! be there at the next open all the same. So does a commit after somebody has removed the files: it
-//! would be made, and be gone at the end of the process.
-//!
-//! Bounds: [`JournalLimits`]. Settlements wait in a queue that the pending records bound, as each
-//! is settled once. The WAL is copied back about each 1,000 pages (`store.rs`).
-
-mod begun;
-mod command;
-mod error;
-mod limits;
-mod mark;
-mod paths;
-mod record;
-mod recovery;
-mod rows;
-mod salvage;
-mod shared;
-mod store;
-mod sync;
-mod told;
-mod totals;
-mod writer;
-
-#[cfg(test)]
-mod damage_tests;
-#[cfg(test)]
-mod scratch;
-#[cfg(test)]
-mod tests;
+//! The handle: what a user does with an open journal.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -63,19 +7,16 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-pub use self::error::{AppendError, JournalError};
-pub use self::limits::JournalLimits;
-pub use self::record::{DeadLetter, Meta, Record, Sequence};
-pub use self::recovery::Recovery;
-pub use self::shared::JournalStats;
-
 use sidecore_runtime::instant;
 
-use self::command::{Append, Command, Done, Settlement, Verdict};
-use self::paths::Paths;
-use self::record::Due;
-use self::shared::Shared;
-use self::writer::Writer;
+use crate::command::{Append, Command, Done, Settlement, Verdict};
+use crate::error::{AppendError, JournalError};
+use crate::limits::JournalLimits;
+use crate::paths::Paths;
+use crate::record::{DeadLetter, Due, Meta, Sequence};
+use crate::recovery::{self, Recovery};
+use crate::shared::{JournalStats, Shared};
+use crate::writer::Writer;
 
 /// Between two tries to tell a writer whose channel is full that it shall close.
 const CLOSE_RETRY: Duration = Duration::from_millis(1);

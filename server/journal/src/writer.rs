@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use sidecore_runtime::instant;
 
-use super::command::{Append, Command, Done, Settlement};
-use super::error::JournalError;
-use super::limits::JournalLimits;
-use super::mark::Mark;
-use super::record::{DeadLetter, Sequence};
-use super::shared::Shared;
-use super::store::{Store, Unwritten, Written};
+use crate::command::{Append, Command, Done, Settlement};
+use crate::error::JournalError;
+use crate::limits::JournalLimits;
+use crate::mark::Mark;
+use crate::record::{DeadLetter, Sequence};
+use crate::shared::Shared;
+use crate::store::{Store, Unwritten, Written};
 
 /// After which settlements are tried again that found the database busy or full.
 const AGAIN_PAUSE: Duration = Duration::from_millis(100);
@@ -26,7 +26,7 @@ type Reply = SyncSender<Result<(), JournalError>>;
 
 /// The only user of the database, and the lock's holder.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     store: Store,
     mark: Mark,
     commands: Receiver<Command>,
@@ -70,7 +70,7 @@ impl Group {
 }
 
 impl Writer {
-    pub(super) fn new(
+    pub(crate) fn new(
         store: Store,
         mark: Mark,
         commands: Receiver<Command>,
@@ -90,7 +90,7 @@ impl Writer {
     }
 
     /// Serves until it is told to close, or all handles are gone.
-    pub(super) fn run(mut self) {
+    pub(crate) fn run(mut self) {
         let mut closes = Vec::new();
         while closes.is_empty() {
             let mut group = Group::default();

@@ -1,10 +1,15 @@
 //! What a journal promises to its caller, on a sound disk.
 
 use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::Duration;
 
-use super::scratch::Scratch;
-use super::*;
+use crate::*;
+
+use self::scratch::Scratch;
+
+mod damage;
+pub(crate) mod scratch;
 
 const LONG: Duration = Duration::from_secs(20);
 

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A directory that goes with the test.
 #[derive(Debug)]
-pub(super) struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("sidecore-journal-{}-{count}", std::process::id());
@@ -17,13 +17,13 @@ impl Scratch {
         Scratch(path)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// The files as they are now, as a kill of the process would leave them: without what only
     /// lives in it, the lock and the shared memory.
-    pub(super) fn crash_image(&self) -> Scratch {
+    pub(crate) fn crash_image(&self) -> Scratch {
         let image = Scratch::new();
         for entry in std::fs::read_dir(&self.0).unwrap() {
             let entry = entry.unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// What a journal holds at most. By the defaults about 66 MiB wait in memory; the pending records
-/// lie on the disk, and are in memory in the [`Recovery`](super::Recovery) of an open only.
+/// lie on the disk, and are in memory in the [`Recovery`](crate::Recovery) of an open only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalLimits {
     /// Appends that may wait for the writer; more are refused. Some 100 bytes each.

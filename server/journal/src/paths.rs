@@ -4,30 +4,30 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::error::JournalError;
+use crate::error::JournalError;
 
 /// Bytes of a name, so that every file name made of it stays far below 255.
 const NAME_BYTES_MAX: usize = 64;
 
 /// Where a journal's files are.
 #[derive(Clone, Debug)]
-pub(super) struct Paths {
-    pub(super) directory: PathBuf,
+pub(crate) struct Paths {
+    pub(crate) directory: PathBuf,
     /// The database; SQLite keeps `-wal` and `-shm` beside it.
-    pub(super) database: PathBuf,
+    pub(crate) database: PathBuf,
     /// The high-water mark, which is the lock too.
-    pub(super) mark: PathBuf,
+    pub(crate) mark: PathBuf,
     /// The attempts that have begun.
-    pub(super) begun: PathBuf,
+    pub(crate) begun: PathBuf,
     /// A salvaged database that is being written.
-    pub(super) part: PathBuf,
+    pub(crate) part: PathBuf,
     /// A salvaged database that is whole and shall take the broken one's place.
-    pub(super) salvaged: PathBuf,
+    pub(crate) salvaged: PathBuf,
     name: String,
 }
 
 impl Paths {
-    pub(super) fn new(directory: &Path, name: &str) -> Result<Self, JournalError> {
+    pub(crate) fn new(directory: &Path, name: &str) -> Result<Self, JournalError> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(fits) {
             return Err(JournalError::name(name));
@@ -45,17 +45,17 @@ impl Paths {
     }
 
     /// The WAL of a database file.
-    pub(super) fn wal(database: &Path) -> PathBuf {
+    pub(crate) fn wal(database: &Path) -> PathBuf {
         beside(database, "-wal")
     }
 
     /// The shared memory of a database file.
-    pub(super) fn shm(database: &Path) -> PathBuf {
+    pub(crate) fn shm(database: &Path) -> PathBuf {
         beside(database, "-shm")
     }
 
     /// A free name for a broken database; the `sqlite3` shell finds its WAL by it.
-    pub(super) fn set_aside(&self) -> PathBuf {
+    pub(crate) fn set_aside(&self) -> PathBuf {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut stamp = since.as_millis();
         loop {
@@ -68,7 +68,7 @@ impl Paths {
     }
 
     /// Makes creations and renames in the directory durable.
-    pub(super) fn sync_directory(&self) -> Result<(), JournalError> {
+    pub(crate) fn sync_directory(&self) -> Result<(), JournalError> {
         File::open(&self.directory)
             .and_then(|directory| directory.sync_all())
             .map_err(|cause| JournalError::io("sync", &self.directory, cause))

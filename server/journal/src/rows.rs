@@ -2,19 +2,19 @@
 
 use rusqlite::{Connection, params};
 
-use super::record::{DeadLetter, Due, Header, from_ms};
+use crate::record::{DeadLetter, Due, Header, from_ms};
 
 /// A pending row as it lies in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) header: Header,
-    pub(super) payload: Vec<u8>,
-    pub(super) check_sum: i64,
+pub(crate) struct Row {
+    pub(crate) header: Header,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) check_sum: i64,
 }
 
 impl Row {
     /// Whether it is what was written.
-    pub(super) fn is_intact(&self) -> bool {
+    pub(crate) fn is_intact(&self) -> bool {
         self.header.check_sum(crc32fast::hash(&self.payload)) == self.check_sum
     }
 }
@@ -22,7 +22,7 @@ impl Row {
 /// Reads up to `max` pending rows from the sequence `from` on, in order. `each` is given `None` for
 /// a row whose columns are of no type that was written. An error ends the scan: a page could not be
 /// read.
-pub(super) fn scan_pending(
+pub(crate) fn scan_pending(
     connection: &Connection,
     from: i64,
     max: i64,
@@ -51,12 +51,12 @@ fn pending_row(sequence: i64, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> 
 }
 
 /// Of the two columns, which hold a time each or nothing both.
-pub(super) fn due(at_ms: Option<i64>, pause_ms: Option<i64>) -> Option<Due> {
+pub(crate) fn due(at_ms: Option<i64>, pause_ms: Option<i64>) -> Option<Due> {
     at_ms.zip(pause_ms).map(|(at_ms, pause_ms)| Due { at_ms, pause_ms })
 }
 
 /// The same of dead letters, from the sequence `from` on.
-pub(super) fn scan_dead(
+pub(crate) fn scan_dead(
     connection: &Connection,
     from: i64,
     max: i64,

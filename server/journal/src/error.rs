@@ -26,43 +26,44 @@ enum Kind {
 }
 
 impl JournalError {
-    pub(super) fn name(name: &str) -> Self {
+    pub(crate) fn name(name: &str) -> Self {
         JournalError { kind: Kind::Name { name: name.to_owned() } }
     }
 
-    pub(super) fn locked(file: &Path) -> Self {
+    pub(crate) fn locked(file: &Path) -> Self {
         JournalError { kind: Kind::Locked { file: file.to_owned() } }
     }
 
-    pub(super) fn foreign(file: &Path, cause: rusqlite::Error) -> Self {
+    pub(crate) fn foreign(file: &Path, cause: rusqlite::Error) -> Self {
         JournalError { kind: Kind::Foreign { file: file.to_owned(), cause: Arc::new(cause) } }
     }
 
-    pub(super) fn version(file: &Path, version: i64) -> Self {
+    pub(crate) fn version(file: &Path, version: i64) -> Self {
         JournalError { kind: Kind::Version { file: file.to_owned(), version } }
     }
 
-    pub(super) fn io(what: &'static str, file: &Path, cause: io::Error) -> Self {
+    pub(crate) fn io(what: &'static str, file: &Path, cause: io::Error) -> Self {
         JournalError { kind: Kind::Io { what, file: file.to_owned(), cause: Arc::new(cause) } }
     }
 
-    pub(super) fn sqlite(what: &'static str, file: &Path, cause: rusqlite::Error) -> Self {
+    pub(crate) fn sqlite(what: &'static str, file: &Path, cause: rusqlite::Error) -> Self {
         JournalError { kind: Kind::Sqlite { what, file: file.to_owned(), cause: Arc::new(cause) } }
     }
 
-    pub(super) fn poisoned(file: &Arc<Path>, cause: &Arc<str>) -> Self {
+    pub(crate) fn poisoned(file: &Arc<Path>, cause: &Arc<str>) -> Self {
         JournalError { kind: Kind::Poisoned { file: file.clone(), cause: cause.clone() } }
     }
 
-    pub(super) fn deadline(file: &Arc<Path>) -> Self {
+    pub(crate) fn deadline(file: &Arc<Path>) -> Self {
         JournalError { kind: Kind::Deadline { file: file.clone() } }
     }
 
-    pub(super) fn busy() -> Self {
+    pub(crate) fn busy() -> Self {
         JournalError { kind: Kind::Busy }
     }
 
-    pub(crate) fn closed() -> Self {
+    /// What a call on a journal that was closed is answered with.
+    pub fn closed() -> Self {
         JournalError { kind: Kind::Closed }
     }
 

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
 
-use super::error::JournalError;
-use super::mark::Levels;
-use super::paths::Paths;
-use super::record::DeadLetter;
-use super::rows::{Row, scan_dead, scan_pending};
-use super::store::{bury, connect, create};
-use super::totals::{Found, Totals};
+use crate::error::JournalError;
+use crate::mark::Levels;
+use crate::paths::Paths;
+use crate::record::DeadLetter;
+use crate::rows::{Row, scan_dead, scan_pending};
+use crate::store::{bury, connect, create};
+use crate::totals::{Found, Totals};
 
 /// What could be read of a broken database.
 #[derive(Default)]
@@ -28,7 +28,7 @@ struct Remains {
 }
 
 /// Puts a new database in the place of the broken one; where that is now.
-pub(super) fn rebuild(
+pub(crate) fn rebuild(
     paths: &Paths,
     seen: Option<Levels>,
 ) -> Result<Option<PathBuf>, JournalError> {
@@ -47,7 +47,7 @@ pub(super) fn rebuild(
 
 /// Whether a file that has no mark beside it looks like a journal: another program's database
 /// must not be replaced.
-pub(super) fn is_journal(file: &Path) -> bool {
+pub(crate) fn is_journal(file: &Path) -> bool {
     let count = "select count(*) from sqlite_schema where name in ('journal', 'pending', 'dead')";
     connect(file)
         .and_then(|connection| connection.query_row(count, [], |row| row.get::<_, i64>(0)))
@@ -55,7 +55,7 @@ pub(super) fn is_journal(file: &Path) -> bool {
 }
 
 /// Lets a salvaged database take its place, if there is one; where the broken one is now.
-pub(super) fn finish(paths: &Paths) -> Result<Option<PathBuf>, JournalError> {
+pub(crate) fn finish(paths: &Paths) -> Result<Option<PathBuf>, JournalError> {
     if !paths.salvaged.exists() {
         return Ok(None);
     }

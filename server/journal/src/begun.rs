@@ -20,9 +20,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sidecore_runtime::stderr;
 
-use super::error::JournalError;
-use super::paths::Paths;
-use super::record::Sequence;
+use crate::error::JournalError;
+use crate::paths::Paths;
+use crate::record::Sequence;
 
 /// The sequence, the attempt's number, a check sum of both.
 const PLACE_BYTES: usize = 16;
@@ -30,11 +30,11 @@ const PLACE_BYTES: usize = 16;
 const FIRST_BYTES: usize = 4096;
 
 /// Attempts by the records that they were of.
-pub(super) type Attempts = HashMap<Sequence, u32>;
+pub(crate) type Attempts = HashMap<Sequence, u32>;
 
 /// The open file. Who holds the mark's lock is its only user.
 #[derive(Debug)]
-pub(super) struct Begun {
+pub(crate) struct Begun {
     file: File,
     places: Mutex<Places>,
     /// A write failed, and it was said.
@@ -51,7 +51,7 @@ struct Places {
 
 impl Begun {
     /// Opens or makes it; what had begun when the process ended that wrote it.
-    pub(super) fn open(paths: &Paths) -> Result<(Begun, Attempts), JournalError> {
+    pub(crate) fn open(paths: &Paths) -> Result<(Begun, Attempts), JournalError> {
         let error = |what| move |cause| JournalError::io(what, &paths.begun, cause);
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(&paths.begun);
@@ -62,14 +62,14 @@ impl Begun {
     }
 
     /// Empties it, when the database has what it held.
-    pub(super) fn clear(&self) -> io::Result<()> {
+    pub(crate) fn clear(&self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.write_all_at(&[0; FIRST_BYTES], 0)
     }
 
     /// Notes that an attempt begins. Where that cannot be written, it is said once and the attempt
     /// goes on: should the process end in it, it will not be counted.
-    pub(super) fn note(&self, sequence: Sequence, attempt: u32) {
+    pub(crate) fn note(&self, sequence: Sequence, attempt: u32) {
         let offset = u64::from(self.place_of(sequence)) * PLACE_BYTES as u64;
         let written = self.file.write_all_at(&encode(sequence, attempt), offset);
         if let Err(cause) = written
@@ -83,7 +83,7 @@ impl Begun {
     }
 
     /// Frees the places of records that are no longer pending.
-    pub(super) fn settled(&self, sequences: impl Iterator<Item = Sequence>) {
+    pub(crate) fn settled(&self, sequences: impl Iterator<Item = Sequence>) {
         let Places { of, free, .. } = &mut *self.lock();
         free.extend(sequences.filter_map(|sequence| of.remove(&sequence)));
     }
@@ -132,8 +132,8 @@ fn read(mut file: &File) -> io::Result<Attempts> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scratch::Scratch;
     use super::*;
+    use crate::tests::scratch::Scratch;
 
     #[test]
     fn a_place_with_any_bit_flipped_or_cut_short_is_not_taken() {

@@ -11,11 +11,11 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, Instant};
 
-use super::error::JournalError;
-use super::paths::Paths;
+use crate::error::JournalError;
+use crate::paths::Paths;
 
 /// How long a written mark may stay unsynced.
-pub(super) const SYNC_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const SYNC_AFTER: Duration = Duration::from_secs(1);
 
 const MAGIC: [u8; 8] = *b"SCJMARK2";
 const SLOT_BYTES: usize = 40;
@@ -24,26 +24,26 @@ const SLOT_STRIDE: u64 = 512;
 
 /// How far a database has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Levels {
+pub(crate) struct Levels {
     /// The highest sequence that was durable.
-    pub(super) last: u64,
+    pub(crate) last: u64,
     /// How many records up to it are no longer pending.
-    pub(super) settled: u64,
+    pub(crate) settled: u64,
 }
 
 /// The open and locked file.
 #[derive(Debug)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     file: File,
     /// It was made by this open, or never written.
-    pub(super) is_new: bool,
+    pub(crate) is_new: bool,
     generation: u64,
     unsynced_since: Option<Instant>,
 }
 
 impl Mark {
     /// Opens or creates it and takes the lock; the levels in it, `None` if it holds none.
-    pub(super) fn open(paths: &Paths) -> Result<(Mark, Option<Levels>), JournalError> {
+    pub(crate) fn open(paths: &Paths) -> Result<(Mark, Option<Levels>), JournalError> {
         let error = |what| move |cause| JournalError::io(what, &paths.mark, cause);
         let mut options = OpenOptions::new();
         let file = options
@@ -69,12 +69,12 @@ impl Mark {
 
     /// Whether somebody has removed the file: then the database, too, is written where nobody will
     /// find it.
-    pub(super) fn is_removed(&self) -> bool {
+    pub(crate) fn is_removed(&self) -> bool {
         self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 
     /// Writes levels that are durable in the database.
-    pub(super) fn write(&mut self, levels: Levels) -> io::Result<()> {
+    pub(crate) fn write(&mut self, levels: Levels) -> io::Result<()> {
         let generation = self.generation + 1;
         let offset = (generation % 2) * SLOT_STRIDE;
         self.file.write_all_at(&encode(generation, levels), offset)?;
@@ -84,19 +84,19 @@ impl Mark {
     }
 
     /// When it shall be synced, if it shall.
-    pub(super) fn sync_at(&self) -> Option<Instant> {
+    pub(crate) fn sync_at(&self) -> Option<Instant> {
         self.unsynced_since.map(|since| since + SYNC_AFTER)
     }
 
     /// Makes what was written durable.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
         self.unsynced_since = None;
         Ok(())
     }
 
     /// Asks for no more syncs, after one failed.
-    pub(super) fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         self.unsynced_since = None;
     }
 }

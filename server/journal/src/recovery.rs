@@ -14,15 +14,15 @@ use std::time::SystemTime;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use sidecore_runtime::stderr;
 
-use super::begun::{Attempts, Begun};
-use super::error::JournalError;
-use super::mark::{Levels, Mark};
-use super::paths::Paths;
-use super::record::{DeadLetter, Record, payload_part};
-use super::rows::{Row, scan_pending};
-use super::salvage;
-use super::store::{Store, bury, connect, create, write_header};
-use super::totals::{Found, Totals};
+use crate::begun::{Attempts, Begun};
+use crate::error::JournalError;
+use crate::mark::{Levels, Mark};
+use crate::paths::Paths;
+use crate::record::{DeadLetter, Record, payload_part};
+use crate::rows::{Row, scan_pending};
+use crate::salvage;
+use crate::store::{Store, bury, connect, create, write_header};
+use crate::totals::{Found, Totals};
 
 /// What an open found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,7 +87,7 @@ struct Contents {
 }
 
 /// Opens the files and accounts for the records.
-pub(super) fn open(paths: &Paths) -> Result<(Store, Mark, Begun, Recovery), JournalError> {
+pub(crate) fn open(paths: &Paths) -> Result<(Store, Mark, Begun, Recovery), JournalError> {
     fs::create_dir_all(&paths.directory)
         .map_err(|cause| JournalError::io("make the directory", &paths.directory, cause))?;
     let (mut mark, seen) = Mark::open(paths)?;

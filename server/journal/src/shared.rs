@@ -8,11 +8,11 @@ use crossbeam_queue::SegQueue;
 
 use sidecore_runtime::stderr;
 
-use super::begun::Begun;
-use super::command::Settlement;
-use super::error::{AppendError, JournalError};
-use super::limits::JournalLimits;
-use super::told::Told;
+use crate::begun::Begun;
+use crate::command::Settlement;
+use crate::error::{AppendError, JournalError};
+use crate::limits::JournalLimits;
+use crate::told::Told;
 
 /// What a journal did since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,33 +36,33 @@ pub struct JournalStats {
 }
 
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) file: Arc<Path>,
+pub(crate) struct Shared {
+    pub(crate) file: Arc<Path>,
     limits: JournalLimits,
     /// No more appends are taken. Set by `close`. Relaxed: one that slips by is written, or told so
     /// when the channel goes.
-    pub(super) closing: AtomicBool,
-    pub(super) told: Told,
-    pub(super) begun: Begun,
+    pub(crate) closing: AtomicBool,
+    pub(crate) told: Told,
+    pub(crate) begun: Begun,
     /// Bounded by the pending records, as each is settled once.
-    pub(super) settlements: SegQueue<Settlement>,
+    pub(crate) settlements: SegQueue<Settlement>,
     /// Raised by `reserve`, lowered by the writer, or by an append that the channel refused.
     pending: AtomicU64,
     /// The same of the payloads that wait.
     queued_bytes: AtomicUsize,
     // The writer alone adds to these.
-    pub(super) appended: AtomicU64,
-    pub(super) acked: AtomicU64,
-    pub(super) retried: AtomicU64,
-    pub(super) dead: AtomicU64,
-    pub(super) dead_dropped: AtomicU64,
-    pub(super) commits: AtomicU64,
+    pub(crate) appended: AtomicU64,
+    pub(crate) acked: AtomicU64,
+    pub(crate) retried: AtomicU64,
+    pub(crate) dead: AtomicU64,
+    pub(crate) dead_dropped: AtomicU64,
+    pub(crate) commits: AtomicU64,
     /// Why a write failed; set once, by the writer.
     failure: OnceLock<Arc<str>>,
 }
 
 impl Shared {
-    pub(super) fn new(file: PathBuf, begun: Begun, pending: u64, limits: JournalLimits) -> Self {
+    pub(crate) fn new(file: PathBuf, begun: Begun, pending: u64, limits: JournalLimits) -> Self {
         Shared {
             file: file.into(),
             limits,
@@ -83,7 +83,7 @@ impl Shared {
     }
 
     /// Takes room for a payload, or gives it back.
-    pub(super) fn reserve(&self, payload: Vec<u8>) -> Result<Vec<u8>, AppendError> {
+    pub(crate) fn reserve(&self, payload: Vec<u8>) -> Result<Vec<u8>, AppendError> {
         let length = payload.len();
         if length > self.limits.payload_bytes_max {
             return Err(AppendError::TooLarge(payload));
@@ -98,18 +98,18 @@ impl Shared {
     }
 
     /// Gives room back: of records that are no longer pending, of bytes that no longer wait.
-    pub(super) fn release(&self, records: u64, bytes: usize) {
+    pub(crate) fn release(&self, records: u64, bytes: usize) {
         self.pending.fetch_sub(records, Ordering::Relaxed);
         self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// The error that poisoned it.
-    pub(super) fn failure(&self) -> Option<JournalError> {
+    pub(crate) fn failure(&self) -> Option<JournalError> {
         self.failure.get().map(|cause| JournalError::poisoned(&self.file, cause))
     }
 
     /// Poisons it, and says so the first time.
-    pub(super) fn poison(&self, cause: &dyn std::fmt::Display) -> JournalError {
+    pub(crate) fn poison(&self, cause: &dyn std::fmt::Display) -> JournalError {
         let mut first = false;
         let cause = self.failure.get_or_init(|| {
             first = true;
@@ -122,7 +122,7 @@ impl Shared {
         failure
     }
 
-    pub(super) fn stats(&self) -> JournalStats {
+    pub(crate) fn stats(&self) -> JournalStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         JournalStats {
             appended: get(&self.appended),

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::mark::Levels;
+use crate::mark::Levels;
 
 /// The layout of the tables.
 const VERSION: i64 = 2;
@@ -11,16 +11,16 @@ const UNCHECKED_VERSION: i64 = 1;
 
 /// In each state of the database `last - settled` records are pending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Totals {
+pub(crate) struct Totals {
     /// The highest sequence given to a record.
-    pub(super) last: u64,
+    pub(crate) last: u64,
     /// Records that are no longer pending: acked, dead, or counted as missing.
-    pub(super) settled: u64,
+    pub(crate) settled: u64,
 }
 
 /// What was found where the row shall be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     Whole(Totals),
     /// A row that is not what was written, or none.
     Damaged,
@@ -29,11 +29,11 @@ pub(super) enum Found {
 }
 
 impl Totals {
-    pub(super) fn levels(&self) -> Levels {
+    pub(crate) fn levels(&self) -> Levels {
         Levels { last: self.last, settled: self.settled }
     }
 
-    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Found> {
+    pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Found> {
         let mut statement = connection.prepare(
             "select version, last_sequence, settled, check_sum from journal where id = 1",
         )?;
@@ -62,11 +62,11 @@ impl Totals {
         Ok(Found::Whole(Totals { last, settled }))
     }
 
-    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         self.write_as(connection, VERSION)
     }
 
-    pub(super) fn write_as(&self, connection: &Connection, version: i64) -> rusqlite::Result<()> {
+    pub(crate) fn write_as(&self, connection: &Connection, version: i64) -> rusqlite::Result<()> {
         let (last, settled) = (self.last.cast_signed(), self.settled.cast_signed());
         let check_sum = check([version, last, settled]);
         connection

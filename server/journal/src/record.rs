@@ -51,31 +51,31 @@ pub struct DeadLetter {
 
 /// The columns of a row but its payload, as SQLite holds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) sequence: i64,
-    pub(super) priority: i32,
-    pub(super) due: Option<Due>,
+pub(crate) struct Header {
+    pub(crate) sequence: i64,
+    pub(crate) priority: i32,
+    pub(crate) due: Option<Due>,
     /// Those that ended and will be followed by another, or that an end of the process cut off.
-    pub(super) attempts: u32,
+    pub(crate) attempts: u32,
 }
 
 /// When a record may run: by the wall clock, which alone goes on while no process runs, and how far
 /// off that was, which bounds it should the clock be set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Due {
-    pub(super) at_ms: i64,
-    pub(super) pause_ms: i64,
+pub(crate) struct Due {
+    pub(crate) at_ms: i64,
+    pub(crate) pause_ms: i64,
 }
 
 impl Due {
-    pub(super) fn after(pause: Duration) -> Self {
+    pub(crate) fn after(pause: Duration) -> Self {
         // Rounded up, so that it is never early.
         let pause_ms = i64::try_from(pause.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX);
         Due { at_ms: to_ms(SystemTime::now()).saturating_add(pause_ms), pause_ms }
     }
 
     /// None: it has passed.
-    pub(super) fn left(self, now: SystemTime) -> Option<Duration> {
+    pub(crate) fn left(self, now: SystemTime) -> Option<Duration> {
         let left_ms = self.at_ms.saturating_sub(to_ms(now)).min(self.pause_ms);
         u64::try_from(left_ms).ok().filter(|left| *left > 0).map(Duration::from_millis)
     }
@@ -84,7 +84,7 @@ impl Due {
 impl Header {
     /// The row's check sum: the payload's in the upper half, in the lower the header's and that,
     /// so that a retry can write a new one without reading the payload.
-    pub(super) fn check_sum(&self, payload: u32) -> i64 {
+    pub(crate) fn check_sum(&self, payload: u32) -> i64 {
         let mut hasher = Hasher::new();
         hasher.update(&self.sequence.to_le_bytes());
         hasher.update(&self.priority.to_le_bytes());
@@ -98,17 +98,17 @@ impl Header {
 }
 
 /// The payload's part of a row's check sum.
-pub(super) fn payload_part(check_sum: i64) -> u32 {
+pub(crate) fn payload_part(check_sum: i64) -> u32 {
     (check_sum >> 32) as u32
 }
 
 /// Milliseconds since 1970; an earlier time is 1970.
-pub(super) fn to_ms(time: SystemTime) -> i64 {
+pub(crate) fn to_ms(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-pub(super) fn from_ms(ms: i64) -> SystemTime {
+pub(crate) fn from_ms(ms: i64) -> SystemTime {
     let since = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }
