@@ -10,7 +10,7 @@ use sidecore_runtime::stderr;
 use crate::error::JournalError;
 use crate::record::{DeadLetter, Due, Sequence};
 
-/// A word to the writer, in the order of the channel.
+/// A command to the writer, in the order of the channel.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// A record to make durable.
@@ -18,7 +18,7 @@ pub(crate) enum Command {
     /// The settlements are no longer empty.
     Settle,
     /// A look at the dead letters.
-    DeadLetters { after: Sequence, max: usize, done: Done<Vec<DeadLetter>> },
+    DeadLetters { after: Sequence, max: usize, done: Completion<Vec<DeadLetter>> },
     /// Flush, close and reply.
     Close { reply: SyncSender<Result<(), JournalError>> },
 }
@@ -42,27 +42,27 @@ pub(crate) struct Append {
     pub(crate) payload: Vec<u8>,
     pub(crate) priority: i32,
     pub(crate) due: Option<Due>,
-    pub(crate) done: Done<Sequence>,
+    pub(crate) done: Completion<Sequence>,
 }
 
 /// What became of a pending record.
 #[derive(Debug)]
 pub(crate) struct Settlement {
     pub(crate) sequence: Sequence,
-    pub(crate) verdict: Verdict,
+    pub(crate) outcome: Outcome,
 }
 
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum Outcome {
     Ack,
     Retry { due: Option<Due> },
     Dead { reason: String, at: SystemTime, further_attempts: u32 },
 }
 
-impl Verdict {
+impl Outcome {
     /// Whether the record is no longer pending.
     pub(crate) fn is_final(&self) -> bool {
-        !matches!(self, Verdict::Retry { .. })
+        !matches!(self, Outcome::Retry { .. })
     }
 }
 
@@ -70,11 +70,11 @@ type Callback<T> = Box<dyn FnOnce(Result<T, JournalError>) + Send>;
 
 /// A callback that is called exactly once: when dropped uncalled, with [`JournalError::closed`],
 /// so that what the channel still held when its writer ended is answered too.
-pub(crate) struct Done<T>(Option<Callback<T>>);
+pub(crate) struct Completion<T>(Option<Callback<T>>);
 
-impl<T> Done<T> {
+impl<T> Completion<T> {
     pub(crate) fn new(callback: impl FnOnce(Result<T, JournalError>) + Send + 'static) -> Self {
-        Done(Some(Box::new(callback)))
+        Completion(Some(Box::new(callback)))
     }
 
     pub(crate) fn call(mut self, result: Result<T, JournalError>) {
@@ -95,14 +95,14 @@ impl<T> Done<T> {
     }
 }
 
-impl<T> Drop for Done<T> {
+impl<T> Drop for Completion<T> {
     fn drop(&mut self) {
         self.call_once(Err(JournalError::closed()));
     }
 }
 
-impl<T> fmt::Debug for Done<T> {
+impl<T> fmt::Debug for Completion<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Done")
+        f.write_str("Completion")
     }
 }

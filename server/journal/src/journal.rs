@@ -9,13 +9,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sidecore_runtime::instant;
 
-use crate::command::{Append, Command, Done, Settlement, Verdict};
+use crate::command::{Append, Command, Completion, Outcome, Settlement};
 use crate::error::{AppendError, JournalError};
 use crate::limits::JournalLimits;
 use crate::paths::Paths;
 use crate::record::{DeadLetter, Due, Meta, Sequence};
 use crate::recovery::{self, Recovery};
-use crate::shared::{JournalStats, Shared};
+use crate::shared::{JournalShared, JournalStats};
 use crate::writer::Writer;
 
 /// Between two tries to tell a writer whose channel is full that it shall close.
@@ -27,7 +27,7 @@ const CLOSE_RETRY: Duration = Duration::from_millis(1);
 /// When the last handle is dropped, the thread closes the journal on its own.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    shared: Arc<Shared>,
+    shared: Arc<JournalShared>,
     commands: SyncSender<Command>,
 }
 
@@ -41,9 +41,10 @@ impl Journal {
         limits: JournalLimits,
     ) -> Result<(Journal, Recovery), JournalError> {
         let paths = Paths::new(directory, name)?;
-        let (store, mark, begun, recovery) = recovery::open(&paths)?;
+        let (store, mark, attempts, recovery) = recovery::open(&paths)?;
         let pending = recovery.pending.len() as u64;
-        let shared = Arc::new(Shared::new(paths.database.clone(), begun, pending, limits));
+        let shared =
+            Arc::new(JournalShared::new(paths.database.clone(), attempts, pending, limits));
         let (commands, received) = sync_channel(limits.queue_max.max(1));
         let writer = Writer::new(store, mark, received, shared.clone(), limits);
         let poisoned = shared.clone();
@@ -77,7 +78,7 @@ impl Journal {
         }
         let payload = self.shared.reserve(payload)?;
         let Meta { priority, due_in } = meta;
-        let (due, done) = (due_in.map(Due::after), Done::new(done));
+        let (due, done) = (due_in.map(Due::after), Completion::new(done));
         let command = Command::Append(Append { payload, priority, due, done });
         let (refused, full) = match self.commands.try_send(command) {
             Ok(()) => return Ok(()),
@@ -94,37 +95,37 @@ impl Journal {
     ///
     /// One small write into the page cache, which waits for no disk.
     pub fn begin(&self, sequence: Sequence, attempt: u32) {
-        self.shared.begun.note(sequence, attempt);
+        self.shared.attempts.record(sequence, attempt);
     }
 
     /// The record was dealt with: it is deleted, some milliseconds later.
     ///
     /// Once a record: a sequence that is not pending is ignored.
     pub fn ack(&self, sequence: Sequence) {
-        self.settle(Settlement { sequence, verdict: Verdict::Ack });
+        self.settle(Settlement { sequence, outcome: Outcome::Ack });
     }
 
     /// The attempt under way failed and another will come, in so long or at once: counted, and
     /// remembered beyond a crash.
     pub fn retry(&self, sequence: Sequence, due_in: Option<Duration>) {
-        let verdict = Verdict::Retry { due: due_in.map(Due::after) };
-        self.settle(Settlement { sequence, verdict });
+        let outcome = Outcome::Retry { due: due_in.map(Due::after) };
+        self.settle(Settlement { sequence, outcome });
     }
 
     /// The attempt under way was the last: the record moves to the dead letters with the attempts it
     /// had, this one too.
     pub fn dead(&self, sequence: Sequence, reason: impl Into<String>) {
-        self.bury(sequence, reason.into(), 1);
+        self.move_to_dead_letters(sequence, reason.into(), 1);
     }
 
     /// The record is not attempted any more: it moves to the dead letters with the attempts it had.
     pub fn give_up(&self, sequence: Sequence, reason: impl Into<String>) {
-        self.bury(sequence, reason.into(), 0);
+        self.move_to_dead_letters(sequence, reason.into(), 0);
     }
 
-    fn bury(&self, sequence: Sequence, reason: String, further_attempts: u32) {
-        let verdict = Verdict::Dead { reason, at: SystemTime::now(), further_attempts };
-        self.settle(Settlement { sequence, verdict });
+    fn move_to_dead_letters(&self, sequence: Sequence, reason: String, further_attempts: u32) {
+        let outcome = Outcome::Dead { reason, at: SystemTime::now(), further_attempts };
+        self.settle(Settlement { sequence, outcome });
     }
 
     /// Reads up to `max` dead letters with sequences above `after`, and calls `done` with them on
@@ -135,7 +136,7 @@ impl Journal {
         max: usize,
         done: impl FnOnce(Result<Vec<DeadLetter>, JournalError>) + Send + 'static,
     ) {
-        let command = Command::DeadLetters { after, max, done: Done::new(done) };
+        let command = Command::DeadLetters { after, max, done: Completion::new(done) };
         if let Err(TrySendError::Full(Command::DeadLetters { done, .. })) =
             self.commands.try_send(command)
         {
@@ -177,8 +178,8 @@ impl Journal {
 
     fn settle(&self, settlement: Settlement) {
         self.shared.settlements.push(settlement);
-        if self.shared.told.raise() {
-            // A full channel needs no word: see `told.rs`.
+        if self.shared.notified.set() {
+            // A full channel needs no notice: see `notified.rs`.
             let _ = self.commands.try_send(Command::Settle);
         }
     }

@@ -43,15 +43,16 @@
 //!
 //! **Attempts.** A record's attempts so far are its [retries](Journal::retry) and the attempt, if
 //! there was one, that an end of the process cut off: [`begin`](Journal::begin) notes each in a small
-//! file (`begun.rs`) before it runs, so that a job which kills its process is counted, and what only
-//! waited at that time is not.
+//! file (`attempts.rs`) before it runs, so that a job which kills its process is counted, and what
+//! only waited at that time is not.
 //!
 //! **What is missing is counted.** SQLite drops the rest of a WAL in which a bit flipped without a
 //! word. So rows are numbered and carry a check sum; one row holds the last number and how many
 //! records were settled, so that the difference is what must be there; and a second file, the mark
-//! (`mark.rs`), holds both beside it. [`Journal::open`] compares them (`recovery.rs`), reads what is
-//! readable of a broken file into a new one (`salvage.rs`), sets the broken one aside, and says how
-//! many records are missing or damaged, in [`Recovery`] and in one line on standard error.
+//! (`high_water_mark.rs`), holds both beside it. [`Journal::open`] compares them (`recovery.rs`),
+//! reads what is readable of a broken file into a new one (`salvage.rs`), sets the broken one aside,
+//! and says how many records are missing or damaged, in [`Recovery`] and in one line on standard
+//! error.
 //!
 //! **A commit that fails poisons the journal**: it takes no more records, since the kernel may have
 //! dropped what it could not write. An error says that a record is not known to be durable; it may
@@ -63,12 +64,13 @@
 
 #![forbid(unsafe_code)]
 
-mod begun;
+mod attempts;
 mod command;
 mod error;
+mod high_water_mark;
 mod journal;
 mod limits;
-mod mark;
+mod notified;
 mod paths;
 mod record;
 mod recovery;
@@ -77,7 +79,6 @@ mod salvage;
 mod shared;
 mod store;
 mod sync;
-mod told;
 mod totals;
 mod writer;
 

@@ -18,7 +18,7 @@ pub(crate) struct Paths {
     /// The high-water mark, which is the lock too.
     pub(crate) mark: PathBuf,
     /// The attempts that have begun.
-    pub(crate) begun: PathBuf,
+    pub(crate) attempts: PathBuf,
     /// A salvaged database that is being written.
     pub(crate) part: PathBuf,
     /// A salvaged database that is whole and shall take the broken one's place.
@@ -37,7 +37,7 @@ impl Paths {
             directory: directory.to_owned(),
             database: file("sqlite"),
             mark: file("mark"),
-            begun: file("begun"),
+            attempts: file("begun"),
             part: file("part"),
             salvaged: file("salvaged"),
             name: name.to_owned(),

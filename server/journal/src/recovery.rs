@@ -14,15 +14,15 @@ use std::time::SystemTime;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use sidecore_runtime::stderr;
 
-use crate::begun::{Attempts, Begun};
+use crate::attempts::{AttemptLog, Attempts};
 use crate::error::JournalError;
-use crate::mark::{Levels, Mark};
+use crate::high_water_mark::{HighWaterMark, Progress};
 use crate::paths::Paths;
 use crate::record::{DeadLetter, Record, payload_part};
 use crate::rows::{Row, scan_pending};
 use crate::salvage;
-use crate::store::{Store, bury, connect, create, write_header};
-use crate::totals::{Found, Totals};
+use crate::store::{Store, connect, create, insert_dead_letter, write_header};
+use crate::totals::{Totals, TotalsRow};
 
 /// What an open found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl fmt::Display for Recovery {
 }
 
 /// Why a database could not be taken as it is.
-enum Trouble {
+enum OpenFailure {
     /// Its content is wrong.
     Damaged(rusqlite::Error),
     /// It cannot be read or written at all.
@@ -87,39 +87,43 @@ struct Contents {
 }
 
 /// Opens the files and accounts for the records.
-pub(crate) fn open(paths: &Paths) -> Result<(Store, Mark, Begun, Recovery), JournalError> {
+pub(crate) fn open(
+    paths: &Paths,
+) -> Result<(Store, HighWaterMark, AttemptLog, Recovery), JournalError> {
     fs::create_dir_all(&paths.directory)
         .map_err(|cause| JournalError::io("make the directory", &paths.directory, cause))?;
-    let (mut mark, seen) = Mark::open(paths)?;
-    let (begun, attempts) = Begun::open(paths)?;
-    let mut recovery = Recovery { set_aside: salvage::finish(paths)?, ..Recovery::default() };
-    let (store, pending) = match take(paths, seen, &attempts, &mut recovery) {
+    let (mut mark, seen) = HighWaterMark::open(paths)?;
+    let (log, attempts) = AttemptLog::open(paths)?;
+    let mut recovery = Recovery { set_aside: salvage::complete(paths)?, ..Recovery::default() };
+    let (store, pending) = match load(paths, seen, &attempts, &mut recovery) {
         Ok(taken) => taken,
-        Err(Trouble::Failed(error)) => return Err(error),
-        Err(Trouble::Damaged(cause)) if mark.is_new && !salvage::is_journal(&paths.database) => {
+        Err(OpenFailure::Failed(error)) => return Err(error),
+        Err(OpenFailure::Damaged(cause))
+            if mark.is_new && !salvage::is_journal(&paths.database) =>
+        {
             return Err(JournalError::foreign(&paths.database, cause));
         }
-        Err(Trouble::Damaged(_)) => {
+        Err(OpenFailure::Damaged(_)) => {
             recovery.set_aside = salvage::rebuild(paths, seen)?;
-            take(paths, seen, &attempts, &mut recovery).map_err(|trouble| match trouble {
-                Trouble::Damaged(cause) => JournalError::sqlite("read", &paths.database, cause),
-                Trouble::Failed(error) => error,
+            load(paths, seen, &attempts, &mut recovery).map_err(|failure| match failure {
+                OpenFailure::Damaged(cause) => JournalError::sqlite("read", &paths.database, cause),
+                OpenFailure::Failed(error) => error,
             })?
         }
     };
-    mark.write(store.totals().levels())
+    mark.write(store.totals().progress())
         .and_then(|()| mark.sync())
         .map_err(|cause| JournalError::io("write", &paths.mark, cause))?;
-    begun.clear().map_err(|cause| JournalError::io("write", &paths.begun, cause))?;
+    log.clear().map_err(|cause| JournalError::io("write", &paths.attempts, cause))?;
     paths.sync_directory()?;
     recovery.pending = pending;
     if !recovery.is_whole() {
         stderr::line(format_args!("the journal {}: {recovery}", paths.database.display()));
     }
-    Ok((store, mark, begun, recovery))
+    Ok((store, mark, log, recovery))
 }
 
-impl Trouble {
+impl OpenFailure {
     /// Tells a file whose content is wrong from one that cannot be used just now.
     fn of(file: &Path, error: rusqlite::Error) -> Self {
         use ErrorCode::*;
@@ -133,44 +137,46 @@ impl Trouble {
                 | OutOfMemory
                 | PermissionDenied
                 | FileLockingProtocolFailed,
-            ) => Trouble::Failed(JournalError::sqlite("open", file, error)),
+            ) => OpenFailure::Failed(JournalError::sqlite("open", file, error)),
             // SQLite reads a file only, too, whose header says that a later version wrote it.
             Some(ReadOnly)
                 if fs::metadata(file).is_ok_and(|data| data.permissions().readonly()) =>
             {
-                Trouble::Failed(JournalError::sqlite("write", file, error))
+                OpenFailure::Failed(JournalError::sqlite("write", file, error))
             }
-            _ => Trouble::Damaged(error),
+            _ => OpenFailure::Damaged(error),
         }
     }
 }
 
 /// Reads a database, accounts for its records and notes there what was found.
-fn take(
+fn load(
     paths: &Paths,
-    seen: Option<Levels>,
+    seen: Option<Progress>,
     attempts: &Attempts,
     recovery: &mut Recovery,
-) -> Result<(Store, Vec<Record>), Trouble> {
+) -> Result<(Store, Vec<Record>), OpenFailure> {
     let (connection, contents) = inspect(&paths.database)?;
-    account(recovery, &contents, seen);
+    count_losses(recovery, &contents, seen);
     if recovery.rolled_back && recovery.set_aside.is_none() {
         recovery.set_aside = keep_wal(paths);
     }
-    settle(connection, contents, seen.unwrap_or_default(), attempts)
-        .map_err(|cause| Trouble::of(&paths.database, cause))
+    write_findings(connection, contents, seen.unwrap_or_default(), attempts)
+        .map_err(|cause| OpenFailure::of(&paths.database, cause))
 }
 
 /// Opens a database and reads all that is pending; changes nothing but an empty file.
-fn inspect(file: &Path) -> Result<(Connection, Contents), Trouble> {
-    let trouble = |error| Trouble::of(file, error);
-    let mut connection = connect(file).map_err(trouble)?;
-    let found = prepare(&mut connection).map_err(trouble)?;
+fn inspect(file: &Path) -> Result<(Connection, Contents), OpenFailure> {
+    let failure = |error| OpenFailure::of(file, error);
+    let mut connection = connect(file).map_err(failure)?;
+    let found = prepare(&mut connection).map_err(failure)?;
     let totals = match found {
-        Found::Whole(totals) => totals,
-        Found::Damaged => return Err(Trouble::Damaged(rusqlite::Error::QueryReturnedNoRows)),
-        Found::Foreign(version) => {
-            return Err(Trouble::Failed(JournalError::version(file, version)));
+        TotalsRow::Intact(totals) => totals,
+        TotalsRow::Damaged => {
+            return Err(OpenFailure::Damaged(rusqlite::Error::QueryReturnedNoRows));
+        }
+        TotalsRow::UnknownVersion(version) => {
+            return Err(OpenFailure::Failed(JournalError::version(file, version)));
         }
     };
     let mut contents = Contents { totals, ..Contents::default() };
@@ -178,30 +184,30 @@ fn inspect(file: &Path) -> Result<(Connection, Contents), Trouble> {
         Some(row) if row.is_intact() && sequence > 0 => contents.intact.push(row),
         row => contents.damaged.push((sequence, row)),
     })
-    .map_err(trouble)?;
+    .map_err(failure)?;
     Ok((connection, contents))
 }
 
 /// Makes the tables in an empty file, and looks at the structure of one that is not.
-fn prepare(connection: &mut Connection) -> rusqlite::Result<Found> {
+fn prepare(connection: &mut Connection) -> rusqlite::Result<TotalsRow> {
     connection.query_row("pragma journal_mode = wal", [], |_| Ok(()))?;
     let tables: i64 =
         connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
         create(connection, &Totals::default())?;
-        return Ok(Found::Whole(Totals::default()));
+        return Ok(TotalsRow::Intact(Totals::default()));
     }
     // Rows are read and checked below; this looks at what they do not show, such as a free page
     // that is in use too, which would be overwritten one day.
     let verdict: String = connection.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
     match verdict.as_str() {
         "ok" => Totals::read(connection),
-        _ => Ok(Found::Damaged),
+        _ => Ok(TotalsRow::Damaged),
     }
 }
 
 /// Counts what is missing; see the head of this file.
-fn account(recovery: &mut Recovery, contents: &Contents, seen: Option<Levels>) {
+fn count_losses(recovery: &mut Recovery, contents: &Contents, seen: Option<Progress>) {
     let Totals { last, settled, .. } = contents.totals;
     let present = (contents.intact.len() + contents.damaged.len()) as u64;
     let gone = last.saturating_sub(settled).saturating_sub(present);
@@ -222,10 +228,10 @@ fn keep_wal(paths: &Paths) -> Option<PathBuf> {
 
 /// Writes in one transaction what was found: damaged rows become dead letters, an attempt that the
 /// end of the process cut off counts, totals say what is there.
-fn settle(
+fn write_findings(
     mut connection: Connection,
     contents: Contents,
-    mark: Levels,
+    mark: Progress,
     attempts: &Attempts,
 ) -> rusqlite::Result<(Store, Vec<Record>)> {
     let Contents { totals, mut intact, damaged } = contents;
@@ -236,7 +242,7 @@ fn settle(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for (sequence, row) in damaged {
         if let Some(row) = row {
-            bury(&transaction, &damaged_letter(row, now))?;
+            insert_dead_letter(&transaction, &damaged_letter(row, now))?;
         }
         transaction.execute("delete from pending where sequence = ?1", [sequence])?;
     }

@@ -1,7 +1,7 @@
 //! A broken database: what is readable of it goes into a new one, and it is set aside untouched.
 //!
 //! The new file is written under another name, then takes the broken one's place by renames that
-//! [`finish`] completes at the next open if the process ends between them. The totals go over as
+//! [`complete`] finishes at the next open if the process ends between them. The totals go over as
 //! they were, so that the new file says by itself how many rows are missing in it.
 
 use std::collections::BTreeMap;
@@ -12,16 +12,16 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, params};
 
 use crate::error::JournalError;
-use crate::mark::Levels;
+use crate::high_water_mark::Progress;
 use crate::paths::Paths;
 use crate::record::DeadLetter;
 use crate::rows::{Row, scan_dead, scan_pending};
-use crate::store::{bury, connect, create};
-use crate::totals::{Found, Totals};
+use crate::store::{connect, create, insert_dead_letter};
+use crate::totals::{Totals, TotalsRow};
 
 /// What could be read of a broken database.
 #[derive(Default)]
-struct Remains {
+struct ReadableRows {
     totals: Option<Totals>,
     pending: BTreeMap<i64, Row>,
     dead: BTreeMap<i64, DeadLetter>,
@@ -30,19 +30,19 @@ struct Remains {
 /// Puts a new database in the place of the broken one; where that is now.
 pub(crate) fn rebuild(
     paths: &Paths,
-    seen: Option<Levels>,
+    seen: Option<Progress>,
 ) -> Result<Option<PathBuf>, JournalError> {
-    let remains =
-        connect(&paths.database).map(|connection| gather(&connection, seen)).unwrap_or_default();
+    let rows =
+        connect(&paths.database).map(|connection| read_rows(&connection, seen)).unwrap_or_default();
     remove(&paths.part)?;
-    write(&paths.part, &remains, seen)
+    write(&paths.part, &rows, seen)
         .map_err(|cause| JournalError::sqlite("salvage", &paths.database, cause))?;
     File::open(&paths.part)
         .and_then(|file| file.sync_all())
         .and_then(|()| fs::rename(&paths.part, &paths.salvaged))
         .map_err(|cause| JournalError::io("write", &paths.part, cause))?;
     paths.sync_directory()?;
-    finish(paths)
+    complete(paths)
 }
 
 /// Whether a file that has no mark beside it looks like a journal: another program's database
@@ -55,7 +55,7 @@ pub(crate) fn is_journal(file: &Path) -> bool {
 }
 
 /// Lets a salvaged database take its place, if there is one; where the broken one is now.
-pub(crate) fn finish(paths: &Paths) -> Result<Option<PathBuf>, JournalError> {
+pub(crate) fn complete(paths: &Paths) -> Result<Option<PathBuf>, JournalError> {
     if !paths.salvaged.exists() {
         return Ok(None);
     }
@@ -70,14 +70,14 @@ pub(crate) fn finish(paths: &Paths) -> Result<Option<PathBuf>, JournalError> {
     Ok(Some(aside))
 }
 
-fn gather(connection: &Connection, seen: Option<Levels>) -> Remains {
+fn read_rows(connection: &Connection, seen: Option<Progress>) -> ReadableRows {
     let totals = match Totals::read(connection) {
-        Ok(Found::Whole(totals)) => Some(totals),
+        Ok(TotalsRow::Intact(totals)) => Some(totals),
         _ => None,
     };
     let stated = totals.map_or(0, |totals| totals.last).max(seen.map_or(0, |mark| mark.last));
     let end = if stated == 0 { i64::MAX } else { stated.cast_signed() };
-    let mut remains = Remains { totals, ..Remains::default() };
+    let mut rows = ReadableRows { totals, ..ReadableRows::default() };
     readable(end, |from, max, last| {
         scan_pending(connection, from, max, |sequence, row| {
             let Some(row) = row else { return };
@@ -85,7 +85,7 @@ fn gather(connection: &Connection, seen: Option<Levels>) -> Remains {
             if row.is_intact() {
                 *last = sequence.max(*last);
             }
-            remains.pending.entry(sequence).or_insert(row);
+            rows.pending.entry(sequence).or_insert(row);
         })
     });
     readable(end, |from, max, last| {
@@ -94,10 +94,10 @@ fn gather(connection: &Connection, seen: Option<Levels>) -> Remains {
             if sequence <= end {
                 *last = sequence.max(*last);
             }
-            remains.dead.entry(sequence).or_insert(letter);
+            rows.dead.entry(sequence).or_insert(letter);
         })
     });
-    remains
+    rows
 }
 
 /// Scans a table past the pages that cannot be read.
@@ -134,12 +134,12 @@ fn readable(end: i64, mut scan: impl FnMut(i64, i64, &mut i64) -> rusqlite::Resu
     }
 }
 
-/// Writes the remains as they are; rows whose check sum does not match too, to be counted.
-fn write(file: &Path, remains: &Remains, seen: Option<Levels>) -> rusqlite::Result<()> {
+/// Writes the rows as they are; those whose check sum does not match too, to be counted.
+fn write(file: &Path, rows: &ReadableRows, seen: Option<Progress>) -> rusqlite::Result<()> {
     let mut connection = connect(file)?;
-    create(&mut connection, &stated_totals(remains, seen))?;
+    create(&mut connection, &stated_totals(rows, seen))?;
     let transaction = connection.transaction()?;
-    for row in remains.pending.values() {
+    for row in rows.pending.values() {
         let header = &row.header;
         transaction
             .prepare_cached(
@@ -157,8 +157,8 @@ fn write(file: &Path, remains: &Remains, seen: Option<Levels>) -> rusqlite::Resu
                 row.payload
             ])?;
     }
-    for letter in remains.dead.values() {
-        bury(&transaction, letter)?;
+    for letter in rows.dead.values() {
+        insert_dead_letter(&transaction, letter)?;
     }
     transaction.commit()?;
     connection.close().map_err(|(_, error)| error)
@@ -166,14 +166,14 @@ fn write(file: &Path, remains: &Remains, seen: Option<Levels>) -> rusqlite::Resu
 
 /// The totals of the broken database; without them those of the mark, and the rows beyond it;
 /// without both what is there counts as all there was.
-fn stated_totals(remains: &Remains, seen: Option<Levels>) -> Totals {
-    if let Some(totals) = remains.totals {
+fn stated_totals(rows: &ReadableRows, seen: Option<Progress>) -> Totals {
+    if let Some(totals) = rows.totals {
         return totals;
     }
-    let intact = || remains.pending.values().filter(|row| row.is_intact());
+    let intact = || rows.pending.values().filter(|row| row.is_intact());
     let mark = seen.unwrap_or_else(|| {
         let last = intact().map(|row| row.header.sequence.cast_unsigned()).max().unwrap_or(0);
-        Levels { last, settled: last.saturating_sub(remains.pending.len() as u64) }
+        Progress { last, settled: last.saturating_sub(rows.pending.len() as u64) }
     });
     let beyond = intact().filter(|row| row.header.sequence.cast_unsigned() > mark.last).count();
     Totals { last: mark.last + beyond as u64, settled: mark.settled }

@@ -8,11 +8,11 @@ use crossbeam_queue::SegQueue;
 
 use sidecore_runtime::stderr;
 
-use crate::begun::Begun;
+use crate::attempts::AttemptLog;
 use crate::command::Settlement;
 use crate::error::{AppendError, JournalError};
 use crate::limits::JournalLimits;
-use crate::told::Told;
+use crate::notified::WriterNotified;
 
 /// What a journal did since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,14 +36,14 @@ pub struct JournalStats {
 }
 
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct JournalShared {
     pub(crate) file: Arc<Path>,
     limits: JournalLimits,
     /// No more appends are taken. Set by `close`. Relaxed: one that slips by is written, or told so
     /// when the channel goes.
     pub(crate) closing: AtomicBool,
-    pub(crate) told: Told,
-    pub(crate) begun: Begun,
+    pub(crate) notified: WriterNotified,
+    pub(crate) attempts: AttemptLog,
     /// Bounded by the pending records, as each is settled once.
     pub(crate) settlements: SegQueue<Settlement>,
     /// Raised by `reserve`, lowered by the writer, or by an append that the channel refused.
@@ -61,14 +61,19 @@ pub(crate) struct Shared {
     failure: OnceLock<Arc<str>>,
 }
 
-impl Shared {
-    pub(crate) fn new(file: PathBuf, begun: Begun, pending: u64, limits: JournalLimits) -> Self {
-        Shared {
+impl JournalShared {
+    pub(crate) fn new(
+        file: PathBuf,
+        attempts: AttemptLog,
+        pending: u64,
+        limits: JournalLimits,
+    ) -> Self {
+        JournalShared {
             file: file.into(),
             limits,
             closing: AtomicBool::new(false),
-            told: Told::new(),
-            begun,
+            notified: WriterNotified::new(),
+            attempts,
             settlements: SegQueue::new(),
             pending: AtomicU64::new(pending),
             queued_bytes: AtomicUsize::new(0),

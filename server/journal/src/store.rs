@@ -8,7 +8,7 @@ use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 
-use crate::command::{Append, Settlement, Verdict};
+use crate::command::{Append, Outcome, Settlement};
 use crate::record::{DeadLetter, Header, Sequence, payload_part, to_ms};
 use crate::rows::{due, scan_dead};
 use crate::totals::Totals;
@@ -55,7 +55,10 @@ pub(crate) fn create(connection: &mut Connection, totals: &Totals) -> rusqlite::
 }
 
 /// Puts a dead letter down. A letter that bears the number already was a damaged row's.
-pub(crate) fn bury(connection: &Connection, letter: &DeadLetter) -> rusqlite::Result<()> {
+pub(crate) fn insert_dead_letter(
+    connection: &Connection,
+    letter: &DeadLetter,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "replace into dead (sequence, priority, attempts, reason, died_at, payload) \
@@ -94,10 +97,10 @@ pub(crate) struct Written {
 
 /// A group that was not committed.
 #[derive(Debug)]
-pub(crate) struct Unwritten {
+pub(crate) struct WriteError {
     pub(crate) cause: rusqlite::Error,
     /// Nothing of it is in the database, nor will be.
-    pub(crate) is_certain: bool,
+    pub(crate) is_rolled_back: bool,
 }
 
 impl Store {
@@ -119,15 +122,15 @@ impl Store {
         appends: &[Append],
         settlements: &[Settlement],
         dead_max: u64,
-    ) -> Result<Written, Unwritten> {
+    ) -> Result<Written, WriteError> {
         let written = self.try_write(appends, settlements, dead_max);
-        written.map_err(|cause| Unwritten { is_certain: self.is_unwritten(&cause), cause })
+        written.map_err(|cause| WriteError { is_rolled_back: self.was_rolled_back(&cause), cause })
     }
 
     /// Whether a transaction that failed so has certainly left nothing behind: somebody else had the
     /// database, or there was no room, and it was rolled back. What failed otherwise, such as the
     /// sync of a commit, may be there after a crash.
-    fn is_unwritten(&self, cause: &rusqlite::Error) -> bool {
+    fn was_rolled_back(&self, cause: &rusqlite::Error) -> bool {
         use ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory};
         let passing = [DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory];
         let is_passing = cause.sqlite_error_code().is_some_and(|code| passing.contains(&code));
@@ -166,7 +169,7 @@ impl Store {
             match self.connection.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(())) {
                 Ok(()) => self.wal_pages = 0,
                 // All is in the WAL, and is copied at a later commit.
-                Err(cause) if self.is_unwritten(&cause) => {}
+                Err(cause) if self.was_rolled_back(&cause) => {}
                 Err(cause) => return Err(cause),
             }
         }
@@ -232,9 +235,9 @@ fn settle(
     written: &mut Written,
 ) -> rusqlite::Result<()> {
     let sequence = settlement.sequence.cast_signed();
-    match &settlement.verdict {
-        Verdict::Ack => written.acked += delete(transaction, sequence)?,
-        Verdict::Retry { due } => {
+    match &settlement.outcome {
+        Outcome::Ack => written.acked += delete(transaction, sequence)?,
+        Outcome::Retry { due } => {
             let Some((header, check_sum)) = read_header(transaction, sequence)? else {
                 return Ok(());
             };
@@ -243,7 +246,7 @@ fn settle(
             write_header(transaction, &header, payload_part(check_sum))?;
             written.retried += 1;
         }
-        Verdict::Dead { reason, at, further_attempts } => {
+        Outcome::Dead { reason, at, further_attempts } => {
             let Some((header, _)) = read_header(transaction, sequence)? else { return Ok(()) };
             let end = reason.floor_char_boundary(REASON_BYTES_MAX);
             transaction

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::mark::Levels;
+use crate::high_water_mark::Progress;
 
 /// The layout of the tables.
 const VERSION: i64 = 2;
@@ -20,20 +20,20 @@ pub(crate) struct Totals {
 
 /// What was found where the row shall be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    Whole(Totals),
+pub(crate) enum TotalsRow {
+    Intact(Totals),
     /// A row that is not what was written, or none.
     Damaged,
-    /// Whole, but of a version that is not known.
-    Foreign(i64),
+    /// Intact, but of a version that is not known.
+    UnknownVersion(i64),
 }
 
 impl Totals {
-    pub(crate) fn levels(&self) -> Levels {
-        Levels { last: self.last, settled: self.settled }
+    pub(crate) fn progress(&self) -> Progress {
+        Progress { last: self.last, settled: self.settled }
     }
 
-    pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Found> {
+    pub(crate) fn read(connection: &Connection) -> rusqlite::Result<TotalsRow> {
         let mut statement = connection.prepare(
             "select version, last_sequence, settled, check_sum from journal where id = 1",
         )?;
@@ -47,19 +47,19 @@ impl Totals {
         };
         let columns = statement.query_row([], read).optional()?;
         let Some([version, last, settled, check_sum]) = columns else {
-            return Ok(Found::Damaged);
+            return Ok(TotalsRow::Damaged);
         };
         if version == UNCHECKED_VERSION {
-            return Ok(Found::Foreign(version));
+            return Ok(TotalsRow::UnknownVersion(version));
         }
         if check_sum != check([version, last, settled]) {
-            return Ok(Found::Damaged);
+            return Ok(TotalsRow::Damaged);
         }
         if version != VERSION {
-            return Ok(Found::Foreign(version));
+            return Ok(TotalsRow::UnknownVersion(version));
         }
         let (last, settled) = (last.cast_unsigned(), settled.cast_unsigned());
-        Ok(Found::Whole(Totals { last, settled }))
+        Ok(TotalsRow::Intact(Totals { last, settled }))
     }
 
     pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {

@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use sidecore_runtime::instant;
 
-use crate::command::{Append, Command, Done, Settlement};
+use crate::command::{Append, Command, Completion, Settlement};
 use crate::error::JournalError;
+use crate::high_water_mark::HighWaterMark;
 use crate::limits::JournalLimits;
-use crate::mark::Mark;
 use crate::record::{DeadLetter, Sequence};
-use crate::shared::Shared;
-use crate::store::{Store, Unwritten, Written};
+use crate::shared::JournalShared;
+use crate::store::{Store, WriteError, Written};
 
 /// After which settlements are tried again that found the database busy or full.
-const AGAIN_PAUSE: Duration = Duration::from_millis(100);
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How often they are tried at the close.
-const END_TRIES_MAX: u32 = 3;
+const CLOSE_TRIES_MAX: u32 = 3;
 /// Settlements in one commit, so that a flood of them does not keep appends waiting for long.
 const SETTLEMENTS_MAX: usize = 8 * 1024;
 
@@ -28,16 +28,16 @@ type Reply = SyncSender<Result<(), JournalError>>;
 #[derive(Debug)]
 pub(crate) struct Writer {
     store: Store,
-    mark: Mark,
+    mark: HighWaterMark,
     commands: Receiver<Command>,
-    shared: Arc<Shared>,
+    shared: Arc<JournalShared>,
     limits: JournalLimits,
-    /// Settlements were left over: there is work without a word.
-    left_over: bool,
+    /// Settlements were left over: there is work without a command.
+    has_more: bool,
     /// Settlements of a group that could not be committed just then.
-    put_off: Vec<Settlement>,
+    deferred: Vec<Settlement>,
     /// When they are tried again.
-    again_at: Option<Instant>,
+    retry_at: Option<Instant>,
 }
 
 /// What is done with one commit.
@@ -45,7 +45,7 @@ pub(crate) struct Writer {
 struct Group {
     appends: Vec<Append>,
     settlements: Vec<Settlement>,
-    looks: Vec<(Sequence, usize, Done<Vec<DeadLetter>>)>,
+    reads: Vec<(Sequence, usize, Completion<Vec<DeadLetter>>)>,
     closes: Vec<Reply>,
 }
 
@@ -54,14 +54,14 @@ impl Group {
         match command {
             Command::Append(append) => self.appends.push(append),
             Command::Settle => {}
-            Command::DeadLetters { after, max, done } => self.looks.push((after, max, done)),
+            Command::DeadLetters { after, max, done } => self.reads.push((after, max, done)),
             Command::Close { reply } => self.closes.push(reply),
         }
     }
 
     /// Whether someone waits for this group.
     fn is_urgent(&self) -> bool {
-        !(self.appends.is_empty() && self.looks.is_empty() && self.closes.is_empty())
+        !(self.appends.is_empty() && self.reads.is_empty() && self.closes.is_empty())
     }
 
     fn is_empty(&self) -> bool {
@@ -72,9 +72,9 @@ impl Group {
 impl Writer {
     pub(crate) fn new(
         store: Store,
-        mark: Mark,
+        mark: HighWaterMark,
         commands: Receiver<Command>,
-        shared: Arc<Shared>,
+        shared: Arc<JournalShared>,
         limits: JournalLimits,
     ) -> Self {
         Writer {
@@ -83,9 +83,9 @@ impl Writer {
             commands,
             shared,
             limits,
-            left_over: false,
-            put_off: Vec::new(),
-            again_at: None,
+            has_more: false,
+            deferred: Vec::new(),
+            retry_at: None,
         }
     }
 
@@ -94,24 +94,24 @@ impl Writer {
         let mut closes = Vec::new();
         while closes.is_empty() {
             let mut group = Group::default();
-            if !self.left_over {
+            if !self.has_more {
                 match self.wait() {
                     Some(command) => group.take(command),
                     None => break,
                 }
-                self.nap(&mut group);
+                self.wait_for_others(&mut group);
             }
-            self.gather(&mut group);
+            self.collect(&mut group);
             closes.append(&mut group.closes);
             self.serve(group);
         }
         self.end(closes);
     }
 
-    /// Waits for a word; `None` when nobody is left to give one.
+    /// Waits for a command; `None` when nobody is left to give one.
     fn wait(&mut self) -> Option<Command> {
         loop {
-            let times = [self.mark.sync_at(), self.again_at];
+            let times = [self.mark.sync_at(), self.retry_at];
             let Some(at) = times.into_iter().flatten().min() else {
                 return self.commands.recv().ok();
             };
@@ -119,7 +119,7 @@ impl Writer {
             match self.commands.recv_timeout(left) {
                 Ok(command) => return Some(command),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) if self.again_at == Some(at) => {
+                Err(RecvTimeoutError::Timeout) if self.retry_at == Some(at) => {
                     return Some(Command::Settle);
                 }
                 Err(RecvTimeoutError::Timeout) => self.sync_mark(),
@@ -128,7 +128,7 @@ impl Writer {
     }
 
     /// Settlements alone wait a while for more of them, or for an append to share its fsync.
-    fn nap(&mut self, group: &mut Group) {
+    fn wait_for_others(&mut self, group: &mut Group) {
         let end = instant::after(self.limits.settle_delay);
         while !group.is_urgent() {
             match self.commands.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -139,43 +139,43 @@ impl Writer {
     }
 
     /// Takes what has arrived, without waiting.
-    fn gather(&mut self, group: &mut Group) {
+    fn collect(&mut self, group: &mut Group) {
         let group_max = self.limits.group_max.max(1);
-        while group.appends.len() + group.looks.len() < group_max && group.closes.is_empty() {
+        while group.appends.len() + group.reads.len() < group_max && group.closes.is_empty() {
             match self.commands.try_recv() {
                 Ok(command) => group.take(command),
                 Err(_) => break,
             }
         }
-        self.shared.told.lower();
+        self.shared.notified.clear();
         // Before later ones, in their order.
-        group.settlements.append(&mut self.put_off);
-        self.again_at = None;
+        group.settlements.append(&mut self.deferred);
+        self.retry_at = None;
         while group.settlements.len() < SETTLEMENTS_MAX {
             match self.shared.settlements.pop() {
                 Some(settlement) => group.settlements.push(settlement),
                 None => break,
             }
         }
-        self.left_over = group.settlements.len() >= SETTLEMENTS_MAX;
+        self.has_more = group.settlements.len() >= SETTLEMENTS_MAX;
     }
 
     /// Commits a group, then answers all who wait for it.
     fn serve(&mut self, group: Group) {
-        let Group { appends, settlements, looks, .. } = group;
+        let Group { appends, settlements, reads, .. } = group;
         if !(appends.is_empty() && settlements.is_empty()) {
             match self.commit(&appends, &settlements) {
                 Ok(written) => {
                     self.answer(appends, written);
-                    let over = settlements.iter().filter(|it| it.verdict.is_final());
-                    self.shared.begun.settled(over.map(|settlement| settlement.sequence));
+                    let over = settlements.iter().filter(|it| it.outcome.is_final());
+                    self.shared.attempts.free(over.map(|settlement| settlement.sequence));
                 }
                 Err(failure) => {
                     self.refuse(appends, &failure);
                     if self.shared.failure().is_none() {
-                        self.put_off = settlements;
-                        self.again_at = Some(instant::after(AGAIN_PAUSE));
-                        self.left_over = false;
+                        self.deferred = settlements;
+                        self.retry_at = Some(instant::after(RETRY_PAUSE));
+                        self.has_more = false;
                     }
                 }
             }
@@ -186,7 +186,7 @@ impl Writer {
                 self.shared.poison(&error);
             }
         }
-        for (after, max, done) in looks {
+        for (after, max, done) in reads {
             let file = &self.shared.file;
             let found = self.store.dead_letters(after, max);
             done.call(found.map_err(|cause| JournalError::sqlite("read", file, cause)));
@@ -210,13 +210,13 @@ impl Writer {
                 .poison(&"its files were removed; start again to make new ones"));
         }
         let written = self.store.write(appends, settlements, self.limits.dead_max).map_err(
-            |Unwritten { cause, is_certain }| match is_certain {
+            |WriteError { cause, is_rolled_back }| match is_rolled_back {
                 true => JournalError::sqlite("write to", &self.shared.file, cause),
                 false => self.shared.poison(&cause),
             },
         )?;
         self.mark
-            .write(self.store.totals().levels())
+            .write(self.store.totals().progress())
             .map_err(|cause| self.shared.poison(&cause))?;
         Ok(written)
     }
@@ -256,20 +256,20 @@ impl Writer {
         let mut tries = 0;
         loop {
             let mut group = Group::default();
-            self.gather(&mut group);
+            self.collect(&mut group);
             closes.append(&mut group.closes);
             if group.is_empty() {
                 break;
             }
             self.serve(group);
-            if !self.put_off.is_empty() {
+            if !self.deferred.is_empty() {
                 tries += 1;
-                if tries == END_TRIES_MAX {
+                if tries == CLOSE_TRIES_MAX {
                     // Their records stay, and are delivered again.
                     self.shared.poison(&"the last settlements could not be written");
                     break;
                 }
-                std::thread::sleep(AGAIN_PAUSE);
+                std::thread::sleep(RETRY_PAUSE);
             }
         }
         let Writer { store, mut mark, commands, shared, .. } = self;

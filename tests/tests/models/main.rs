@@ -12,6 +12,7 @@ mod capture;
 mod control;
 mod credits;
 mod gate;
+mod notified;
 mod owed;
 mod park;
 mod published;
@@ -22,7 +23,6 @@ mod running;
 mod schedule;
 mod sites;
 mod sync;
-mod told;
 
 #[allow(dead_code, rustdoc::broken_intra_doc_links)]
 #[path = "../../../runtime/src/pool/afar.rs"]
@@ -42,6 +42,9 @@ mod control_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/gate.rs"]
 mod gate_protocol;
+#[allow(dead_code)]
+#[path = "../../../server/journal/src/notified.rs"]
+mod notified_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/owed.rs"]
 mod owed_protocol;
@@ -63,9 +66,6 @@ mod running_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/executor/schedule.rs"]
 mod schedule_protocol;
-#[allow(dead_code)]
-#[path = "../../../server/journal/src/told.rs"]
-mod told_protocol;
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;

@@ -4,15 +4,15 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
+use crate::notified_protocol::WriterNotified;
 use crate::sites::{Protocol, each_is_needed};
 use crate::sync::Fault;
-use crate::told_protocol::Told;
 use crate::{Model, finds, holds};
 
 /// The settlements (a count, relaxed, so that only the protocol orders it), and a channel of one
 /// place, which refuses when it is full.
 struct Journal {
-    told: Told,
+    notified: WriterNotified,
     settlements: AtomicUsize,
     channel: Mutex<bool>,
     filled: Condvar,
@@ -21,13 +21,13 @@ struct Journal {
 impl Journal {
     fn settle(&self) {
         self.settlements.fetch_add(1, Ordering::Relaxed);
-        if self.told.raise() {
+        if self.notified.set() {
             *self.channel.lock().unwrap() = true;
             self.filled.notify_one();
         }
     }
 
-    /// Takes `count` in all, asleep where it was not told.
+    /// Takes `count` in all, asleep where it was not notified.
     fn write(&self, count: usize) {
         let mut taken = 0;
         while taken < count {
@@ -37,7 +37,7 @@ impl Journal {
             }
             *full = false;
             drop(full);
-            self.told.lower();
+            self.notified.clear();
             // A look, which may miss a push, and not an exchange, which would not.
             let there = self.settlements.load(Ordering::Relaxed);
             self.settlements.fetch_sub(there, Ordering::Relaxed);
@@ -48,7 +48,7 @@ impl Journal {
 
 fn model() {
     let journal = Arc::new(Journal {
-        told: Told::new(),
+        notified: WriterNotified::new(),
         settlements: AtomicUsize::new(0),
         channel: Mutex::new(false),
         filled: Condvar::new(),
@@ -65,7 +65,7 @@ fn model() {
 
 const MODEL: Model = Model::new(3, model);
 
-const PROTOCOL: Protocol = Protocol { file: "server/journal/src/told.rs", models: &[MODEL] };
+const PROTOCOL: Protocol = Protocol { file: "server/journal/src/notified.rs", models: &[MODEL] };
 
 #[test]
 fn no_settlement_is_left_behind_by_a_sleeping_writer() {

@@ -24,7 +24,7 @@ const SLOT_STRIDE: u64 = 512;
 
 /// How far a database has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Levels {
+pub(crate) struct Progress {
     /// The highest sequence that was durable.
     pub(crate) last: u64,
     /// How many records up to it are no longer pending.
@@ -33,7 +33,7 @@ pub(crate) struct Levels {
 
 /// The open and locked file.
 #[derive(Debug)]
-pub(crate) struct Mark {
+pub(crate) struct HighWaterMark {
     file: File,
     /// It was made by this open, or never written.
     pub(crate) is_new: bool,
@@ -41,9 +41,9 @@ pub(crate) struct Mark {
     unsynced_since: Option<Instant>,
 }
 
-impl Mark {
-    /// Opens or creates it and takes the lock; the levels in it, `None` if it holds none.
-    pub(crate) fn open(paths: &Paths) -> Result<(Mark, Option<Levels>), JournalError> {
+impl HighWaterMark {
+    /// Opens or creates it and takes the lock; the progress in it, `None` if it holds none.
+    pub(crate) fn open(paths: &Paths) -> Result<(HighWaterMark, Option<Progress>), JournalError> {
         let error = |what| move |cause| JournalError::io(what, &paths.mark, cause);
         let mut options = OpenOptions::new();
         let file = options
@@ -63,8 +63,8 @@ impl Mark {
         let slots = [&bytes[..SLOT_BYTES], &bytes[SLOT_STRIDE as usize..]];
         let newest = slots.into_iter().filter_map(decode).max_by_key(|(generation, _)| *generation);
         let generation = newest.map_or(0, |(generation, _)| generation);
-        let mark = Mark { file, is_new, generation, unsynced_since: None };
-        Ok((mark, newest.map(|(_, levels)| levels)))
+        let mark = HighWaterMark { file, is_new, generation, unsynced_since: None };
+        Ok((mark, newest.map(|(_, progress)| progress)))
     }
 
     /// Whether somebody has removed the file: then the database, too, is written where nobody will
@@ -73,11 +73,11 @@ impl Mark {
         self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 
-    /// Writes levels that are durable in the database.
-    pub(crate) fn write(&mut self, levels: Levels) -> io::Result<()> {
+    /// Writes a progress that is durable in the database.
+    pub(crate) fn write(&mut self, progress: Progress) -> io::Result<()> {
         let generation = self.generation + 1;
         let offset = (generation % 2) * SLOT_STRIDE;
-        self.file.write_all_at(&encode(generation, levels), offset)?;
+        self.file.write_all_at(&encode(generation, progress), offset)?;
         self.generation = generation;
         self.unsynced_since.get_or_insert_with(Instant::now);
         Ok(())
@@ -101,25 +101,25 @@ impl Mark {
     }
 }
 
-fn encode(generation: u64, levels: Levels) -> [u8; SLOT_BYTES] {
+fn encode(generation: u64, progress: Progress) -> [u8; SLOT_BYTES] {
     let mut slot = [0; SLOT_BYTES];
     slot[..8].copy_from_slice(&MAGIC);
     slot[8..16].copy_from_slice(&generation.to_le_bytes());
-    slot[16..24].copy_from_slice(&levels.last.to_le_bytes());
-    slot[24..32].copy_from_slice(&levels.settled.to_le_bytes());
+    slot[16..24].copy_from_slice(&progress.last.to_le_bytes());
+    slot[24..32].copy_from_slice(&progress.settled.to_le_bytes());
     let check_sum = crc32fast::hash(&slot[..32]);
     slot[32..36].copy_from_slice(&check_sum.to_le_bytes());
     slot
 }
 
-fn decode(slot: &[u8]) -> Option<(u64, Levels)> {
+fn decode(slot: &[u8]) -> Option<(u64, Progress)> {
     let word = |at: usize| Some(u64::from_le_bytes(slot.get(at..at + 8)?.try_into().ok()?));
     let check_sum = u32::from_le_bytes(slot.get(32..36)?.try_into().ok()?);
     if slot.get(..8)? != MAGIC || crc32fast::hash(&slot[..32]) != check_sum {
         return None;
     }
-    let levels = Levels { last: word(16)?, settled: word(24)? };
-    Some((word(8)?, levels))
+    let progress = Progress { last: word(16)?, settled: word(24)? };
+    Some((word(8)?, progress))
 }
 
 /// Reads what there is, and says how much; the rest of `bytes` stays zero.
@@ -142,9 +142,9 @@ mod tests {
 
     #[test]
     fn a_slot_with_any_bit_flipped_is_not_taken() {
-        let levels = Levels { last: 7, settled: 3 };
-        let slot = encode(5, levels);
-        assert_eq!(decode(&slot), Some((5, levels)));
+        let progress = Progress { last: 7, settled: 3 };
+        let slot = encode(5, progress);
+        assert_eq!(decode(&slot), Some((5, progress)));
         for bit in 0..36 * 8 {
             let mut flipped = slot;
             flipped[bit / 8] ^= 1 << (bit % 8);

@@ -34,7 +34,7 @@ pub(crate) type Attempts = HashMap<Sequence, u32>;
 
 /// The open file. Who holds the mark's lock is its only user.
 #[derive(Debug)]
-pub(crate) struct Begun {
+pub(crate) struct AttemptLog {
     file: File,
     places: Mutex<Places>,
     /// A write failed, and it was said.
@@ -49,16 +49,17 @@ struct Places {
     next: u32,
 }
 
-impl Begun {
+impl AttemptLog {
     /// Opens or makes it; what had begun when the process ended that wrote it.
-    pub(crate) fn open(paths: &Paths) -> Result<(Begun, Attempts), JournalError> {
-        let error = |what| move |cause| JournalError::io(what, &paths.begun, cause);
+    pub(crate) fn open(paths: &Paths) -> Result<(AttemptLog, Attempts), JournalError> {
+        let error = |what| move |cause| JournalError::io(what, &paths.attempts, cause);
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(&paths.begun);
+        let file =
+            options.read(true).write(true).create(true).truncate(false).open(&paths.attempts);
         let file = file.map_err(error("open"))?;
         let attempts = read(&file).map_err(error("read"))?;
-        let begun = Begun { file, places: Mutex::default(), has_failed: AtomicBool::new(false) };
-        Ok((begun, attempts))
+        let log = AttemptLog { file, places: Mutex::default(), has_failed: AtomicBool::new(false) };
+        Ok((log, attempts))
     }
 
     /// Empties it, when the database has what it held.
@@ -69,7 +70,7 @@ impl Begun {
 
     /// Notes that an attempt begins. Where that cannot be written, it is said once and the attempt
     /// goes on: should the process end in it, it will not be counted.
-    pub(crate) fn note(&self, sequence: Sequence, attempt: u32) {
+    pub(crate) fn record(&self, sequence: Sequence, attempt: u32) {
         let offset = u64::from(self.place_of(sequence)) * PLACE_BYTES as u64;
         let written = self.file.write_all_at(&encode(sequence, attempt), offset);
         if let Err(cause) = written
@@ -83,7 +84,7 @@ impl Begun {
     }
 
     /// Frees the places of records that are no longer pending.
-    pub(crate) fn settled(&self, sequences: impl Iterator<Item = Sequence>) {
+    pub(crate) fn free(&self, sequences: impl Iterator<Item = Sequence>) {
         let Places { of, free, .. } = &mut *self.lock();
         free.extend(sequences.filter_map(|sequence| of.remove(&sequence)));
     }
@@ -151,19 +152,19 @@ mod tests {
     fn places_are_those_of_records_that_are_pending() {
         let scratch = Scratch::new();
         let paths = Paths::new(scratch.path(), "jobs").unwrap();
-        let (begun, found) = Begun::open(&paths).unwrap();
+        let (log, found) = AttemptLog::open(&paths).unwrap();
         assert!(found.is_empty());
-        begun.clear().unwrap();
+        log.clear().unwrap();
         for sequence in 1..=10_000 {
-            begun.note(sequence, 1);
-            begun.note(sequence, 2);
-            begun.settled([sequence.saturating_sub(100), 99_999].into_iter());
+            log.record(sequence, 1);
+            log.record(sequence, 2);
+            log.free([sequence.saturating_sub(100), 99_999].into_iter());
         }
-        let (again, found) = Begun::open(&paths).unwrap();
+        let (again, found) = AttemptLog::open(&paths).unwrap();
         assert_eq!(again.file.metadata().unwrap().len(), FIRST_BYTES as u64, "101 places");
         assert_eq!(found.len(), 101);
         assert!((9_901..=10_000).all(|sequence| found[&sequence] == 2), "{found:?}");
         again.clear().unwrap();
-        assert!(Begun::open(&paths).unwrap().1.is_empty());
+        assert!(AttemptLog::open(&paths).unwrap().1.is_empty());
     }
 }
