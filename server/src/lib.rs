@@ -133,6 +133,7 @@ pub use crate::running::{Report, Running};
 pub use crate::server::Server;
 pub use crate::service::{
     App, Direct, Oneshot, PeerAddress, Plain, Refused, Secured, ServiceFailed, WithPeers,
+    answered_instead,
 };
 pub use crate::shutdown::Shutdown;
 pub use crate::signals::catch_signals;

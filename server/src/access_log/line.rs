@@ -9,9 +9,7 @@ use http::{HeaderMap, HeaderName, Request, StatusCode, header};
 
 use super::escape::Escape;
 use super::format::{AtEnd, Format, Item, OfAnswer, OfRequest};
-use crate::http1::head::{RequestHead, Version};
-use crate::http1::target::Target;
-use crate::service::{PeerAddress, Refused, Secured};
+use crate::{PeerAddress, Refused, RequestHead, Secured, Target, Version};
 
 /// So much of one text of a client's is logged; a field may be as long as its head. Escaped it is
 /// up to six times that, so a line is bounded by the texts of its format.
@@ -291,21 +289,21 @@ impl Asked for Refused<'_> {
     }
 
     fn method(&self) -> &[u8] {
-        self.part(0).unwrap_or_default()
+        part(self, 0).unwrap_or_default()
     }
 
     fn path(&self) -> &[u8] {
-        let target = self.part(1).unwrap_or_default();
+        let target = part(self, 1).unwrap_or_default();
         target.split(|&byte| byte == b'?').next().unwrap_or_default()
     }
 
     fn query(&self) -> Option<&[u8]> {
-        let target = self.part(1)?;
+        let target = part(self, 1)?;
         target.iter().position(|&byte| byte == b'?').map(|at| &target[at + 1..])
     }
 
     fn protocol(&self) -> &[u8] {
-        self.part(2).unwrap_or_default()
+        part(self, 2).unwrap_or_default()
     }
 
     fn field(&self, _: &HeaderName) -> Option<&[u8]> {
@@ -317,11 +315,9 @@ impl Asked for Refused<'_> {
     }
 }
 
-impl Refused<'_> {
-    /// A part of the request line, between its spaces.
-    fn part(&self, index: usize) -> Option<&[u8]> {
-        Refused::line(self).splitn(3, |&byte| byte == b' ').nth(index)
-    }
+/// A part of the request line, between its spaces.
+fn part<'a>(refused: &Refused<'a>, index: usize) -> Option<&'a [u8]> {
+    refused.line().splitn(3, |&byte| byte == b' ').nth(index)
 }
 
 #[cfg(test)]

@@ -19,10 +19,7 @@ use super::AccessLog;
 use super::format::Format;
 use super::line::{Asked, Line};
 use super::writer::Shared;
-use crate::body::Incoming;
-use crate::http1::encode;
-use crate::http1::head::RequestHead;
-use crate::service::{App, Plain, Refused, answered_instead};
+use crate::{App, Incoming, Plain, Refused, RequestHead, answered_instead};
 
 /// What logs: a format, and where its lines go.
 #[derive(Clone)]
@@ -129,8 +126,8 @@ impl<A: App> App for LoggedApp<A> {
     fn direct(&self, head: &RequestHead<'_>, body: &[u8]) -> Option<Plain> {
         let began = Instant::now();
         let plain = self.inner.direct(head, body)?;
-        if !encode::is_final(plain.status) {
-            // The connection refuses it, and tells of that.
+        if !(200..600).contains(&plain.status.as_u16()) {
+            // No final status: the connection refuses it, and tells of that.
             return Some(plain);
         }
         let mut entry = Entry::begin(&self.target, head);
