@@ -32,8 +32,6 @@
 //! - [`events`]: listeners that run where an event is raised, or as tasks;
 //! - [`trigger`]: middleware that makes a task of a request;
 //! - [`static_files`]: a layer that answers with files;
-//! - [`access_log`]: a line for each request, written beside the serving path;
-//! - [`request_id`]: one name for a request, in its log and answer;
 //! - `trace`: spans from a request to its tasks and finishes;
 //! - [`journal`]: jobs that shall survive the process are on the disk first;
 //! - [`durable`]: a pool over it, whose jobs are run at least once;
@@ -55,8 +53,6 @@ pub mod config;
 
 pub mod codec;
 
-pub mod access_log;
-
 pub mod closures;
 
 pub mod durable;
@@ -64,8 +60,6 @@ pub mod durable;
 pub mod events;
 
 pub mod async_task;
-
-pub mod request_id;
 
 pub mod test_server;
 

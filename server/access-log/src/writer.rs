@@ -40,14 +40,14 @@ const CLOSE_WAIT_STREAM: Duration = Duration::from_secs(1);
 const CLOSE_PAUSE: Duration = Duration::from_millis(2);
 
 /// Where lines go.
-pub(super) enum Output {
+pub(crate) enum Output {
     File(PathBuf),
     Stdout,
     Stderr,
 }
 
 /// What who logs and the writer share.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     /// Tells the rings of one log from those of another on the same thread.
     id: u64,
     /// Rings that the writer has not taken over yet.
@@ -56,15 +56,15 @@ pub(super) struct Shared {
     closing: AtomicBool,
     /// Raised by who asks for it, and by SIGHUP. Relaxed: the file was moved away before by a system
     /// call, and is opened anew by another.
-    pub(super) reopen: Arc<AtomicBool>,
+    pub(crate) reopen: Arc<AtomicBool>,
     /// Written by who logs, and by the writer where writing fails.
     dropped: AtomicU64,
     written: AtomicU64,
 }
 
 /// The writing thread; dropping it closes it.
-pub(super) struct Writer {
-    pub(super) shared: Arc<Shared>,
+pub(crate) struct Writer {
+    pub(crate) shared: Arc<Shared>,
     close_wait: Duration,
     thread: Option<JoinHandle<()>>,
 }
@@ -89,7 +89,7 @@ impl Shared {
     }
 
     /// Hands a line over, or drops it.
-    pub(super) fn push(&self, line: &[u8]) {
+    pub(crate) fn push(&self, line: &[u8]) {
         // A thread that is ending has no rings any more.
         let pushed = RINGS.try_with(|rings| self.push_to(&mut rings.borrow_mut(), line));
         match pushed {
@@ -124,17 +124,17 @@ impl Shared {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
     }
 
-    pub(super) fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    pub(super) fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
@@ -146,7 +146,7 @@ impl Shared {
 
 impl Writer {
     /// Opens the output and starts the thread.
-    pub(super) fn start(output: Output) -> io::Result<Self> {
+    pub(crate) fn start(output: Output) -> io::Result<Self> {
         let opened = output.open()?;
         let close_wait = match output {
             Output::File(_) => CLOSE_WAIT,

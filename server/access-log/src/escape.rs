@@ -2,7 +2,7 @@
 
 /// How the texts of a format are escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Escape {
+pub(crate) enum Escape {
     /// As Apache does: `\"`, `\\`, `\n` and the like, and `\xhh` for every other byte that is no
     /// printable ASCII.
     Apache,
@@ -11,7 +11,7 @@ pub(super) enum Escape {
 }
 
 impl Escape {
-    pub(super) fn text(self, out: &mut Vec<u8>, text: &[u8]) {
+    pub(crate) fn text(self, out: &mut Vec<u8>, text: &[u8]) {
         match self {
             Escape::Apache => text.iter().for_each(|&byte| apache(out, byte)),
             Escape::Json => {

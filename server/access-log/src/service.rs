@@ -15,17 +15,17 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::AccessLog;
-use super::format::Format;
-use super::line::{Asked, Line};
-use super::writer::Shared;
-use crate::{App, Incoming, Plain, Refused, RequestHead, answered_instead};
+use crate::AccessLog;
+use crate::format::Format;
+use crate::line::{Asked, Line};
+use crate::writer::Shared;
+use sidecore::{App, Incoming, Plain, Refused, RequestHead, answered_instead};
 
 /// What logs: a format, and where its lines go.
 #[derive(Clone)]
-pub(super) struct Target {
-    pub(super) format: Arc<Format>,
-    pub(super) shared: Arc<Shared>,
+pub(crate) struct Target {
+    pub(crate) format: Arc<Format>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// A request whose line is coming about. It is logged when this is dropped: at the end of its
@@ -57,7 +57,7 @@ pub struct LoggedApp<A> {
 }
 
 impl AccessLog {
-    /// Logs the requests of an application, its [`Direct`](crate::Direct) answers included, and
+    /// Logs the requests of an application, its [`Direct`](sidecore::Direct) answers included, and
     /// has peers' addresses told to it.
     pub fn app<A: App>(&self, app: A) -> LoggedApp<A> {
         LoggedApp { target: self.target(), inner: app }

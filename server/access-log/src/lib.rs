@@ -1,7 +1,7 @@
 //! The access log: a line for each request that was answered.
 //!
 //! ```no_run
-//! use sidecore::access_log::{AccessLog, Format};
+//! use sidecore_access_log::{AccessLog, Format};
 //! use sidecore::{Config, Incoming, Request, Response, Server};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,6 +30,8 @@
 //! the log does not hear of them. Of HTTP/2 what is malformed, or has too large a head, is answered
 //! beneath the project's own code, and no log hears of it.
 
+#![forbid(unsafe_code)]
+
 mod escape;
 mod format;
 mod line;
@@ -43,17 +45,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-pub use self::format::{Format, FormatError};
-pub use self::service::{Logged, LoggedApp, LoggedBody, LoggedService};
+pub use crate::format::{Format, FormatError};
+pub use crate::service::{Logged, LoggedApp, LoggedBody, LoggedService};
 
-use self::service::Target;
-use self::writer::{Output, Writer};
+use crate::service::Target;
+use crate::writer::{Output, Writer};
 
 /// A log that is open. Around an application by [`app`](Self::app), around a service as a
 /// [`Layer`](tower_layer::Layer). Clones write to the same output.
 ///
 /// As a layer it knows a peer's address only where something tells it of: put the application into
-/// [`WithPeers`](crate::WithPeers), or use `app`.
+/// [`WithPeers`](sidecore::WithPeers), or use `app`.
 ///
 /// When the last clone is dropped all lines are written and the output is closed: keep one until
 /// the server has ended. What is logged after that is dropped.

@@ -1,8 +1,8 @@
 //! Request ids: one name for a request, here, in its log and at whoever it is passed on to.
 //!
 //! ```
-//! use sidecore::request_id::{RequestId, RequestIds};
-//! use sidecore::{Request, Response};
+//! use http::{Request, Response};
+//! use sidecore_request_id::{RequestId, RequestIds};
 //! use tower::{Layer, service_fn};
 //!
 //! let app = RequestIds::new().layer(service_fn(async |request: Request<()>| {
@@ -12,9 +12,10 @@
 //! # let _ = app;
 //! ```
 //!
-//! Put it around an [`AccessLog`](crate::access_log::AccessLog) layer, whose `%{X-Request-Id}i`
-//! then has the id; with [`AccessLog::app`](crate::access_log::AccessLog::app) outside of it,
-//! `%{X-Request-Id}o` has.
+//! Put it around a layer that logs, such as `sidecore-access-log`'s, whose `%{X-Request-Id}i` then
+//! has the id; where the log is outside of it, `%{X-Request-Id}o` has.
+
+#![forbid(unsafe_code)]
 
 use std::cell::Cell;
 use std::fmt;

@@ -8,7 +8,7 @@ const MONTHS: [&str; 12] =
 
 /// How a time is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TimeFormat {
+pub(crate) enum TimeFormat {
     /// `[10/Oct/2000:13:55:36 +0000]`
     Common,
     /// `2000-10-10T13:55:36.123Z`
@@ -22,7 +22,7 @@ pub(super) enum TimeFormat {
 }
 
 impl TimeFormat {
-    pub(super) fn write(self, out: &mut String, at: SystemTime) {
+    pub(crate) fn write(self, out: &mut String, at: SystemTime) {
         let since = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let (year, month, day) = date(since.as_secs() / 86_400);
         let of_day = since.as_secs() % 86_400;

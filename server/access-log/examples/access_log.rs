@@ -1,20 +1,20 @@
 //! An access log around a router, direct answers and request ids.
 //!
 //! ```sh
-//! cargo run --release --example access_log -- access.log combined   # common, json, or a format
+//! cargo run --release -p sidecore-access-log --example access_log -- access.log combined   # common, json, or a format
 //! curl -i http://127.0.0.1:8080/hello
 //! curl -i http://127.0.0.1:8080/health                  # a direct answer, logged as well
 //! mv access.log access.log.1 && kill -HUP $(pidof access_log) && curl http://127.0.0.1:8080/hello
-//! cargo run --release --example access_log -- - '%h %m %U %>s %D us %{X-Request-Id}o'
+//! cargo run --release -p sidecore-access-log --example access_log -- - '%h %m %U %>s %D us %{X-Request-Id}o'
 //! ```
 
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use sidecore::access_log::{AccessLog, Format};
-use sidecore::request_id::RequestIds;
 use sidecore::{Config, Direct, Plain, Server, stderr};
+use sidecore_access_log::{AccessLog, Format};
+use sidecore_request_id::RequestIds;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, Request, StatusCode, header};
 
-use super::escape::Escape;
-use super::format::{AtEnd, Format, Item, OfAnswer, OfRequest};
-use crate::{PeerAddress, Refused, RequestHead, Secured, Target, Version};
+use crate::escape::Escape;
+use crate::format::{AtEnd, Format, Item, OfAnswer, OfRequest};
+use sidecore::{PeerAddress, Refused, RequestHead, Secured, Target, Version};
 
 /// So much of one text of a client's is logged; a field may be as long as its head. Escaped it is
 /// up to six times that, so a line is bounded by the texts of its format.
@@ -17,14 +17,14 @@ const TEXT_MAX_BYTES: usize = 2 * 1024;
 
 /// A line with holes.
 #[derive(Default)]
-pub(super) struct Line {
+pub(crate) struct Line {
     text: Vec<u8>,
     /// Where in `text` which item of the format goes, in order.
     holes: Vec<(usize, usize)>,
 }
 
 /// A request, as a log sees it.
-pub(super) trait Asked {
+pub(crate) trait Asked {
     /// The request line, as it came or as it would have come, of bounded length.
     fn line(&self) -> Cow<'_, [u8]>;
     /// Whether it came over TLS, or says so itself, which it may where it has a scheme.
@@ -39,7 +39,7 @@ pub(super) trait Asked {
 
 impl Line {
     /// Writes what is known of the request.
-    pub(super) fn begin(format: &Format, asked: &impl Asked, now: SystemTime) -> Self {
+    pub(crate) fn begin(format: &Format, asked: &impl Asked, now: SystemTime) -> Self {
         let mut line = Line { text: Vec::with_capacity(256), holes: Vec::new() };
         for (index, item) in format.items.iter().enumerate() {
             match item {
@@ -52,7 +52,7 @@ impl Line {
     }
 
     /// Fills in what is known with the answer's head; with None there is no answer.
-    pub(super) fn answer(&mut self, format: &Format, answer: Option<(StatusCode, &HeaderMap)>) {
+    pub(crate) fn answer(&mut self, format: &Format, answer: Option<(StatusCode, &HeaderMap)>) {
         self.fill(format, |out, item| match item {
             Item::OfAnswer(OfAnswer::Status) => {
                 match (answer, format.escape) {
@@ -72,7 +72,7 @@ impl Line {
     }
 
     /// Fills in the rest; the line with its end.
-    pub(super) fn end(mut self, format: &Format, bytes: u64, elapsed: Duration) -> Vec<u8> {
+    pub(crate) fn end(mut self, format: &Format, bytes: u64, elapsed: Duration) -> Vec<u8> {
         self.answer(format, None);
         self.fill(format, |out, item| {
             let Item::AtEnd(item) = item else { return false };

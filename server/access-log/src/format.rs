@@ -4,8 +4,8 @@ use std::fmt;
 
 use http::HeaderName;
 
-use super::escape::Escape;
-use super::time::TimeFormat;
+use crate::escape::Escape;
+use crate::time::TimeFormat;
 
 /// The format of a log's lines.
 ///
@@ -26,13 +26,13 @@ use super::time::TimeFormat;
 /// Other directives are refused by [`parse`](Self::parse): what they mean is not known here.
 #[derive(Clone, Debug)]
 pub struct Format {
-    pub(super) items: Vec<Item>,
-    pub(super) escape: Escape,
+    pub(crate) items: Vec<Item>,
+    pub(crate) escape: Escape,
 }
 
 /// A part of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Item {
+pub(crate) enum Item {
     Text(Vec<u8>),
     OfRequest(OfRequest),
     OfAnswer(OfAnswer),
@@ -41,7 +41,7 @@ pub(super) enum Item {
 
 /// Known when the request is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum OfRequest {
+pub(crate) enum OfRequest {
     PeerAddress,
     PeerPort,
     Method,
@@ -57,14 +57,14 @@ pub(super) enum OfRequest {
 
 /// Known when the answer's head is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum OfAnswer {
+pub(crate) enum OfAnswer {
     Status,
     Field(HeaderName),
 }
 
 /// Known at the end of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AtEnd {
+pub(crate) enum AtEnd {
     Bytes,
     /// With a dash for none.
     BytesOrDash,
@@ -143,7 +143,7 @@ impl Format {
     /// Reads a format string.
     ///
     /// ```
-    /// use sidecore::access_log::Format;
+    /// use sidecore_access_log::Format;
     ///
     /// assert!(Format::parse(r#"%h "%r" %>s %D %{X-Request-Id}i"#).is_ok());
     /// let refused = Format::parse("%h %I").unwrap_err();
@@ -166,7 +166,7 @@ impl Format {
         Ok(Format { items, escape: Escape::Apache })
     }
 
-    pub(super) fn names_fields_of_answers(&self) -> bool {
+    pub(crate) fn names_fields_of_answers(&self) -> bool {
         self.items.iter().any(|item| matches!(item, Item::OfAnswer(OfAnswer::Field(_))))
     }
 
