@@ -34,14 +34,14 @@ pub struct Format {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     Text(Vec<u8>),
-    OfRequest(OfRequest),
-    OfAnswer(OfAnswer),
-    AtEnd(AtEnd),
+    Request(RequestItem),
+    Response(ResponseItem),
+    End(EndItem),
 }
 
 /// Known when the request is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum OfRequest {
+pub(crate) enum RequestItem {
     PeerAddress,
     PeerPort,
     Method,
@@ -57,14 +57,14 @@ pub(crate) enum OfRequest {
 
 /// Known when the answer's head is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum OfAnswer {
+pub(crate) enum ResponseItem {
     Status,
     Field(HeaderName),
 }
 
 /// Known at the end of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AtEnd {
+pub(crate) enum EndItem {
     Bytes,
     /// With a dash for none.
     BytesOrDash,
@@ -112,19 +112,19 @@ impl Format {
     pub fn json() -> Self {
         let mut items = Vec::new();
         let text = |items: &mut Vec<Item>, text: &str| items.push(Item::Text(text.into()));
-        let string = |name: &str, item: OfRequest| (name.to_owned(), true, Item::OfRequest(item));
-        let field = |name: &'static str| OfRequest::Field(HeaderName::from_static(name));
+        let string = |name: &str, item: RequestItem| (name.to_owned(), true, Item::Request(item));
+        let field = |name: &'static str| RequestItem::Field(HeaderName::from_static(name));
         let members = [
-            string("time", OfRequest::Time(TimeFormat::Iso)),
-            string("peer", OfRequest::PeerAddress),
-            string("method", OfRequest::Method),
-            string("path", OfRequest::Path),
-            string("query", OfRequest::Query),
-            string("protocol", OfRequest::Protocol),
-            string("host", OfRequest::Host),
-            ("status".to_owned(), false, Item::OfAnswer(OfAnswer::Status)),
-            ("bytes".to_owned(), false, Item::AtEnd(AtEnd::Bytes)),
-            ("elapsed_us".to_owned(), false, Item::AtEnd(AtEnd::Microseconds)),
+            string("time", RequestItem::Time(TimeFormat::Iso)),
+            string("peer", RequestItem::PeerAddress),
+            string("method", RequestItem::Method),
+            string("path", RequestItem::Path),
+            string("query", RequestItem::Query),
+            string("protocol", RequestItem::Protocol),
+            string("host", RequestItem::Host),
+            ("status".to_owned(), false, Item::Response(ResponseItem::Status)),
+            ("bytes".to_owned(), false, Item::End(EndItem::Bytes)),
+            ("elapsed_us".to_owned(), false, Item::End(EndItem::Microseconds)),
             string("referer", field("referer")),
             string("user_agent", field("user-agent")),
             string("request_id", field("x-request-id")),
@@ -166,10 +166,6 @@ impl Format {
         Ok(Format { items, escape: Escape::Apache })
     }
 
-    pub(crate) fn names_fields_of_answers(&self) -> bool {
-        self.items.iter().any(|item| matches!(item, Item::OfAnswer(OfAnswer::Field(_))))
-    }
-
     /// One of this module's own, whose directives are all known: its tests say so.
     fn fixed(format: &str) -> Self {
         Format::parse(format).unwrap_or(Format { items: Vec::new(), escape: Escape::Apache })
@@ -203,21 +199,21 @@ fn item(letter: char, argument: Option<&str>, whole: &str) -> Result<Item, Forma
         HeaderName::try_from(argument).map_err(|_| error(whole, "this is no name of a field"))
     };
     let text = |text: &str| Item::Text(text.into());
-    let time = |format| Item::OfRequest(OfRequest::Time(format));
+    let time = |format| Item::Request(RequestItem::Time(format));
     Ok(match (letter, argument) {
         ('%', None) => text("%"),
         ('l' | 'u', None) => text("-"),
         ('P', None) => text(&std::process::id().to_string()),
-        ('a' | 'h', None) => Item::OfRequest(OfRequest::PeerAddress),
-        ('p', Some("remote")) => Item::OfRequest(OfRequest::PeerPort),
-        ('m', None) => Item::OfRequest(OfRequest::Method),
-        ('r', None) => Item::OfRequest(OfRequest::Line),
-        ('U', None) => Item::OfRequest(OfRequest::Path),
-        ('q', None) => Item::OfRequest(OfRequest::Query),
-        ('H', None) => Item::OfRequest(OfRequest::Protocol),
-        ('v' | 'V', None) => Item::OfRequest(OfRequest::Host),
-        ('p', None) => Item::OfRequest(OfRequest::Port),
-        ('i', Some(field)) => Item::OfRequest(OfRequest::Field(name(field)?)),
+        ('a' | 'h', None) => Item::Request(RequestItem::PeerAddress),
+        ('p', Some("remote")) => Item::Request(RequestItem::PeerPort),
+        ('m', None) => Item::Request(RequestItem::Method),
+        ('r', None) => Item::Request(RequestItem::Line),
+        ('U', None) => Item::Request(RequestItem::Path),
+        ('q', None) => Item::Request(RequestItem::Query),
+        ('H', None) => Item::Request(RequestItem::Protocol),
+        ('v' | 'V', None) => Item::Request(RequestItem::Host),
+        ('p', None) => Item::Request(RequestItem::Port),
+        ('i', Some(field)) => Item::Request(RequestItem::Field(name(field)?)),
         ('t', None) => time(TimeFormat::Common),
         ('t', Some("sec")) => time(TimeFormat::Seconds),
         ('t', Some("msec")) => time(TimeFormat::Milliseconds),
@@ -225,13 +221,13 @@ fn item(letter: char, argument: Option<&str>, whole: &str) -> Result<Item, Forma
         ('t', Some(_)) => {
             return Err(error(whole, "of the formats of times, sec, msec and usec are written"));
         }
-        ('s', None) => Item::OfAnswer(OfAnswer::Status),
-        ('o', Some(field)) => Item::OfAnswer(OfAnswer::Field(name(field)?)),
-        ('B', None) => Item::AtEnd(AtEnd::Bytes),
-        ('b', None) => Item::AtEnd(AtEnd::BytesOrDash),
-        ('D', None) | ('T', Some("us")) => Item::AtEnd(AtEnd::Microseconds),
-        ('T', Some("ms")) => Item::AtEnd(AtEnd::Milliseconds),
-        ('T', None | Some("s")) => Item::AtEnd(AtEnd::Seconds),
+        ('s', None) => Item::Response(ResponseItem::Status),
+        ('o', Some(field)) => Item::Response(ResponseItem::Field(name(field)?)),
+        ('B', None) => Item::End(EndItem::Bytes),
+        ('b', None) => Item::End(EndItem::BytesOrDash),
+        ('D', None) | ('T', Some("us")) => Item::End(EndItem::Microseconds),
+        ('T', Some("ms")) => Item::End(EndItem::Milliseconds),
+        ('T', None | Some("s")) => Item::End(EndItem::Seconds),
         ('I' | 'O' | 'S', None) => {
             return Err(error(whole, "bytes on the wire are not counted; `%B` is the body's"));
         }

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use time::OffsetDateTime;
+
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -24,9 +26,12 @@ pub(crate) enum TimeFormat {
 impl TimeFormat {
     pub(crate) fn write(self, out: &mut String, at: SystemTime) {
         let since = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let (year, month, day) = date(since.as_secs() / 86_400);
-        let of_day = since.as_secs() % 86_400;
-        let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+        let date_time = i64::try_from(since.as_secs()).ok();
+        let date_time = date_time.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+        // A clock beyond the year 9999 is no clock.
+        let date_time = date_time.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let (year, month, day) = date_time.to_calendar_date();
+        let (hour, minute, second) = date_time.to_hms();
         // Writing to a string cannot fail.
         let _ = match self {
             TimeFormat::Common => {
@@ -35,7 +40,8 @@ impl TimeFormat {
             }
             TimeFormat::Iso => write!(
                 out,
-                "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
+                "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
+                u8::from(month),
                 since.subsec_millis()
             ),
             TimeFormat::Seconds => write!(out, "{}", since.as_secs()),
@@ -43,20 +49,6 @@ impl TimeFormat {
             TimeFormat::Microseconds => write!(out, "{}", since.as_micros()),
         };
     }
-}
-
-/// Year, month and day of a day since the epoch, in the Gregorian calendar. Years are counted from
-/// March, so that the leap day is a year's last and the months before it have a pattern.
-fn date(days: u64) -> (u64, u64, u64) {
-    // From the first of March of the year 0; the calendar repeats each 146,097 days.
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    (era * 400 + year + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What sees requests and answers: a layer around a service, and an application around another.
+//! The layer: what sees the requests and answers of a service.
 
 use std::fmt;
 use std::future::Future;
@@ -8,8 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Instant, SystemTime};
 
 use bytes::{Buf, Bytes};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -17,27 +16,28 @@ use tower_service::Service;
 
 use crate::AccessLog;
 use crate::format::Format;
-use crate::line::{Asked, Line};
-use crate::writer::Shared;
-use sidecore::{App, Incoming, Plain, Refused, RequestHead, answered_instead};
+use crate::line::Line;
+use crate::queue::LineQueue;
+use crate::request::RequestInfo;
+use crate::server;
 
 /// What logs: a format, and where its lines go.
 #[derive(Clone)]
-pub(crate) struct Target {
+pub(crate) struct LogTarget {
     pub(crate) format: Arc<Format>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) queue: Arc<LineQueue>,
 }
 
 /// A request whose line is coming about. It is logged when this is dropped: at the end of its
 /// answer, or where there is none any more.
-struct Entry {
-    target: Target,
+pub(crate) struct Entry {
+    target: LogTarget,
     line: Line,
-    began: Instant,
-    bytes: u64,
+    pub(crate) began: Instant,
+    pub(crate) bytes: u64,
     /// The application runs; an entry that is dropped then is that of a panic, which the
     /// connection answers with 500.
-    running: bool,
+    pub(crate) running: bool,
     /// It has a status.
     answered: bool,
 }
@@ -45,23 +45,8 @@ struct Entry {
 /// The service that [`AccessLog`] makes as a layer.
 #[derive(Clone)]
 pub struct LoggedService<S> {
-    target: Target,
+    target: LogTarget,
     inner: S,
-}
-
-/// The application that [`AccessLog::app`] makes.
-#[derive(Clone)]
-pub struct LoggedApp<A> {
-    target: Target,
-    inner: A,
-}
-
-impl AccessLog {
-    /// Logs the requests of an application, its [`Direct`](sidecore::Direct) answers included, and
-    /// has peers' addresses told to it.
-    pub fn app<A: App>(&self, app: A) -> LoggedApp<A> {
-        LoggedApp { target: self.target(), inner: app }
-    }
 }
 
 impl<S> Layer<S> for AccessLog {
@@ -73,13 +58,13 @@ impl<S> Layer<S> for AccessLog {
 }
 
 impl Entry {
-    fn begin(target: &Target, asked: &impl Asked) -> Self {
-        let line = Line::begin(&target.format, asked, SystemTime::now());
+    pub(crate) fn begin(target: &LogTarget, request: &impl RequestInfo) -> Self {
+        let line = Line::begin(&target.format, request, SystemTime::now());
         let began = Instant::now();
         Entry { target: target.clone(), line, began, bytes: 0, running: true, answered: false }
     }
 
-    fn answer(&mut self, status: StatusCode, fields: &HeaderMap) {
+    pub(crate) fn answer(&mut self, status: StatusCode, fields: &HeaderMap) {
         self.answered = true;
         self.line.answer(&self.target.format, Some((status, fields)));
     }
@@ -87,15 +72,16 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let Target { format, shared } = &self.target;
+        let LogTarget { format, queue } = &self.target;
         let mut line = std::mem::take(&mut self.line);
         if self.running {
             line.answer(format, Some((StatusCode::INTERNAL_SERVER_ERROR, &HeaderMap::new())));
-        } else if let Some((status, bytes)) = answered_instead().filter(|_| !self.answered) {
+        } else if let Some((status, bytes)) = server::answered_instead().filter(|_| !self.answered)
+        {
             line.answer(format, Some((status, &HeaderMap::new())));
             self.bytes = bytes;
         }
-        shared.push(&line.end(format, self.bytes, self.began.elapsed()));
+        queue.push(&line.end(format, self.bytes, self.began.elapsed()));
     }
 }
 
@@ -112,61 +98,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let mut entry = Entry::begin(&self.target, &request);
-        let future = self.inner.call(request);
-        entry.running = false;
-        Logged { future, entry: Some(entry) }
+        Logged::call(&self.target, request, |request| self.inner.call(request))
     }
-}
-
-impl<A: App> App for LoggedApp<A> {
-    type Body = LoggedBody<A::Body>;
-    type Future = Logged<A::Future>;
-
-    fn direct(&self, head: &RequestHead<'_>, body: &[u8]) -> Option<Plain> {
-        let began = Instant::now();
-        let plain = self.inner.direct(head, body)?;
-        if !(200..600).contains(&plain.status.as_u16()) {
-            // No final status: the connection refuses it, and tells of that.
-            return Some(plain);
-        }
-        let mut entry = Entry::begin(&self.target, head);
-        (entry.began, entry.running) = (began, false);
-        entry.answer(plain.status, &fields_of(&plain, &self.target.format));
-        entry.bytes = if head.method == "HEAD" { 0 } else { plain.body.len() as u64 };
-        Some(plain)
-    }
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let mut entry = Entry::begin(&self.target, &request);
-        let future = self.inner.call(request);
-        entry.running = false;
-        Logged { future, entry: Some(entry) }
-    }
-
-    fn wants_peers(&self) -> bool {
-        true
-    }
-
-    fn refused(&self, refused: &Refused<'_>) {
-        let Target { format, shared } = &self.target;
-        let mut line = Line::begin(format, refused, SystemTime::now());
-        line.answer(format, Some((refused.status, refused.fields)));
-        shared.push(&line.end(format, refused.body_bytes, refused.waited));
-        self.inner.refused(refused);
-    }
-}
-
-/// The fields of a direct answer, which has no map of them, where its line names any.
-fn fields_of(plain: &Plain, format: &Format) -> HeaderMap {
-    let mut fields = HeaderMap::new();
-    if format.names_fields_of_answers() {
-        fields.extend(plain.field.clone());
-        if let Ok(content_type) = HeaderValue::from_str(plain.content_type) {
-            fields.insert(CONTENT_TYPE, content_type);
-        }
-    }
-    fields
 }
 
 pin_project! {
@@ -175,6 +108,20 @@ pin_project! {
         #[pin]
         future: F,
         entry: Option<Entry>,
+    }
+}
+
+impl<F> Logged<F> {
+    /// Calls an application, and logs what comes of it.
+    pub(crate) fn call<B>(
+        target: &LogTarget,
+        request: Request<B>,
+        call: impl FnOnce(Request<B>) -> F,
+    ) -> Self {
+        let mut entry = Entry::begin(target, &request);
+        let future = call(request);
+        entry.running = false;
+        Logged { future, entry: Some(entry) }
     }
 }
 
