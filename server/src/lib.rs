@@ -32,8 +32,6 @@
 //! - [`events`]: listeners that run where an event is raised, or as tasks;
 //! - [`trigger`]: middleware that makes a task of a request;
 //! - [`static_files`]: a layer that answers with files;
-//! - [`access_log`]: a line for each request, written beside the serving path;
-//! - [`request_id`]: one name for a request, in its log and answer;
 //! - `trace`: spans from a request to its tasks and finishes;
 //! - [`journal`]: jobs that shall survive the process are on the disk first;
 //! - [`durable`]: a pool over it, whose jobs are run at least once;
@@ -55,19 +53,13 @@ pub mod config;
 
 pub mod codec;
 
-pub mod access_log;
-
 pub mod closures;
 
 pub mod durable;
 
 pub mod events;
 
-pub mod journal;
-
 pub mod async_task;
-
-pub mod request_id;
 
 pub mod test_server;
 
@@ -115,6 +107,7 @@ mod transport;
 mod worker;
 
 pub use http::{Request, Response, StatusCode};
+pub use sidecore_journal as journal;
 
 pub use crate::body::{BodyError, Incoming};
 pub use crate::closures::{Closure, ClosureOutput, Closures};
@@ -134,6 +127,7 @@ pub use crate::running::{Report, Running};
 pub use crate::server::Server;
 pub use crate::service::{
     App, Direct, Oneshot, PeerAddress, Plain, Refused, Secured, ServiceFailed, WithPeers,
+    answered_instead,
 };
 pub use crate::shutdown::Shutdown;
 pub use crate::signals::catch_signals;

@@ -104,8 +104,10 @@ pub(crate) fn drop_answered(unanswered: impl Sized, status: StatusCode, body_byt
     drop(unanswered);
 }
 
-/// To be asked in the drop of a future that was not ready: how the connection has answered instead.
-pub(crate) fn answered_instead() -> Option<(StatusCode, u64)> {
+/// How the connection has answered a request in the application's place, its status and the bytes
+/// of its body. To be asked in the drop of a future that was not ready; `None` where nothing was
+/// answered, as with a connection that is lost.
+pub fn answered_instead() -> Option<(StatusCode, u64)> {
     INSTEAD.get()
 }
 

@@ -51,8 +51,8 @@ use tower_service::Service;
 use tracing::Span;
 use tracing::field::Empty;
 
-use crate::request_id::RequestId;
 use crate::tasks::{Failure, FinishContext, TaskContext, TaskResult};
+use sidecore_request_id::RequestId;
 
 thread_local! {
     /// The name of the pool whose task worker this thread is; empty on other threads.
@@ -225,7 +225,7 @@ fn number(id: TaskId) -> i64 {
 }
 
 /// A layer that serves each request in a span `request`, with its method, path, id (that of
-/// [`RequestIds`](crate::request_id::RequestIds), if that is around this layer) and status.
+/// [`RequestIds`](sidecore_request_id::RequestIds), if that is around this layer) and status.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestSpans;
 

@@ -9,9 +9,9 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use sidecore::access_log::{AccessLog, Format};
-use sidecore::request_id::RequestIds;
 use sidecore::{App, Config, Direct, PeerAddress, Plain, Running, Server, WithPeers};
+use sidecore_access_log::{AccessLog, Format};
+use sidecore_request_id::RequestIds;
 use sidecore_tests::{Client, Scratch, ServerProcess, example_command, get as ask, wait_until};
 
 /// A server with a log in a file.

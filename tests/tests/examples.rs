@@ -358,10 +358,14 @@ fn every_example_is_in_the_index_of_the_documents() {
     const INSTRUMENTS: [&str; 3] = ["conformance.rs", "durable_rate.rs", "journal_rate.rs"];
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let index = std::fs::read_to_string(root.join("docs/README.md")).expect("an index");
-    for entry in std::fs::read_dir(root.join("server/examples")).expect("examples") {
-        let name = entry.expect("an entry").file_name().into_string().expect("a text");
-        let known = INSTRUMENTS.contains(&name.as_str())
-            || index.contains(&format!("(../server/examples/{name})"));
-        assert!(known, "docs/README.md has no row for {name}");
+    let packages = std::fs::read_dir(root.join("server")).expect("packages");
+    let folders = packages.map(|entry| entry.expect("an entry").path().join("examples"));
+    let folders = folders.chain([root.join("server/examples")]).filter(|folder| folder.is_dir());
+    for entry in folders.flat_map(|folder| std::fs::read_dir(folder).expect("examples")) {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a text");
+        let from_root = path.strip_prefix(&root).expect("it is in the repository").display();
+        let known = INSTRUMENTS.contains(&name) || index.contains(&format!("(../{from_root})"));
+        assert!(known, "docs/README.md has no row for {from_root}");
     }
 }

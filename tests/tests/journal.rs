@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
-use sidecore::journal::{Journal, JournalLimits, Recovery};
+use sidecore_journal::{Journal, JournalLimits, Recovery};
 use sidecore_tests::Scratch;
 
 const LONG: Duration = Duration::from_secs(20);

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use sidecore::journal::{AppendError, Journal, JournalError, JournalLimits, Meta, Sequence};
+use sidecore_journal::{AppendError, Journal, JournalError, JournalLimits, Meta, Sequence};
 
 const IN_FLIGHT: u64 = 256;
 const DEADLINE: Duration = Duration::from_secs(20);

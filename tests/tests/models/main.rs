@@ -11,6 +11,7 @@ mod close_barrier;
 mod control;
 mod credits;
 mod heartbeat_state;
+mod notified;
 mod park;
 mod published;
 mod queue;
@@ -21,7 +22,6 @@ mod sites;
 mod sleepers;
 mod steal;
 mod sync;
-mod told;
 mod wake_batch;
 
 #[allow(dead_code)]
@@ -39,6 +39,9 @@ mod control_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/wake/heartbeat_state.rs"]
 mod heartbeat_state_protocol;
+#[allow(dead_code)]
+#[path = "../../../server/journal/src/notified.rs"]
+mod notified_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/wake/park.rs"]
 mod park_protocol;
@@ -60,9 +63,6 @@ mod sleepers_protocol;
 #[allow(dead_code, rustdoc::broken_intra_doc_links)]
 #[path = "../../../runtime/src/pool/queue/steal.rs"]
 mod steal_protocol;
-#[allow(dead_code)]
-#[path = "../../../server/src/journal/told.rs"]
-mod told_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/lane/wake_batch.rs"]
 mod wake_batch_protocol;

@@ -172,7 +172,7 @@ fn curl_and_openssl_are_served() {
 /// HTTP/1.1 has no scheme in its requests: that they came over TLS is told beside them.
 #[test]
 fn a_handler_and_the_log_know_that_a_request_came_over_tls() {
-    use sidecore::access_log::{AccessLog, Format};
+    use sidecore_access_log::{AccessLog, Format};
     let scratch = sidecore_tests::Scratch::new("tls-secured");
     let format = Format::parse("%v %p").unwrap();
     let log = AccessLog::to_file(scratch.path().join("access.log"), format).unwrap();

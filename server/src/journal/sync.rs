@@ -1,4 +1,0 @@
-//! The atomics of the protocol in `told.rs`: std's, or a model checker's where that is compiled
-//! into a model.
-
-pub(super) use std::sync::atomic::{AtomicBool, Ordering};
