@@ -49,99 +49,111 @@
 
 #![forbid(unsafe_code)]
 
-pub mod config;
-
+pub mod app;
 pub mod codec;
-
-pub mod closures;
-
+pub mod config;
 pub mod durable;
-
-pub mod events;
-
-pub mod async_task;
-
-pub mod test_server;
-
+pub mod http;
+pub mod lifecycle;
 pub mod static_files;
-
-#[cfg(feature = "tls")]
-pub mod tls;
-
+pub mod tasks;
+pub mod test_server;
 #[cfg(feature = "tracing")]
 pub mod trace;
-
-pub mod trigger;
-
 #[cfg(feature = "websocket")]
 pub mod websocket;
 
-mod accept;
-mod body;
-mod companion;
-mod direct_router;
-mod error;
-mod hall;
-mod http1;
-#[cfg(feature = "http2")]
-mod http2;
-#[cfg(feature = "hyper-upgrade")]
-mod hyper_upgrade;
-#[cfg(not(feature = "hyper-upgrade"))]
-#[path = "hyper_upgrade/without.rs"]
-mod hyper_upgrade;
-mod life;
-mod listen;
-mod mounted;
-mod opening;
-mod reload;
-mod running;
-mod security;
-mod server;
-mod service;
-mod shutdown;
-mod signals;
-mod task_pool;
-mod tasks;
-mod transport;
-mod worker;
-
-pub use http::{Request, Response, StatusCode};
+#[cfg(feature = "tls")]
+pub use crate::http::tls;
+pub use crate::tasks::async_tasks as async_task;
+pub use crate::tasks::{closures, events, trigger};
+pub use ::http::{Request, Response, StatusCode};
 pub use sidecore_journal as journal;
 
-pub use crate::body::{BodyError, Incoming};
-pub use crate::closures::{Closure, ClosureOutput, Closures};
-pub use crate::config::{Config, Scheme};
-pub use crate::direct_router::{DirectParams, DirectRequest, DirectRouter};
-pub use crate::error::{Error, Result};
-pub use crate::events::Events;
-pub use crate::http1::head::{Framing, RequestHead, Version};
-pub use crate::http1::reject::Reject;
-pub use crate::http1::target::Target;
-pub use crate::http1::upgrade::{Upgrade, Upgraded};
-pub use crate::life::Life;
-pub use crate::listen::{Listen, ListenError};
-pub use crate::mounted::{Mount, Mountable};
-pub use crate::reload::Reload;
-pub use crate::running::{Report, Running};
-pub use crate::server::Server;
-pub use crate::service::{
-    App, Direct, Oneshot, PeerAddress, Plain, Refused, Secured, ServiceFailed, WithPeers,
-    answered_instead,
-};
-pub use crate::shutdown::Shutdown;
-pub use crate::signals::catch_signals;
-pub use crate::task_pool::{PoolBuilder, TaskPool};
-pub use crate::tasks::{
-    Callbacks, Cancelled, DeadLetter, Dispatch, DispatchError, Failure, FinishContext,
-    KindSnapshot, Kinds, Notice, OnFinish, OnTask, Outcomes, Overlap, Percentiles, Periodic,
-    PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run, RunError, SendJob, Stack, StackEnd,
-    StackFrame, Stuck, TaskContext, TaskError, TaskHandle, TaskId, TaskResult, TaskState,
-    TaskWorkerInfo, TaskWorkerSnapshot, Tasks,
-};
+pub use crate::app::App;
+pub use crate::app::Direct;
+pub use crate::app::Oneshot;
+pub use crate::app::PeerAddress;
+pub use crate::app::Plain;
+pub use crate::app::Refused;
+pub use crate::app::Secured;
+pub use crate::app::ServiceFailed;
+pub use crate::app::WithPeers;
+pub use crate::app::answered_instead;
+pub use crate::app::body::BodyError;
+pub use crate::app::body::Incoming;
+pub use crate::app::direct_router::DirectParams;
+pub use crate::app::direct_router::DirectRequest;
+pub use crate::app::direct_router::DirectRouter;
+pub use crate::codec::head::Framing;
+pub use crate::codec::head::RequestHead;
+pub use crate::codec::head::Version;
+pub use crate::codec::reject::Reject;
+pub use crate::codec::target::Target;
+pub use crate::config::Config;
+pub use crate::config::Scheme;
+pub use crate::config::listen::Listen;
+pub use crate::config::listen::ListenError;
+pub use crate::http::http1::upgrade::Upgrade;
+pub use crate::http::http1::upgrade::Upgraded;
+pub use crate::lifecycle::error::Error;
+pub use crate::lifecycle::error::Result;
+pub use crate::lifecycle::life::Life;
+pub use crate::lifecycle::reload::Reload;
+pub use crate::lifecycle::report::Report;
+pub use crate::lifecycle::running::Running;
+pub use crate::lifecycle::server::Server;
+pub use crate::lifecycle::shutdown::Shutdown;
+pub use crate::lifecycle::signals::catch_signals;
+pub use crate::lifecycle::worker::ServerStats;
+pub use crate::lifecycle::worker::Worker;
+pub use crate::tasks::Callbacks;
+pub use crate::tasks::Cancelled;
+pub use crate::tasks::DeadLetter;
+pub use crate::tasks::Dispatch;
+pub use crate::tasks::DispatchError;
+pub use crate::tasks::Failure;
+pub use crate::tasks::FinishContext;
+pub use crate::tasks::KindSnapshot;
+pub use crate::tasks::Kinds;
+pub use crate::tasks::Notice;
+pub use crate::tasks::OnFinish;
+pub use crate::tasks::OnTask;
+pub use crate::tasks::Outcomes;
+pub use crate::tasks::Overlap;
+pub use crate::tasks::Percentiles;
+pub use crate::tasks::Periodic;
+pub use crate::tasks::PeriodicSnapshot;
+pub use crate::tasks::PoolSnapshot;
+pub use crate::tasks::Priority;
+pub use crate::tasks::Retry;
+pub use crate::tasks::Run;
+pub use crate::tasks::RunError;
+pub use crate::tasks::SendJob;
+pub use crate::tasks::Stack;
+pub use crate::tasks::StackEnd;
+pub use crate::tasks::StackFrame;
+pub use crate::tasks::Stuck;
+pub use crate::tasks::TaskContext;
+pub use crate::tasks::TaskError;
+pub use crate::tasks::TaskHandle;
+pub use crate::tasks::TaskId;
+pub use crate::tasks::TaskResult;
+pub use crate::tasks::TaskState;
+pub use crate::tasks::TaskWorkerInfo;
+pub use crate::tasks::TaskWorkerSnapshot;
+pub use crate::tasks::Tasks;
+pub use crate::tasks::closures::Closure;
+pub use crate::tasks::closures::ClosureOutput;
+pub use crate::tasks::closures::Closures;
+pub use crate::tasks::events::Events;
+pub use crate::tasks::pool::PoolBuilder;
+pub use crate::tasks::pool::TaskPool;
+pub use crate::tasks::started_pool::Mount;
+pub use crate::tasks::started_pool::Mountable;
+pub use crate::tasks::trigger::TriggerAfter;
+pub use crate::tasks::trigger::TriggerTask;
 pub use crate::test_server::TestServer;
-pub use crate::trigger::{TriggerAfter, TriggerTask};
-pub use crate::worker::{ServerStats, Worker};
 pub use sidecore_runtime::executor::ExecutorSnapshot;
 pub use sidecore_runtime::memory::{Heap, heap};
 pub use sidecore_runtime::stderr;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
-use super::value::Value;
-use super::{Key, PREFIX, Source, keys};
+use crate::config::value::Value;
+use crate::config::{Key, PREFIX, Source, keys};
 
 /// A configuration that is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::ConfigError;
-use super::value::Value;
-use super::{Config, Key, Source, keys};
+use crate::config::error::ConfigError;
+use crate::config::value::Value;
+use crate::config::{Config, Key, Source, keys};
 
 const OPTIONS: &str = "options";
 const POOLS: &str = "pools";

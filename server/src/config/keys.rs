@@ -5,9 +5,9 @@ use sidecore_runtime::cpu_list::CpuList;
 
 use std::path::PathBuf;
 
-use super::{Config, Options};
-use crate::http1::head::HEADER_COUNT_CAP;
-use crate::http1::target::URI_MAX_BYTES;
+use crate::codec::head::HEADER_COUNT_CAP;
+use crate::codec::target::URI_MAX_BYTES;
+use crate::config::{Config, Options};
 
 /// One key.
 #[derive(Debug)]

@@ -21,6 +21,7 @@ mod error;
 mod file;
 mod keys;
 mod links;
+pub(crate) mod listen;
 mod value;
 
 use std::collections::BTreeMap;
@@ -33,11 +34,12 @@ use serde::Deserialize;
 use sidecore_runtime::cpu_list::CpuList;
 use sidecore_runtime::pool::DELAYED_MAX_DEFAULT;
 
-pub use self::error::ConfigError;
-pub use self::keys::{Key, keys};
+pub use crate::config::error::ConfigError;
+pub use crate::config::keys::Key;
+pub use crate::config::keys::keys;
 
-use self::value::Value;
-use crate::listen::Listen;
+use crate::config::listen::Listen;
+use crate::config::value::Value;
 
 /// The file that is read where `SIDECORE_CONFIG` names no other.
 const DEFAULT_FILE: &str = "sidecore.toml";
@@ -66,9 +68,6 @@ pub struct Config {
     pub tls_certificate: Vec<PathBuf>,
     /// The keys of `tls_certificate`.
     pub tls_key: Vec<PathBuf>,
-    /// Certificates that the application gives, which come before those of the files.
-    #[cfg(feature = "tls")]
-    pub(crate) certificates: Option<crate::tls::Certificates>,
     /// Where to listen too.
     pub listen: Vec<Listen>,
     /// All else.
@@ -223,8 +222,6 @@ impl Default for Config {
             proxy: false,
             tls_certificate: Vec::new(),
             tls_key: Vec::new(),
-            #[cfg(feature = "tls")]
-            certificates: None,
             listen: Vec::new(),
             options: Options::default(),
             sources: BTreeMap::new(),

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use sidecore_runtime::cpu_list::CpuList;
 
-use super::keys::Field;
-use super::{Config, Key, NO_HOST, Options, Scheme};
-use crate::listen::Listen;
+use crate::config::keys::Field;
+use crate::config::listen::Listen;
+use crate::config::{Config, Key, NO_HOST, Options, Scheme};
 
 /// Each takes a descriptor of each executor.
 const LISTENERS_MAX: usize = 64;

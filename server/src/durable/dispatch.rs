@@ -15,17 +15,17 @@ use sidecore_runtime::instant;
 use sidecore_runtime::panics::{catch, drop_quietly};
 use sidecore_runtime::stderr;
 
-use super::finish::{Placed, Told};
-use super::intake::{Intake, Offer};
-use super::oneshot::{Receiver, Sender, oneshot};
-use super::plan::Plan;
-use super::wait::wait;
-use super::{DurableError, DurableJob, DurableRunError, DurableStats, Entry, Shared};
+use crate::durable::finish::{Placed, Told};
+use crate::durable::intake::{Intake, Offer};
+use crate::durable::oneshot::{Receiver, Sender, oneshot};
+use crate::durable::plan::Plan;
+use crate::durable::wait::wait;
+use crate::durable::{DurableError, DurableJob, DurableRunError, DurableStats, Entry, Shared};
 use crate::journal::{JournalError, Sequence};
+use crate::lifecycle::either::{Either, either};
 use crate::tasks::{
     DispatchError, PoolSnapshot, Priority, Retry, TaskError, TaskHandle, TaskId, Tasks,
 };
-use crate::worker::{Either, either};
 
 /// Called with a task's handle as its job enters the pool.
 pub(super) type OnDispatch = Box<dyn FnOnce(&TaskHandle)>;

@@ -3,7 +3,7 @@
 use crate::journal::Sequence;
 use crate::tasks::Retry;
 
-/// A job and its record. Made by [`DurableTasks`](super::DurableTasks) and the redelivery alone.
+/// A job and its record. Made by [`DurableTasks`](crate::durable::DurableTasks) and the redelivery alone.
 #[derive(Clone, Debug)]
 pub struct Entry<J> {
     pub(super) job: J,

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use sidecore_runtime::panics::catch;
 use sidecore_runtime::stderr;
 
-use super::oneshot::Sender;
+use crate::durable::oneshot::Sender;
 use crate::journal::{Journal, Sequence};
 use crate::tasks::{FinishContext, TaskError, TaskId, TaskResult};
 

@@ -15,11 +15,11 @@ use std::task::{Context, Poll, Waker};
 
 use sidecore_runtime::executor::spawn_local;
 
-use super::dispatch::{Answer, Durable, Parcel};
-use super::finish::Told;
-use super::oneshot::{Receiver, Sender};
-use super::plan::Plan;
-use super::{DurableJob, DurableTasks};
+use crate::durable::dispatch::{Answer, Durable, Parcel};
+use crate::durable::finish::Told;
+use crate::durable::oneshot::{Receiver, Sender};
+use crate::durable::plan::Plan;
+use crate::durable::{DurableJob, DurableTasks};
 
 /// A job whose write has begun.
 pub(super) struct Offer<J, O> {

@@ -84,20 +84,24 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sidecore_runtime::panics::Quiet;
 
-pub use self::dispatch::{Dispatching, DurableDispatch, DurableRun, DurableTasks};
-pub use self::entry::Entry;
-pub use self::error::{DurableError, DurableRunError};
-pub use self::pool::DurablePool;
-pub use self::stats::DurableStats;
+pub use crate::durable::dispatch::Dispatching;
+pub use crate::durable::dispatch::DurableDispatch;
+pub use crate::durable::dispatch::DurableRun;
+pub use crate::durable::dispatch::DurableTasks;
+pub use crate::durable::entry::Entry;
+pub use crate::durable::error::DurableError;
+pub use crate::durable::error::DurableRunError;
+pub use crate::durable::pool::DurablePool;
+pub use crate::durable::stats::DurableStats;
 
-use self::attempt::Attempt;
-use self::ended::{Ended, note_the_end};
-use self::finish::{Finisher, Open};
-use self::intake::{Intake, take_offers};
-use self::redelivery::{Backlog, redeliver};
+use crate::durable::attempt::Attempt;
+use crate::durable::ended::{Ended, note_the_end};
+use crate::durable::finish::{Finisher, Open};
+use crate::durable::intake::{Intake, take_offers};
+use crate::durable::redelivery::{Backlog, redeliver};
 use crate::journal::{DeadLetter, Journal, JournalError, JournalLimits, Recovery, Sequence};
+use crate::lifecycle::worker::Worker;
 use crate::tasks::{Failure, FinishContext, TaskContext, TaskResult, Tasks};
-use crate::worker::Worker;
 
 /// What a durable pool's jobs must be. Implemented for all that can be.
 pub trait DurableJob: Serialize + DeserializeOwned + Clone + Send + Unpin + 'static {}

@@ -7,7 +7,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use sidecore_runtime::instant;
 
-use super::{DurableJob, Entry};
+use crate::durable::{DurableJob, Entry};
 use crate::journal::{Meta, Record};
 use crate::tasks::{Dispatch, Priority, Retry, Tasks};
 

@@ -8,11 +8,13 @@ use sidecore_runtime::bell::Bell;
 use sidecore_runtime::pool::{PoolConfig, PoolError};
 use sidecore_runtime::stderr;
 
-use super::{Durable, DurableJob, DurableStats, DurableTasks, Entry};
-use crate::mounted::{Counters, Ended, Install, Mount, Mountable, RunningPool, StartPool};
-use crate::task_pool::{PoolBuilder, TaskPool};
+use crate::durable::{Durable, DurableJob, DurableStats, DurableTasks, Entry};
+use crate::lifecycle::worker::Worker;
+use crate::tasks::pool::{PoolBuilder, TaskPool};
+use crate::tasks::started_pool::{
+    Counters, Ended, Install, Mount, Mountable, RunningPool, StartPool,
+};
 use crate::tasks::{DeadLetter, OnFinish, OnTask, TaskContext};
-use crate::worker::Worker;
 
 /// How long the end of a server may take to close a journal.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);

@@ -17,11 +17,11 @@ use sidecore_runtime::executor::{sleep, spawn_local, yield_now};
 use sidecore_runtime::panics::{caught, drop_quietly};
 use sidecore_runtime::{instant, stderr};
 
-use super::dispatch::Parcel;
-use super::plan::{Plan, deadline_of};
-use super::{DurableError, DurableJob, Entry, Shared};
+use crate::durable::dispatch::Parcel;
+use crate::durable::plan::{Plan, deadline_of};
+use crate::durable::{DurableError, DurableJob, Entry, Shared};
 use crate::journal::{Record, Sequence};
-use crate::shutdown::Shutdown;
+use crate::lifecycle::shutdown::Shutdown;
 use crate::tasks::Tasks;
 
 /// Records that are pending and not in the pool.

@@ -39,8 +39,8 @@ pub(super) fn wait<F: Future + Unpin>(future: &mut F, limit: Duration) -> Option
 
 #[cfg(test)]
 mod tests {
-    use super::super::oneshot::oneshot;
     use super::*;
+    use crate::durable::oneshot::oneshot;
 
     #[test]
     fn a_value_of_another_thread_ends_the_wait_and_so_does_its_limit() {

@@ -14,13 +14,13 @@ use http::{HeaderName, Method, Response, StatusCode, Uri};
 use rustix::io::Errno;
 use sidecore_runtime::stderr;
 
-use super::Settings;
-use super::body::{FileBody, Part, Source};
-use super::conditions::{self, Verdict};
-use super::lookup::{Content, Served};
-use super::range::Ranges;
-use super::rules::Policy;
-use super::validators::Validators;
+use crate::static_files::Settings;
+use crate::static_files::body::{FileBody, Part, Source};
+use crate::static_files::conditions::{self, Verdict};
+use crate::static_files::lookup::{Content, Served};
+use crate::static_files::range::Ranges;
+use crate::static_files::rules::Policy;
+use crate::static_files::validators::Validators;
 
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 

@@ -14,8 +14,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::read::{Looking, Waiters, read_piece};
-use super::tree::Identity;
+use crate::static_files::read::{Looking, Waiters, read_piece};
+use crate::static_files::tree::Identity;
 
 /// The body of an answer from a file; what is read is what is sent next, a piece at a time, so
 /// that a slow client costs one piece and an open file whatever the size is.

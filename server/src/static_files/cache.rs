@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::tree::Identity;
+use crate::static_files::tree::Identity;
 
 /// What an entry costs beside its bytes and its name, at a rough guess: so that many empty files
 /// are bounded as well.

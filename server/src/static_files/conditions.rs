@@ -7,8 +7,8 @@ use http::header::{
     IF_UNMODIFIED_SINCE, RANGE,
 };
 
-use super::range::Ranges;
-use super::validators::Validators;
+use crate::static_files::range::Ranges;
+use crate::static_files::validators::Validators;
 
 /// What the preconditions of a GET or HEAD come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,12 +7,12 @@ use std::time::SystemTime;
 
 use http::HeaderValue;
 
-use super::Settings;
-use super::cache::{Cache, Held};
-use super::encodings::{Accepts, Encoding};
-use super::path::FilePath;
-use super::read::read_whole;
-use super::tree::{Identity, Look, Opened};
+use crate::static_files::Settings;
+use crate::static_files::cache::{Cache, Held};
+use crate::static_files::encodings::{Accepts, Encoding};
+use crate::static_files::path::FilePath;
+use crate::static_files::read::read_whole;
+use crate::static_files::tree::{Identity, Look, Opened};
 
 /// What a request wants.
 #[derive(Clone)]

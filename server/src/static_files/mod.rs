@@ -59,18 +59,23 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-pub use self::body::{FileBody, FileError};
-pub use self::rules::{EntityTags, Rule};
-pub use self::service::{FilesBody, NotFound, ServeFiles, Serving};
-pub use self::tree::Symlinks;
+pub use crate::static_files::body::FileBody;
+pub use crate::static_files::body::FileError;
+pub use crate::static_files::rules::EntityTags;
+pub use crate::static_files::rules::Rule;
+pub use crate::static_files::service::FilesBody;
+pub use crate::static_files::service::NotFound;
+pub use crate::static_files::service::ServeFiles;
+pub use crate::static_files::service::Serving;
+pub use crate::static_files::tree::Symlinks;
 
-use self::read::Waiters;
-use self::rules::Ruled;
-use self::tree::Tree;
-use self::types::Types;
-use self::unserved::Unserved;
-use crate::closures::{Closure, ClosureOutput};
+use crate::static_files::read::Waiters;
+use crate::static_files::rules::Ruled;
+use crate::static_files::tree::Tree;
+use crate::static_files::types::Types;
+use crate::static_files::unserved::Unserved;
 use crate::tasks::Tasks;
+use crate::tasks::closures::{Closure, ClosureOutput};
 
 /// Files up to this size are held in memory, unless it is said otherwise.
 const CACHED_FILE_MAX_BYTES: u64 = 256 * 1024;

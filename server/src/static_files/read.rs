@@ -17,9 +17,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-use super::tree::{Identity, Look};
-use crate::closures::{Call, Closure, ClosureOutput, Closures};
+use crate::static_files::tree::{Identity, Look};
 use crate::tasks::Tasks;
+use crate::tasks::closures::{Call, Closure, ClosureOutput, Closures};
 
 /// A piece of a file that one look at the page cache reads, and one frame of a body.
 const PIECE_BYTES: usize = 64 * 1024;

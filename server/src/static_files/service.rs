@@ -15,15 +15,15 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::StaticFiles;
-use super::answer::{self, Question};
-use super::body::FileBody;
-use super::encodings::Accepts;
-use super::lookup::{Files, Found, Wanted};
-use super::path::FilePath;
-use super::read::Looking;
-use crate::http1::head::tokens;
-use crate::http1::upgrade::Upgrade;
+use crate::codec::head::tokens;
+use crate::http::http1::upgrade::Upgrade;
+use crate::static_files::StaticFiles;
+use crate::static_files::answer::{self, Question};
+use crate::static_files::body::FileBody;
+use crate::static_files::encodings::Accepts;
+use crate::static_files::lookup::{Files, Found, Wanted};
+use crate::static_files::path::FilePath;
+use crate::static_files::read::Looking;
 
 /// The service of [`StaticFiles`]: it answers requests for files and leaves others to `S`.
 ///

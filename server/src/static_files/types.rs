@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use http::HeaderValue;
 
-use super::path::FilePath;
+use crate::static_files::path::FilePath;
 
 /// Types that browsers agree on, texts with the encoding that is meant today.
 const KNOWN: &[(&str, &str)] = &[

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sidecore_runtime::stderr;
 
-use super::path::FilePath;
+use crate::static_files::path::FilePath;
 
 /// Kinds of which it is said, of all roots together.
 const KINDS_MAX: usize = 64;

@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
 
-use super::rules::{EntityTags, Policy};
-use super::tree::{Identity, REST_S};
+use crate::static_files::rules::{EntityTags, Policy};
+use crate::static_files::tree::{Identity, REST_S};
 
 /// What tells a client's copy from the file.
 pub(super) struct Validators {

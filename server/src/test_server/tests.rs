@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 
-use super::{TasksOutstanding, TestServer};
-use crate::body::Incoming;
+use crate::app::body::Incoming;
 use crate::config::Config;
-use crate::server::Server;
-use crate::task_pool::TaskPool;
+use crate::lifecycle::server::Server;
+use crate::tasks::pool::TaskPool;
+use crate::test_server::{TasksOutstanding, TestServer};
 
 const LIMIT: Duration = Duration::from_secs(20);
 

@@ -4,7 +4,7 @@ use axum_core::extract::FromRequestParts;
 use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use super::{WebSocketRejection, WebSocketUpgrade};
+use crate::websocket::{WebSocketRejection, WebSocketUpgrade};
 
 impl<S: Sync> FromRequestParts<S> for WebSocketUpgrade {
     type Rejection = WebSocketRejection;

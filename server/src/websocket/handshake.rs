@@ -11,9 +11,9 @@ use http::header::{
 use http::{Extensions, HeaderName, Method, Request, Response, StatusCode};
 use tungstenite::handshake::derive_accept_key;
 
-use super::socket::{Limits, WebSocket};
-use crate::http1::head::tokens;
-use crate::http1::upgrade::Upgrade;
+use crate::codec::head::tokens;
+use crate::http::http1::upgrade::Upgrade;
+use crate::websocket::socket::{Limits, WebSocket};
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 const VERSION: HeaderValue = HeaderValue::from_static("13");

@@ -63,7 +63,11 @@ mod message;
 mod socket;
 mod wire;
 
-pub use self::error::WebSocketError;
-pub use self::handshake::{WebSocketRejection, WebSocketUpgrade};
-pub use self::message::{Closed, Message, Text, close_code};
-pub use self::socket::WebSocket;
+pub use crate::websocket::error::WebSocketError;
+pub use crate::websocket::handshake::WebSocketRejection;
+pub use crate::websocket::handshake::WebSocketUpgrade;
+pub use crate::websocket::message::Closed;
+pub use crate::websocket::message::Message;
+pub use crate::websocket::message::Text;
+pub use crate::websocket::message::close_code;
+pub use crate::websocket::socket::WebSocket;

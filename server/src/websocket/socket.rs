@@ -20,11 +20,11 @@ use tungstenite::error::{CapacityError, ProtocolError};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 
-use super::error::WebSocketError;
-use super::message::{Closed, Message, Text, close_code};
-use super::wire::Wire;
-use crate::http1::connection::UNSENT_MAX_BYTES;
-use crate::http1::upgrade::Upgraded;
+use crate::http::http1::connection::UNSENT_MAX_BYTES;
+use crate::http::http1::upgrade::Upgraded;
+use crate::websocket::error::WebSocketError;
+use crate::websocket::message::{Closed, Message, Text, close_code};
+use crate::websocket::wire::Wire;
 
 /// What a connection holds for its input while it is idle.
 const READ_BUFFER_BYTES: usize = 4096;
@@ -190,7 +190,7 @@ impl WebSocket {
 
     /// Whether the server shuts down; see [`WebSocketUpgrade::close_at_shutdown`].
     ///
-    /// [`WebSocketUpgrade::close_at_shutdown`]: super::WebSocketUpgrade::close_at_shutdown
+    /// [`WebSocketUpgrade::close_at_shutdown`]: crate::websocket::WebSocketUpgrade::close_at_shutdown
     pub fn is_draining(&self) -> bool {
         self.upgraded.is_draining()
     }

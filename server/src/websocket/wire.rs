@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use crate::http1::connection::Io;
+use crate::http::http1::connection::Io;
 
 /// The bytes of a connection, for one call of the protocol.
 pub(super) struct Wire<'a>(pub(super) &'a mut Io);

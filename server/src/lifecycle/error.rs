@@ -1,0 +1,224 @@
+//! Why a server did not start, or did not end well.
+
+use std::fmt;
+use std::io;
+
+use sidecore_runtime::executor::ExecutorError;
+use sidecore_runtime::net::BindError;
+use sidecore_runtime::placement::PlacementError;
+use sidecore_runtime::pool::PoolError;
+use sidecore_runtime::probe::{NO_THREAD, ProbeError};
+use sidecore_runtime::topology::TopologyError;
+
+use crate::config::ConfigError;
+use crate::config::listen::Listen;
+use crate::lifecycle::report::Report;
+
+/// The result of what can fail with an [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of a server. Its text is one line that names cause and cure; `{:?}` gives the same, so
+/// that a `main` which returns it says it.
+pub struct Error {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Config(ConfigError),
+    MissingCallback {
+        name: &'static str,
+        task_workers: usize,
+    },
+    Topology(TopologyError),
+    Placement(PlacementError),
+    Probe(ProbeError),
+    Bind(BindError),
+    Nowhere,
+    /// The shutdown was raised before it served.
+    ToldToEnd,
+    Listen {
+        listen: String,
+        problem: &'static str,
+    },
+    #[cfg(feature = "tls")]
+    Certificate(crate::http::tls::CertificateError),
+    Pool {
+        name: String,
+        error: PoolError,
+    },
+    PoolName {
+        name: String,
+        problem: &'static str,
+    },
+    PoolPlace {
+        name: String,
+        error: PlacementError,
+    },
+    Executor(ExecutorError),
+    /// A thread of the server's own has ended, and with it the server.
+    Failed {
+        cause: String,
+        report: Report,
+    },
+    Io {
+        what: &'static str,
+        cause: io::Error,
+    },
+    /// A thread could not be started.
+    Thread {
+        what: &'static str,
+        cause: io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn missing_callback(name: &'static str, task_workers: usize) -> Self {
+        Error { kind: Kind::MissingCallback { name, task_workers } }
+    }
+
+    pub(crate) fn pool(name: &str, error: PoolError) -> Self {
+        Error { kind: Kind::Pool { name: name.to_owned(), error } }
+    }
+
+    pub(crate) fn pool_name(name: &str, problem: &'static str) -> Self {
+        Error { kind: Kind::PoolName { name: name.to_owned(), problem } }
+    }
+
+    pub(crate) fn pool_place(name: &str, error: PlacementError) -> Self {
+        Error { kind: Kind::PoolPlace { name: name.to_owned(), error } }
+    }
+
+    pub(crate) fn listen(listen: &Listen, problem: &'static str) -> Self {
+        Error { kind: Kind::Listen { listen: listen.to_string(), problem } }
+    }
+
+    pub(crate) fn nowhere() -> Self {
+        Error { kind: Kind::Nowhere }
+    }
+
+    pub(crate) fn failed(cause: String, report: Report) -> Self {
+        Error { kind: Kind::Failed { cause, report } }
+    }
+
+    /// What became of the tasks, where the server has served and an executor ended before it was
+    /// told to.
+    pub fn report(&self) -> Option<Report> {
+        match &self.kind {
+            Kind::Failed { report, .. } => Some(*report),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn told_to_end() -> Self {
+        Error { kind: Kind::ToldToEnd }
+    }
+
+    pub(crate) fn is_told_to_end(&self) -> bool {
+        matches!(self.kind, Kind::ToldToEnd)
+    }
+
+    pub(crate) fn io(what: &'static str, cause: io::Error) -> Self {
+        Error { kind: Kind::Io { what, cause } }
+    }
+
+    pub(crate) fn thread(what: &'static str, cause: io::Error) -> Self {
+        Error { kind: Kind::Thread { what, cause } }
+    }
+
+    /// Whether the configuration is at fault.
+    pub fn is_config(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if let Kind::Certificate(_) = self.kind {
+            return true;
+        }
+        matches!(
+            self.kind,
+            Kind::Config(_)
+                | Kind::Placement(_)
+                | Kind::PoolPlace { .. }
+                | Kind::Listen { .. }
+                | Kind::Nowhere
+        )
+    }
+
+    /// Whether `on_task` or `on_finish` is missing.
+    pub fn is_missing_callback(&self) -> bool {
+        matches!(self.kind, Kind::MissingCallback { .. })
+    }
+
+    /// Whether the system does not give what is needed: io_uring, memory, descriptors.
+    pub fn is_system(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Probe(_) | Kind::Topology(_) | Kind::Io { .. } | Kind::Thread { .. }
+        )
+    }
+
+    /// Whether the address cannot be listened on.
+    pub fn is_bind(&self) -> bool {
+        matches!(self.kind, Kind::Bind(_))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Config(error) => error.fmt(f),
+            Kind::MissingCallback { name, task_workers } => write!(
+                f,
+                "task_worker_num is {task_workers} and {name} is missing: give the server \
+                 `.{name}(...)`, or set task_worker_num = 0"
+            ),
+            Kind::Topology(error) => error.fmt(f),
+            Kind::Placement(error) => error.fmt(f),
+            Kind::Probe(error) => error.fmt(f),
+            Kind::Bind(error) => error.fmt(f),
+            Kind::Nowhere => f.write_str(
+                "the server would listen nowhere: host is none and no other listener is there; \
+                 name one in listen, such as unix:/run/app.sock, or give host an address",
+            ),
+            Kind::ToldToEnd => f.write_str("it was told to end before it served"),
+            Kind::Listen { listen, problem } => write!(f, "{listen}: {problem}"),
+            #[cfg(feature = "tls")]
+            Kind::Certificate(error) => error.fmt(f),
+            Kind::Pool { name, error } => write!(f, "pool {name}: {error}"),
+            Kind::PoolName { name, problem } => write!(f, "pool {name}: {problem}"),
+            Kind::PoolPlace { name, error } => write!(f, "pool {name}: {error}"),
+            Kind::Executor(error) => error.fmt(f),
+            Kind::Failed { cause, report } => write!(f, "{cause}; the server has ended: {report}"),
+            Kind::Io { what, cause } => write!(f, "{what}: {cause}"),
+            Kind::Thread { what, cause } => write!(f, "{what}: {cause}; {NO_THREAD}"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Error {}
+
+macro_rules! from {
+    ($($error:ty => $kind:ident),* $(,)?) => {
+        $(impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Error { kind: Kind::$kind(error) }
+            }
+        })*
+    };
+}
+
+from! {
+    ConfigError => Config,
+    TopologyError => Topology,
+    PlacementError => Placement,
+    ProbeError => Probe,
+    BindError => Bind,
+    ExecutorError => Executor,
+}
+
+#[cfg(feature = "tls")]
+from! { crate::http::tls::CertificateError => Certificate }

@@ -1,0 +1,481 @@
+//! The server: built from a configuration and its callbacks, and started.
+
+mod callbacks;
+
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
+
+use sidecore_runtime::bell::Bell;
+use sidecore_runtime::executor::{Executor, ExecutorConfig};
+use sidecore_runtime::net::RingConfig;
+use sidecore_runtime::panics::Quiet;
+use sidecore_runtime::placement::{Placement, PlacementRequest, place};
+use sidecore_runtime::pool::OnNotice;
+use sidecore_runtime::probe;
+use sidecore_runtime::stderr;
+use sidecore_runtime::topology::Topology;
+
+use crate::app::App;
+use crate::config::listen::Listen;
+use crate::config::{Config, Options};
+use crate::lifecycle::companion::{self, Companion, StartCompanion};
+use crate::lifecycle::error::{Error, Result};
+use crate::lifecycle::life::Hooks;
+use crate::lifecycle::pool_set::PoolSet;
+use crate::lifecycle::report::Report;
+use crate::lifecycle::running::Running;
+use crate::lifecycle::shutdown::{RaiseOnDrop, Shutdown};
+use crate::lifecycle::tls_policy::{self, TlsPolicy};
+use crate::lifecycle::worker::{Assignment, ServerStats, Worker};
+use crate::lifecycle::{listen, signals};
+use crate::tasks::started_pool::{DEFAULT, Mount, Mountable, PoolSpec, StartPool};
+use crate::tasks::{
+    Callbacks, DeadLetter, Failure, FinishContext, Kinds, Notice, OnFinish, OnTask, TaskContext,
+    TaskResult, TaskWorkerInfo, Tasks, dead_letters_to, notices_to,
+};
+
+/// The longest name of a pool: its threads' names have 15 bytes (prctl(2), PR_SET_NAME).
+const NAME_MAX: usize = 10;
+/// The most further pools: a task's id has one byte for the number of its pool.
+const POOLS_MAX: usize = u8::MAX as usize;
+/// How long the end waits for who reads standard error.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Descriptors that are no connections and no executor's: standard streams, signals, files.
+const DESCRIPTORS_KEPT: u64 = 64;
+
+/// A server that has not started. `T` and `F` say which task callbacks it has.
+pub struct Server<T = (), F = ()> {
+    pub(crate) config: Config,
+    tls: TlsPolicy,
+    on_task: T,
+    on_finish: F,
+    on_notice: Option<OnNotice>,
+    pub(crate) hooks: Hooks,
+    pools: Vec<Mount>,
+    companion: Option<StartCompanion>,
+}
+
+impl Server {
+    /// A server of this configuration, without task callbacks.
+    pub fn new(config: Config) -> Self {
+        let (tls, on_notice, hooks, pools, companion) = Default::default();
+        Server { config, tls, on_task: (), on_finish: (), on_notice, hooks, pools, companion }
+    }
+}
+
+impl<T, F> Server<T, F> {
+    /// Runs each job, synchronously, on a task worker's thread.
+    ///
+    /// What it returns reaches `on_finish`, or the future that awaits it. A panic in it is caught
+    /// and reaches them as a [`TaskError`](crate::TaskError). Replaces Swoole's `on('Task')`.
+    pub fn on_task<J: 'static, O: 'static>(
+        self,
+        on_task: impl Fn(&TaskContext, J) -> O + Send + Sync + 'static,
+    ) -> Server<OnTask<J, O>, F> {
+        self.try_on_task(move |task, job| Ok(on_task(task, job)))
+    }
+
+    /// Runs jobs that may fail, and may then be tried again ([`Dispatch::retry`]). What they fail
+    /// with reaches `on_finish` as [`TaskError::Failed`].
+    ///
+    /// [`Dispatch::retry`]: crate::Dispatch::retry
+    /// [`TaskError::Failed`]: crate::TaskError::Failed
+    pub fn try_on_task<J: 'static, O: 'static>(
+        self,
+        on_task: impl Fn(&TaskContext, J) -> std::result::Result<O, Failure> + Send + Sync + 'static,
+    ) -> Server<OnTask<J, O>, F> {
+        self.with_on_task(OnTask::shared(on_task))
+    }
+
+    /// Each task worker runs jobs by what `make` returns on its own thread, when it starts: a
+    /// closure that may hold what the worker keeps, such as a connection. It is dropped on that
+    /// thread when the worker ends or is made anew (`task_recycle_after`, [`Reload`]), after the
+    /// next one has been made. Replaces Swoole's `on('WorkerStart')` and `on('WorkerStop')` for
+    /// task workers.
+    ///
+    /// Where `make` fails the server does not start; later on the worker goes on with what it has.
+    ///
+    /// ```
+    /// # use sidecore::{Config, Server};
+    /// Server::new(Config::default()).on_task_worker(|worker| {
+    ///     let mut log = std::fs::File::create(format!("/tmp/task-{}.log", worker.task_worker))
+    ///         .map_err(sidecore::Failure::new)?;
+    ///     Ok(move |_task: &sidecore::TaskContext, line: String| {
+    ///         std::io::Write::write_all(&mut log, line.as_bytes()).map_err(sidecore::Failure::new)
+    ///     })
+    /// });
+    /// ```
+    ///
+    /// [`Reload`]: crate::Reload
+    pub fn on_task_worker<J: 'static, O: 'static, R>(
+        self,
+        make: impl Fn(&TaskWorkerInfo) -> std::result::Result<R, Failure> + Send + Sync + 'static,
+    ) -> Server<OnTask<J, O>, F>
+    where
+        R: FnMut(&TaskContext, J) -> std::result::Result<O, Failure> + 'static,
+    {
+        self.with_on_task(OnTask::made(make))
+    }
+
+    fn with_on_task<J, O>(self, on_task: OnTask<J, O>) -> Server<OnTask<J, O>, F> {
+        let Server { config, tls, on_finish, on_notice, hooks, pools, companion, .. } = self;
+        Server { config, tls, on_task, on_finish, on_notice, hooks, pools, companion }
+    }
+
+    /// Listens there too: the connections of all listeners are served alike, and limited together.
+    pub fn listen(mut self, listen: Listen) -> Self {
+        self.config.listen.push(listen);
+        self
+    }
+
+    /// Speaks TLS at host and port, and on the listeners that say so, with these certificates rather
+    /// than those of the configuration. SIGHUP reloads them where [`serve`](Self::serve) runs.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, certificates: crate::http::tls::Certificates) -> Self {
+        self.config.scheme = crate::config::Scheme::Https;
+        self.certificates(certificates)
+    }
+
+    /// Speaks TLS with these certificates, on the listeners that say so.
+    #[cfg(feature = "tls")]
+    pub fn certificates(mut self, certificates: crate::http::tls::Certificates) -> Self {
+        self.tls = TlsPolicy::with(certificates);
+        self
+    }
+
+    /// Listens on a Unix socket too ([`Listen::unix`]).
+    pub fn listen_unix(self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.listen(Listen::unix(path))
+    }
+
+    /// Adds a further pool, which starts and ends with the server.
+    pub fn with_pool(mut self, pool: &impl Mountable) -> Self {
+        self.pools.push(pool.mount());
+        self
+    }
+
+    /// Has a thread beside the executors, the companion, run what needs tokio: with it tokio's
+    /// timers, sockets, files and `tokio::spawn` work in handlers, and so do clients and drivers
+    /// built on them (reqwest, tower-http's time-outs, axum's keep-alive of server-sent events).
+    /// Needs the feature `tokio` of this crate. Replaces Swoole's coroutine clients.
+    ///
+    /// With the feature `hyper-upgrade`, requests that offer an upgrade then come with hyper's
+    /// `OnUpgrade`, which axum's own `WebSocketUpgrade` takes. It resolves as the 101 is sent, before
+    /// anything that is written then, and fails with any other answer. What is made of it counts as its connection,
+    /// which stays with its executor; at shutdown a WebSocket's peer is told 1001, another protocol
+    /// has the drain's time.
+    ///
+    /// Handlers stay on their executor. What they give to `tokio::spawn` runs on the companion and is
+    /// not waited for by the drain. When all executors have ended it has 100 ms to end by itself, as
+    /// what drives a database's connection does when its client is gone; then it is dropped.
+    /// `tokio::task::spawn_local` does not work. The companion runs on the CPUs that are no
+    /// executor's, where there are any. A thread that is no executor, such as a task worker, has to
+    /// be given the `tokio::runtime::Handle` that a handler finds with `Handle::current()`.
+    ///
+    /// Hooks such as [`on_worker_stop`](Self::on_worker_stop) run with it too and may block on it,
+    /// to close a pool of connections for instance. The companion sleeps while nobody needs it:
+    /// a server that has it and does not use it pays nothing (1.00 in CPU a request). Used, each
+    /// wake is a trip between threads: 9 µs on an echo by tokio's sockets, 16 µs for
+    /// `tokio::spawn` and its await. `docs/from-tokio-and-axum.md` has all figures, and databases.
+    #[cfg(feature = "tokio")]
+    pub fn with_tokio(mut self) -> Self {
+        self.companion = Some(companion::start);
+        self
+    }
+
+    /// Receives what the operator should know of the server's own pool, such as a stuck task; by
+    /// default it is one line on standard error.
+    pub fn on_notice(mut self, on_notice: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+        self.on_notice = Some(notices_to(on_notice));
+        self
+    }
+
+    /// Receives the end of each task that no future awaits, on the executor that dispatched it.
+    ///
+    /// It runs between requests: keep it short. Replaces Swoole's `on('Finish')`.
+    pub fn on_finish<O>(
+        self,
+        on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
+    ) -> Server<T, OnFinish<O>> {
+        let Server { config, tls, on_task, on_notice, hooks, pools, companion, .. } = self;
+        let on_finish = OnFinish::new(on_finish);
+        Server { config, tls, on_task, on_finish, on_notice, hooks, pools, companion }
+    }
+}
+
+impl<J, O, F> Server<OnTask<J, O>, F> {
+    /// Keeps the statistics of the kinds of jobs apart, and names them to the operator.
+    pub fn kinds(mut self, kinds: Kinds<J>) -> Self {
+        self.on_task.kinds = kinds;
+        self
+    }
+
+    /// Receives the jobs whose last attempt has failed or panicked, of those that may be tried
+    /// again ([`Dispatch::retry`](crate::Dispatch::retry)), on the executor that dispatched them
+    /// and before their outcome is delivered.
+    pub fn on_dead_letter(
+        mut self,
+        on_dead_letter: impl Fn(DeadLetter<J>) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_task.on_dead_letter = Some(dead_letters_to(on_dead_letter));
+        self
+    }
+}
+
+impl<T, F> Server<T, F>
+where
+    (T, F): Callbacks,
+{
+    /// Serves until SIGTERM or SIGINT, then drains; a second signal, half a second later or more,
+    /// ends the process at once with the exit code 143. One that comes during the start ends that,
+    /// with an empty report; for what comes before this call there is
+    /// [`catch_signals`](crate::catch_signals).
+    ///
+    /// `make_app` is called once on each executor, so what it makes needs no lock. Start-up lines
+    /// on standard error say which CPU serves what. Such lines never hold the server up, whoever
+    /// reads them or does not ([`stderr`](crate::stderr)); reports of panics do, unless the
+    /// application has called [`stderr::report_panics`](crate::stderr::report_panics).
+    ///
+    /// The error: it could not start, or an executor has ended by a panic or an error of its ring
+    /// ([`Running::wait`]).
+    pub fn serve<A: App>(
+        self,
+        make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
+    ) -> Result<Report> {
+        let shutdown = Shutdown::new();
+        let signals = signals::attach(&shutdown, tls_policy::is_wanted(&self.config))?;
+        let running = match self.start_with(shutdown, make_app) {
+            Err(error) if error.is_told_to_end() => return Ok(Report::default()),
+            started => started?,
+        };
+        signals.reloads_by(running.reload());
+        for line in running.describe() {
+            stderr::line(format_args!("{line}"));
+        }
+        let ended = running.wait();
+        stderr::flush(LAST_WORDS);
+        ended
+    }
+
+    /// Starts the server and returns when it accepts connections.
+    pub fn start<A: App>(
+        self,
+        make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
+    ) -> Result<Running> {
+        self.start_with(Shutdown::new(), make_app)
+    }
+
+    fn start_with<A: App>(
+        self,
+        shutdown: Shutdown,
+        make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
+    ) -> Result<Running> {
+        if shutdown.is_raised() {
+            return Err(Error::told_to_end());
+        }
+        let Server { config, tls, on_task, on_finish, on_notice, hooks, mut pools, companion } = self;
+        let (on_task, on_finish) = (on_task, on_finish).split();
+        let options = config.options.clone();
+        check_names(&config, &pools)?;
+        let listens: Vec<_> =
+            config.main_listen().into_iter().chain(config.listen.clone()).collect();
+        if listens.is_empty() {
+            return Err(Error::nowhere());
+        }
+        let topology = Topology::read()?;
+        let placement = place(&topology, &request(&options))?;
+        check_callbacks(&placement, on_task.is_some(), on_finish.is_some())?;
+        let own = own_pool(&options, on_task, on_finish, on_notice);
+        let tasks = own.tasks;
+        if let Some(mount) = own.mount.filter(|_| !placement.task_workers.is_empty()) {
+            pools.insert(0, mount);
+        }
+        let mut pool_set = PoolSet::decide(&config, &topology, &placement, pools)?;
+        let executors = placement.executors.len();
+        probe::check(&needs(&config, executors, pool_set.async_workers()))?;
+        let tls_policy = tls.completed(&config)?;
+        let backlog = i32::try_from(options.listen_backlog).unwrap_or(i32::MAX);
+        let bound = listen::bind(&listens, executors, backlog, &shutdown)?;
+        let bells = bells(executors)?;
+        let companion =
+            companion.map(|start| start(&topology, &placement, &shutdown)).transpose()?;
+        let (pools, lanes) = pool_set.start(&topology, &placement, &bells)?;
+
+        let stats = ServerStats::default();
+        let counters = pools.iter().map(|pool| (pool.name(), pool.counters())).collect();
+        let _ = stats.pools.set(counters);
+        let tasks = tasks.get().cloned().unwrap_or_else(Tasks::none);
+        let (ready, started) = mpsc::channel();
+        let make_app = Arc::new(Quiet::new(make_app));
+        let mut running = Running {
+            addresses: bound.addresses,
+            listens: bound.places,
+            files: bound.files,
+            tls_policy: tls_policy.clone(),
+            places: pool_set.describe(&topology, &placement),
+            shutdown: shutdown.clone(),
+            executors: Vec::new(),
+            pools,
+            hooks: hooks.clone(),
+            companion,
+        };
+        running.places.extend(config.notes.into_iter().chain(bound.notes));
+        running.places.extend(running.companion.as_ref().map(|companion| companion.place.clone()));
+        for (index, (sockets, lanes)) in bound.sockets.into_iter().zip(lanes).enumerate() {
+            let cpu = placement.executors[index].0;
+            let assignment = Assignment {
+                worker: Worker {
+                    index,
+                    cpu,
+                    tasks: tasks.clone(),
+                    stats: stats.clone(),
+                    shutdown: shutdown.clone(),
+                },
+                lanes,
+                sockets,
+                tls_policy: tls_policy.clone(),
+                options: options.clone(),
+                shutdown: shutdown.clone(),
+                ready: ready.clone(),
+                hooks: hooks.clone(),
+                ended: RaiseOnDrop(shutdown.clone()),
+            };
+            let make_app = make_app.clone();
+            let within =
+                running.companion.as_ref().map_or_else(companion::without, Companion::within);
+            let executor = Executor::start_within(
+                executor_config(&options, index, cpu),
+                bells[index].clone(),
+                move |run| within(run),
+                move || assignment.serve(move |worker| make_app(worker)),
+            );
+            match executor {
+                Ok(executor) => running.executors.push((cpu, executor)),
+                Err(error) => {
+                    shutdown.raise();
+                    let _ = running.wait();
+                    return Err(error.into());
+                }
+            }
+        }
+        drop(ready);
+        let counters = running.executors.iter().map(|(_, executor)| executor.stats().clone());
+        let _ = stats.executors.set(counters.collect());
+        running.await_start(&started)
+    }
+}
+
+pub(crate) type Job<T, F> = <(T, F) as Callbacks>::Job;
+pub(crate) type Output<T, F> = <(T, F) as Callbacks>::Output;
+
+fn check_callbacks(placement: &Placement, on_task: bool, on_finish: bool) -> Result<()> {
+    let task_workers = placement.task_workers.len();
+    match (on_task, on_finish) {
+        _ if task_workers == 0 => Ok(()),
+        (false, _) => Err(Error::missing_callback("on_task", task_workers)),
+        (_, false) => Err(Error::missing_callback("on_finish", task_workers)),
+        (true, true) => Ok(()),
+    }
+}
+
+/// A server's own pool, and where its handle will be.
+struct OwnPool<J, O> {
+    mount: Option<Mount>,
+    tasks: Arc<OnceLock<Tasks<J, O>>>,
+}
+
+fn own_pool<J: Send + Unpin + 'static, O: Send + 'static>(
+    options: &Options,
+    on_task: Option<OnTask<J, O>>,
+    on_finish: Option<OnFinish<O>>,
+    on_notice: Option<OnNotice>,
+) -> OwnPool<J, O> {
+    let tasks = Arc::new(OnceLock::new());
+    let told = tasks.clone();
+    let spec = on_task.zip(on_finish).map(|(on_task, on_finish)| -> Box<dyn StartPool> {
+        Box::new(PoolSpec {
+            name: DEFAULT.into(),
+            thread_name: "task".into(),
+            jobs: on_task.into(),
+            on_finish,
+            on_notice,
+            on_start: Box::new(move |tasks| {
+                let _ = told.set(tasks);
+            }),
+        })
+    });
+    let mount = spec.map(|start| Mount {
+        name: DEFAULT.into(),
+        options: options.clone(),
+        start: Some(start),
+    });
+    OwnPool { mount, tasks }
+}
+
+/// Names that cannot be, or that the configuration has and the server has not.
+fn check_names(config: &Config, pools: &[Mount]) -> Result<()> {
+    let names: Vec<&str> = pools.iter().map(|pool| &*pool.name).collect();
+    if let Some(name) = names.get(POOLS_MAX) {
+        return Err(Error::pool_name(
+            name,
+            "there are too many pools: 255 beside the server's own",
+        ));
+    }
+    for (at, name) in names.iter().enumerate() {
+        let right = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let problem = match name {
+            name if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(right) => {
+                "give it 1 to 10 lower-case letters, digits and `_`"
+            }
+            &DEFAULT => "that is the server's own pool: give it another name",
+            name if names[..at].contains(name) => "there are two of that name",
+            _ if pools[at].start.is_none() => "it belongs to another server already",
+            _ => continue,
+        };
+        return Err(Error::pool_name(name, problem));
+    }
+    config.check_pools(&names)?;
+    Ok(())
+}
+
+fn bells(count: usize) -> Result<Vec<Arc<Bell>>> {
+    (0..count)
+        .map(|_| Bell::new().map(Arc::new))
+        .collect::<std::io::Result<_>>()
+        .map_err(|cause| Error::io("no descriptor for an eventfd; raise `ulimit -n`", cause))
+}
+
+fn request(options: &Options) -> PlacementRequest {
+    PlacementRequest {
+        worker_num: options.worker_num,
+        task_worker_num: options.task_worker_num,
+        worker_cpus: options.worker_cpus.clone(),
+        task_worker_cpus: options.task_worker_cpus.clone(),
+    }
+}
+
+fn needs(config: &Config, executors: usize, async_workers: usize) -> probe::Needs {
+    let options = &config.options;
+    let descriptors = probe::DESCRIPTORS_PER_EXECUTOR + config.listen.len() as u64;
+    probe::Needs {
+        executors,
+        async_workers,
+        ring_entries: options.ring_entries as u32,
+        recv_buffers: options.recv_buffers as u16,
+        descriptors: DESCRIPTORS_KEPT + descriptors * executors as u64,
+    }
+}
+
+fn executor_config(options: &Options, index: usize, cpu: usize) -> ExecutorConfig {
+    ExecutorConfig {
+        index,
+        cpu,
+        ring: RingConfig {
+            entries: options.ring_entries as u32,
+            recv_buffers: options.recv_buffers as u16,
+            recv_buffer_bytes: options.recv_buffer_bytes as u32,
+            coalesce: Duration::from_micros(options.executor_gather_us),
+        },
+        spin: Duration::from_micros(options.executor_spin_us),
+    }
+}

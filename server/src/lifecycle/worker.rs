@@ -1,0 +1,133 @@
+//! One executor of a server: its listeners, its connections, its end.
+
+use crate::lifecycle::either::{Either, either};
+use crate::lifecycle::shutdown::RaiseOnDrop;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use sidecore_runtime::executor::{
+    ExecutorSnapshot, ExecutorStats, begin_drain, sleep, tasks_quiet,
+};
+use sidecore_runtime::instant;
+use sidecore_runtime::pool::PoolSnapshot;
+
+use crate::app::App;
+use crate::config::Options;
+use crate::http::http1::serving::Serving;
+use crate::lifecycle::accept::Acceptors;
+use crate::lifecycle::life::{Hooks, Life};
+use crate::lifecycle::listen::Socket;
+use crate::lifecycle::shutdown::Shutdown;
+use crate::lifecycle::tls_policy::TlsPolicy;
+use crate::tasks::Tasks;
+use crate::tasks::started_pool::{Counters, Install};
+
+/// An executor, as the application's constructor sees it.
+pub struct Worker<J, O> {
+    pub(crate) index: usize,
+    pub(crate) cpu: usize,
+    pub(crate) tasks: Tasks<J, O>,
+    pub(crate) stats: ServerStats,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// The counters of all executors and pools, readable from any of them.
+#[derive(Clone, Default)]
+pub struct ServerStats {
+    pub(crate) executors: Arc<OnceLock<Vec<Arc<ExecutorStats>>>>,
+    pub(crate) pools: Arc<OnceLock<Vec<(Arc<str>, Counters)>>>,
+}
+
+impl ServerStats {
+    /// Of each executor; empty until all have started.
+    pub fn executors(&self) -> Vec<ExecutorSnapshot> {
+        let executors = self.executors.get().map_or(&[][..], Vec::as_slice);
+        executors.iter().map(|stats| stats.snapshot()).collect()
+    }
+
+    /// Of each pool of task workers, with its name; the server's own is `default`.
+    pub fn pools(&self) -> Vec<(Arc<str>, PoolSnapshot)> {
+        let pools = self.pools.get().map_or(&[][..], Vec::as_slice);
+        pools.iter().map(|(name, counters)| (name.clone(), counters())).collect()
+    }
+}
+
+impl<J: Send + 'static, O: Send + 'static> Worker<J, O> {
+    /// Its number, from 0: what answers and tasks call `worker` or `executor`.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The CPU it is pinned to.
+    pub fn cpu(&self) -> usize {
+        self.cpu
+    }
+
+    /// The handle that dispatches tasks from this executor's handlers.
+    pub fn tasks(&self) -> Tasks<J, O> {
+        self.tasks.clone()
+    }
+
+    /// What shuts the server down.
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// The counters of the server.
+    pub fn stats(&self) -> ServerStats {
+        self.stats.clone()
+    }
+}
+
+/// What an executor is given to serve with.
+pub(crate) struct Assignment<J, O> {
+    pub(crate) worker: Worker<J, O>,
+    pub(crate) lanes: Vec<Install>,
+    pub(crate) sockets: Vec<Socket>,
+    pub(crate) tls_policy: TlsPolicy,
+    pub(crate) options: Options,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) ready: Sender<()>,
+    pub(crate) hooks: Hooks,
+    pub(crate) ended: RaiseOnDrop,
+}
+
+impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
+    /// Serves until the shutdown, then drains: what was read is answered, what was accepted is
+    /// delivered, within the drain's time.
+    pub(crate) async fn serve<A: App>(self, make_app: impl FnOnce(&Worker<J, O>) -> A) {
+        let Assignment { worker, lanes, sockets, tls_policy, options, shutdown, ready, hooks, ended } =
+            self;
+        let _ended = ended;
+        let installed: Vec<_> = lanes.into_iter().map(|install| install(worker.index)).collect();
+        let serving = Serving::new(make_app(&worker), &options);
+        let acceptors = Acceptors::open(sockets, tls_policy.openings(&options));
+        hooks.tell(Life::WorkerStarted { worker: worker.index, cpu: worker.cpu });
+        // The receiver is gone only if another executor could not start.
+        let _ = ready.send(());
+        drop(ready);
+        acceptors.accept(&serving, &shutdown).await;
+        hooks.tell(Life::Draining);
+
+        let end = instant::after(Duration::from_millis(options.drain_timeout_ms));
+        begin_drain(end);
+        acceptors.finish(&serving).await;
+        serving.drain();
+        let _ = before(end, serving.closed()).await;
+        let _ = before(end, tasks_quiet()).await;
+        installed.into_iter().for_each(|uninstall| uninstall());
+        hooks.tell(Life::WorkerStopped { worker: worker.index });
+    }
+}
+
+/// A future's output, if it is ready before `end`.
+async fn before<T>(end: Instant, future: impl Future<Output = T>) -> Option<T> {
+    let left = end.saturating_duration_since(Instant::now());
+    match either(pin!(sleep(left)), future).await {
+        Either::Left(()) => None,
+        Either::Right(output) => Some(output),
+    }
+}
