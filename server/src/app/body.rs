@@ -33,7 +33,7 @@ enum Inner {
     Full(Option<Bytes>),
     Stream(Reader),
     #[cfg(feature = "http2")]
-    Http2(Box<crate::http::http2::RequestBody>),
+    Http2(Box<crate::app::http2_body::RequestBody>),
 }
 
 /// The body ended before its end, or broke the rules of its framing.
@@ -73,7 +73,7 @@ impl Incoming {
     }
 
     #[cfg(feature = "http2")]
-    pub(crate) fn http2(body: crate::http::http2::RequestBody) -> Self {
+    pub(crate) fn http2(body: crate::app::http2_body::RequestBody) -> Self {
         Incoming { inner: Inner::Http2(Box::new(body)) }
     }
 

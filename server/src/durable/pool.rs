@@ -11,8 +11,8 @@ use sidecore_runtime::stderr;
 use crate::durable::{Durable, DurableJob, DurableStats, DurableTasks, Entry};
 use crate::lifecycle::worker::Worker;
 use crate::tasks::pool::{PoolBuilder, TaskPool};
-use crate::tasks::started_pool::{
-    Counters, Ended, Install, Mount, Mountable, RunningPool, StartPool,
+use crate::tasks::pool_start::{
+    Counters, Ended, Install, PoolStart, RunningPool, ServerPool, StartPool,
 };
 use crate::tasks::{DeadLetter, OnFinish, OnTask, TaskContext};
 
@@ -85,9 +85,9 @@ impl<J: DurableJob, O: Send + 'static> DurablePool<J, O> {
     }
 }
 
-impl<J: DurableJob, O: Send + 'static> Mountable for DurablePool<J, O> {
-    fn mount(&self) -> Mount {
-        let mount = self.pool.mount();
+impl<J: DurableJob, O: Send + 'static> ServerPool for DurablePool<J, O> {
+    fn pool_start(&self) -> PoolStart {
+        let mount = self.pool.pool_start();
         let durable = self.durable.clone();
         let start = mount.start.map(|pool| -> Box<dyn StartPool> {
             let close = Box::new(move || {
@@ -97,7 +97,7 @@ impl<J: DurableJob, O: Send + 'static> Mountable for DurablePool<J, O> {
             });
             Box::new(Journalled { pool, close })
         });
-        Mount { start, ..mount }
+        PoolStart { start, ..mount }
     }
 }
 

@@ -17,7 +17,7 @@ use sidecore_runtime::stderr;
 
 use crate::app::App;
 use crate::http::http1::serving::Serving;
-use crate::http::preface::Opening;
+use crate::http::preface::Preface;
 use crate::lifecycle::either::{Either, either};
 use crate::lifecycle::listen::Socket;
 use crate::lifecycle::shutdown::Shutdown;
@@ -26,29 +26,29 @@ use crate::lifecycle::shutdown::Shutdown;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The listeners of an executor.
-pub(crate) struct Acceptors {
-    acceptors: Vec<Door>,
+pub(crate) struct AcceptLoop {
+    listeners: Vec<Listening>,
     /// Who is looked at first.
     first: Cell<usize>,
 }
 
-struct Door {
+struct Listening {
     listener: TcpListener,
-    opening: Opening,
+    preface: Preface,
 }
 
-impl Acceptors {
-    /// Takes over the sockets, on the executor's thread. `opening` says how the connections of each
+impl AcceptLoop {
+    /// Takes over the sockets, on the executor's thread. `preface` says how the connections of each
     /// begin.
-    pub(crate) fn open(sockets: Vec<Socket>, opening: impl Fn(&Socket) -> Opening) -> Self {
-        let door = |socket: Socket| Door {
-            opening: opening(&socket),
+    pub(crate) fn open(sockets: Vec<Socket>, preface: impl Fn(&Socket) -> Preface) -> Self {
+        let listening = |socket: Socket| Listening {
+            preface: preface(&socket),
             listener: match socket.is_shared {
                 true => TcpListener::from_shared(socket.socket),
                 false => TcpListener::from_socket(socket.socket),
             },
         };
-        Acceptors { acceptors: sockets.into_iter().map(door).collect(), first: Cell::new(0) }
+        AcceptLoop { listeners: sockets.into_iter().map(listening).collect(), first: Cell::new(0) }
     }
 
     /// Accepts until the shutdown.
@@ -61,7 +61,9 @@ impl Acceptors {
             }
             match either(raised.as_mut(), self.next(serving)).await {
                 Either::Left(()) => return,
-                Either::Right(Ok((at, stream))) => self.acceptors[at].opening.serve(stream, serving),
+                Either::Right(Ok((at, stream))) => {
+                    self.listeners[at].preface.serve(stream, serving)
+                }
                 Either::Right(Err(error)) => {
                     if reported.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
                         reported = Some(Instant::now());
@@ -79,9 +81,9 @@ impl Acceptors {
 
     /// Closes the listeners; what their backlogs hold is served.
     pub(crate) async fn finish<A: App>(self, serving: &Rc<Serving<A>>) {
-        for Door { listener, opening } in self.acceptors {
+        for Listening { listener, preface } in self.listeners {
             for stream in listener.finish().await {
-                opening.serve(stream, serving);
+                preface.serve(stream, serving);
             }
         }
     }
@@ -99,10 +101,10 @@ impl Acceptors {
     }
 
     fn poll_next(&self, context: &mut Context<'_>) -> Poll<io::Result<(usize, TcpStream)>> {
-        let count = self.acceptors.len();
+        let count = self.listeners.len();
         for turn in 0..count {
             let at = (self.first.get() + turn) % count;
-            if let Poll::Ready(accepted) = self.acceptors[at].listener.poll_accept(context) {
+            if let Poll::Ready(accepted) = self.listeners[at].listener.poll_accept(context) {
                 self.first.set(at + 1);
                 return Poll::Ready(accepted.map(|stream| (at, stream)));
             }

@@ -8,11 +8,11 @@ use sidecore_runtime::topology::Topology;
 
 use crate::config::{Config, Options};
 use crate::lifecycle::error::{Error, Result};
-use crate::tasks::started_pool::{DEFAULT, Install, Mount, RunningPool, pool_config};
+use crate::tasks::pool_start::{DEFAULT, Install, PoolStart, RunningPool, pool_config};
 
 /// The pools with their places decided.
 pub(crate) struct PoolSet {
-    pools: Vec<Mount>,
+    pools: Vec<PoolStart>,
     options: Vec<Options>,
     seats: Vec<Vec<TaskWorkerSeat>>,
 }
@@ -26,7 +26,7 @@ impl PoolSet {
         config: &Config,
         topology: &Topology,
         placement: &Placement,
-        pools: Vec<Mount>,
+        pools: Vec<PoolStart>,
     ) -> Result<Self> {
         let mut options = Vec::new();
         let mut seats = Vec::new();

@@ -9,7 +9,7 @@ use crate::lifecycle::error::Result;
 use crate::lifecycle::life::{Hooks, Life};
 use crate::lifecycle::shutdown::Shutdown;
 use crate::lifecycle::tls_policy::TlsPolicy;
-use crate::tasks::started_pool::{Counters, RunningPool};
+use crate::tasks::pool_start::{Counters, RunningPool};
 
 /// How soon, and at least how often, it is looked whether all are made anew.
 const LOOK_FIRST: Duration = Duration::from_millis(2);

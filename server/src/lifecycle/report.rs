@@ -3,7 +3,7 @@
 use sidecore_runtime::pool::Outcomes;
 use std::fmt;
 
-use crate::tasks::started_pool::Ended;
+use crate::tasks::pool_start::Ended;
 
 /// What became of the tasks of a server that has ended. The parts add up to `accepted`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

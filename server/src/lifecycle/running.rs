@@ -16,7 +16,7 @@ use crate::lifecycle::life::{Hooks, Life};
 use crate::lifecycle::reload::Reload;
 use crate::lifecycle::shutdown::Shutdown;
 use crate::lifecycle::tls_policy::TlsPolicy;
-use crate::tasks::started_pool::{DEFAULT, RunningPool};
+use crate::tasks::pool_start::{DEFAULT, RunningPool};
 
 /// How long a task worker may overrun the drain.
 const OVERRUN: Duration = Duration::from_millis(100);

@@ -2,7 +2,7 @@
 
 use crate::config::listen::Listen;
 use crate::config::{Config, Options};
-use crate::http::preface::Opening;
+use crate::http::preface::Preface;
 #[cfg(feature = "tls")]
 use crate::http::tls::{Acceptor, Certificates};
 use crate::lifecycle::error::{Error, Result};
@@ -67,14 +67,14 @@ impl TlsPolicy {
 
     /// Says, on an executor, how the connections of each of its sockets begin.
     #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "all is plain"))]
-    pub(crate) fn openings(self, options: &Options) -> impl Fn(&Socket) -> Opening {
+    pub(crate) fn prefaces(self, options: &Options) -> impl Fn(&Socket) -> Preface {
         #[cfg(feature = "tls")]
         let acceptor = {
             let http2 = cfg!(feature = "http2") && options.http2 != Some(false);
             let accept = |certificates| std::rc::Rc::new(Acceptor::new(certificates, http2));
             self.certificates.map(accept)
         };
-        move |socket| Opening {
+        move |socket| Preface {
             proxied: socket.proxied,
             #[cfg(feature = "tls")]
             secure: acceptor.clone().filter(|_| socket.secure),

@@ -17,13 +17,13 @@ use sidecore_runtime::pool::PoolSnapshot;
 use crate::app::App;
 use crate::config::Options;
 use crate::http::http1::serving::Serving;
-use crate::lifecycle::accept::Acceptors;
+use crate::lifecycle::accept::AcceptLoop;
 use crate::lifecycle::life::{Hooks, Life};
 use crate::lifecycle::listen::Socket;
 use crate::lifecycle::shutdown::Shutdown;
 use crate::lifecycle::tls_policy::TlsPolicy;
 use crate::tasks::Tasks;
-use crate::tasks::started_pool::{Counters, Install};
+use crate::tasks::pool_start::{Counters, Install};
 
 /// An executor, as the application's constructor sees it.
 pub struct Worker<J, O> {
@@ -99,22 +99,31 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
     /// Serves until the shutdown, then drains: what was read is answered, what was accepted is
     /// delivered, within the drain's time.
     pub(crate) async fn serve<A: App>(self, make_app: impl FnOnce(&Worker<J, O>) -> A) {
-        let Assignment { worker, lanes, sockets, tls_policy, options, shutdown, ready, hooks, ended } =
-            self;
+        let Assignment {
+            worker,
+            lanes,
+            sockets,
+            tls_policy,
+            options,
+            shutdown,
+            ready,
+            hooks,
+            ended,
+        } = self;
         let _ended = ended;
         let installed: Vec<_> = lanes.into_iter().map(|install| install(worker.index)).collect();
         let serving = Serving::new(make_app(&worker), &options);
-        let acceptors = Acceptors::open(sockets, tls_policy.openings(&options));
+        let accept_loop = AcceptLoop::open(sockets, tls_policy.prefaces(&options));
         hooks.tell(Life::WorkerStarted { worker: worker.index, cpu: worker.cpu });
         // The receiver is gone only if another executor could not start.
         let _ = ready.send(());
         drop(ready);
-        acceptors.accept(&serving, &shutdown).await;
+        accept_loop.accept(&serving, &shutdown).await;
         hooks.tell(Life::Draining);
 
         let end = instant::after(Duration::from_millis(options.drain_timeout_ms));
         begin_drain(end);
-        acceptors.finish(&serving).await;
+        accept_loop.finish(&serving).await;
         serving.drain();
         let _ = before(end, serving.closed()).await;
         let _ = before(end, tasks_quiet()).await;

@@ -4,7 +4,7 @@ pub mod async_tasks;
 pub mod closures;
 pub mod events;
 pub(crate) mod pool;
-pub(crate) mod started_pool;
+pub(crate) mod pool_start;
 pub mod trigger;
 
 use std::convert::Infallible;

@@ -7,7 +7,7 @@ use sidecore_runtime::cpu_list::CpuList;
 use sidecore_runtime::pool::OnNotice;
 
 use crate::config::Options;
-use crate::tasks::started_pool::{Mount, Mountable, PoolSpec, StartPool};
+use crate::tasks::pool_start::{PoolSpec, PoolStart, ServerPool, StartPool};
 use crate::tasks::{
     Callbacks, DeadLetter, Failure, FinishContext, Jobs, Kinds, Notice, OnFinish, OnTask,
     TaskContext, TaskResult, TaskWorkerInfo, Tasks, dead_letters_to, notices_to,
@@ -87,8 +87,8 @@ impl<J: Send + 'static, O: Send + 'static> TaskPool<J, O> {
     }
 }
 
-impl<J: Send + Unpin + 'static, O: Send + 'static> Mountable for TaskPool<J, O> {
-    fn mount(&self) -> Mount {
+impl<J: Send + Unpin + 'static, O: Send + 'static> ServerPool for TaskPool<J, O> {
+    fn pool_start(&self) -> PoolStart {
         let shared = self.shared.clone();
         let spec = self.shared.spec.lock().unwrap_or_else(PoisonError::into_inner).take();
         let start = spec.map(|(jobs, on_finish, on_notice)| -> Box<dyn StartPool> {
@@ -104,7 +104,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Mountable for TaskPool<J, O> 
                 }),
             })
         });
-        Mount { name: self.shared.name.clone(), options: self.shared.options.clone(), start }
+        PoolStart { name: self.shared.name.clone(), options: self.shared.options.clone(), start }
     }
 }
 

@@ -2,11 +2,11 @@
 //!
 //! Bytes in: `head` (with `head_scan`, `head_lines` and `target`), `body_decoder` (with `chunked`
 //! and `trailers`), and `request_decoder` over both; bytes out: `encode`, `date`. None of them does
-//! I/O. `connection` is the state machine over a socket, `patience` its time limits, `exchange` one
-//! request of it (`direct` one that is answered at once, `started` its head as `http` types,
+//! I/O. `connection` is the state machine over a socket, `timeouts` its time limits, `exchange` one
+//! request of it (`direct` one that is answered at once, `request_head` its head as `http` types,
 //! `sending` the body of its response), `upgrade` what a request may turn the connection into
-//! (`vigil` whether its peer is still there),
-//! `preface` how a client of HTTP/2 is known,
+//! (`peer_watch` whether its peer is still there),
+//! `http2_preface` how a client of HTTP/2 is known,
 //! `serving` what the connections of an executor share, `admission` how many of them there may be.
 
 pub(crate) mod admission;

@@ -32,7 +32,7 @@ pub(crate) struct News {
 }
 
 /// The watch over one connection.
-pub(crate) struct Vigil {
+pub(crate) struct PeerWatch {
     watch: Watch,
     look: Deadline,
     is_looking: bool,
@@ -62,10 +62,10 @@ impl News {
     }
 }
 
-impl Vigil {
+impl PeerWatch {
     pub(crate) fn new(watch: Watch) -> Self {
         let (look, limit) = (Deadline::unset(), Deadline::unset());
-        Vigil { watch, look, is_looking: false, limit, moved: None }
+        PeerWatch { watch, look, is_looking: false, limit, moved: None }
     }
 
     /// Ready when the peer has been gone for `limit`, without the application taking notice.

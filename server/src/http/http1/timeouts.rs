@@ -50,7 +50,7 @@ pub(crate) enum Waiting {
 }
 
 /// The current wait of a connection.
-pub(crate) struct Patience {
+pub(crate) struct WaitTimer {
     waiting: Option<Waiting>,
     /// The limit of a head has passed, and no other wait has begun.
     head_overdue: bool,
@@ -117,10 +117,10 @@ impl Timeouts {
     }
 }
 
-impl Patience {
+impl WaitTimer {
     pub(crate) fn new() -> Self {
         let (mark, deadline) = (0, Deadline::unset());
-        Patience { waiting: None, head_overdue: false, mark, deadline, body: None }
+        WaitTimer { waiting: None, head_overdue: false, mark, deadline, body: None }
     }
 
     /// How long a head has been awaited, or was when its time limit passed; zero where it came whole.

@@ -27,7 +27,7 @@ use sidecore_runtime::panics::drop_quietly;
 use crate::app::App;
 use crate::http::http1::connection::{Connection, Io, UNSENT_MAX_BYTES};
 use crate::http::http1::panicked;
-use crate::http::http1::peer_watch::{News, Vigil};
+use crate::http::http1::peer_watch::{News, PeerWatch};
 use crate::http::http1::serving::Place;
 use crate::http::hyper_upgrade::{self, Minted};
 
@@ -285,13 +285,13 @@ pub(crate) struct Host<A: App> {
     running: Option<Pin<Box<dyn Future<Output = ()>>>>,
     home: Rc<Home>,
     /// Boxed, as few connections are upgraded.
-    vigil: Box<Vigil>,
+    peer_watch: Box<PeerWatch>,
     place: Place<A>,
 }
 
 impl<A: App> Host<A> {
     fn start(run: Run, io: Io, place: Place<A>, context: &mut Context<'_>) -> Self {
-        let vigil = Box::new(Vigil::new(io.stream.watch()));
+        let peer_watch = Box::new(PeerWatch::new(io.stream.watch()));
         // From here on the task is woken by what becomes of the peer, whatever the application does.
         let _ = io.stream.poll_failed(context);
         let home = Rc::new(Home {
@@ -305,7 +305,7 @@ impl<A: App> Host<A> {
         });
         let upgraded = Upgraded { io: Some(io), home: home.clone() };
         let running = panicked::caught(|| run(upgraded));
-        Host { running, home, vigil, place }
+        Host { running, home, peer_watch, place }
     }
 
     /// Ready with the stream when all is over.
@@ -317,7 +317,7 @@ impl<A: App> Host<A> {
         if let Some(running) = &mut self.running {
             if let Some(Poll::Pending) = panicked::caught(|| running.as_mut().poll(context)) {
                 let limit = self.place.serving().timeouts.half_close();
-                std::task::ready!(self.vigil.poll(&self.home.news, limit, context));
+                std::task::ready!(self.peer_watch.poll(&self.home.news, limit, context));
             }
             drop_quietly(self.running.take());
         }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::app::App;
 use crate::http::http1::connection::{Connection, FAREWELLS_MAX, Io};
 use crate::http::http1::serving::Place;
-use crate::http::http1::timeouts::{Patience, Waiting};
+use crate::http::http1::timeouts::{WaitTimer, Waiting};
 use crate::http::http2::limits::ABANDONED_MAX;
 use crate::http::http2::service::{Calls, tell_unheard};
 use crate::http::http2::session::Session;
@@ -59,7 +59,7 @@ struct Serve<'a, A: App> {
     /// Requests that had been read when the client was told to leave.
     left_at: Option<u64>,
     /// For the peer to take what hyper writes.
-    patience: Patience,
+    wait_timer: WaitTimer,
 }
 
 impl<'a, A: App> Serve<'a, A> {
@@ -71,7 +71,8 @@ impl<'a, A: App> Serve<'a, A> {
         let builder = serving.http2.builder(Spawner(session.clone()), &serving.timeouts);
         let hyper = builder.serve_connection(WireEnd(wire.clone()), Calls(session.clone()));
         let hyper = Box::pin(hyper);
-        let serve = Serve { hyper, session, wire, place, left_at: None, patience: Patience::new() };
+        let serve =
+            Serve { hyper, session, wire, place, left_at: None, wait_timer: WaitTimer::new() };
         serve.renew_idle();
         serve
     }
@@ -107,7 +108,7 @@ impl<'a, A: App> Serve<'a, A> {
     fn poll_blocked(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let waiting = if self.wire.is_blocked() { Waiting::Write } else { Waiting::Handler };
         let taken = self.wire.transport().taken();
-        self.patience.poll(waiting, taken, &self.session.serving.timeouts, context)
+        self.wait_timer.poll(waiting, taken, &self.session.serving.timeouts, context)
     }
 
     /// Ready when there was no request for too long. A PING is none.

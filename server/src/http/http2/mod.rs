@@ -43,6 +43,5 @@ mod turns;
 mod unread;
 mod wire;
 
-pub(crate) use crate::app::http2_body::RequestBody;
 pub(crate) use crate::http::http2::connection::serve;
 pub(crate) use crate::http::http2::limits::Limits;

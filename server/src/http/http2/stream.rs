@@ -27,7 +27,7 @@ use pin_project_lite::pin_project;
 use sidecore_runtime::executor::{Deadline, spawn_local};
 
 use crate::app::http2_body::Watch;
-use crate::http::http1::timeouts::{Patience, Timeouts, Waiting};
+use crate::http::http1::timeouts::{Timeouts, WaitTimer, Waiting};
 use crate::http::http2::session::Session;
 use crate::http::http2::turns::{Flow, Turn, parts};
 use crate::http::http2::unread::{Answered, Unread};
@@ -52,7 +52,7 @@ pub(crate) struct Stream {
     answered: Cell<Answered>,
     /// Its number, while its client waits for `100 Continue`.
     expects: Cell<Option<u32>>,
-    patience: RefCell<Patience>,
+    wait_timer: RefCell<WaitTimer>,
     /// When the request has taken too long, where that is limited.
     deadline: RefCell<Option<Deadline>>,
     /// Who waits for the piece that is out.
@@ -95,7 +95,7 @@ impl Stream {
             unread: RefCell::default(),
             answered: Cell::new(Answered::Not),
             expects: Cell::new(None),
-            patience: RefCell::new(Patience::new()),
+            wait_timer: RefCell::new(WaitTimer::new()),
             deadline: RefCell::new(deadline),
             waker: RefCell::new(None),
         })
@@ -174,15 +174,15 @@ impl Stream {
         context: &mut Context<'_>,
     ) -> Poll<Waiting> {
         let (waiting, done) = self.waiting(context.waker());
-        let patience = &mut *self.patience.borrow_mut();
-        let mut passed = patience.poll(waiting, done, timeouts, context).is_ready();
+        let wait_timer = &mut *self.wait_timer.borrow_mut();
+        let mut passed = wait_timer.poll(waiting, done, timeouts, context).is_ready();
         self.turn.set(match waiting {
             Waiting::Write => Some(Turn::of(done, self.turn.get(), &self.flow)),
             _ => None,
         });
         if passed && let Some(again) = self.turn.get().and_then(|turn| turn.again(&self.flow)) {
             self.turn.set(Some(again));
-            passed = patience.poll(waiting, done, timeouts, context).is_ready();
+            passed = wait_timer.poll(waiting, done, timeouts, context).is_ready();
         }
         if let Some(deadline) = &mut *self.deadline.borrow_mut() {
             passed |= deadline.poll(context).is_ready();

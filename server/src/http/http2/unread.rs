@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::Body;
 
 use crate::http::http1::lingering::Lingering;
-use crate::http::http1::timeouts::{Patience, Timeouts, Waiting};
+use crate::http::http1::timeouts::{Timeouts, WaitTimer, Waiting};
 
 /// What is known of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +30,13 @@ pub(crate) struct Unread {
     discarded: u64,
     lingering: Lingering,
     /// For more of it, once there is an answer.
-    patience: Patience,
+    wait_timer: WaitTimer,
 }
 
 impl Unread {
     pub(crate) fn new(body: hyper::body::Incoming) -> Self {
-        let (lingering, patience) = (Lingering::default(), Patience::new());
-        Unread { body, discarded: 0, lingering, patience }
+        let (lingering, wait_timer) = (Lingering::default(), WaitTimer::new());
+        Unread { body, discarded: 0, lingering, wait_timer }
     }
 
     /// Throws away what has come. Ready when nothing more is to be waited for: dropped then, its
@@ -59,8 +59,8 @@ impl Unread {
             Answered::Not => false,
             Answered::WithSuccess => true,
             Answered::Otherwise => {
-                let patience = &mut self.patience;
-                patience.poll(Waiting::Linger, self.discarded, timeouts, context).is_ready()
+                let wait_timer = &mut self.wait_timer;
+                wait_timer.poll(Waiting::Linger, self.discarded, timeouts, context).is_ready()
             }
         };
         let is_over = is_over || self.lingering.is_over(0, context);

@@ -8,7 +8,7 @@ use crate::http::hyper_upgrade::frames::Frames;
 pub(crate) const GOING_AWAY: &[u8] = b"\x88\x17\x03\xe9the server shuts down";
 
 /// What is known of the frames that were sent and received, and how many of the next still are.
-pub(crate) struct Farewell {
+pub(crate) struct CloseFrame {
     frames: Frames,
     /// The peer's.
     heard: Frames,
@@ -17,14 +17,14 @@ pub(crate) struct Farewell {
     grace: usize,
 }
 
-impl Default for Farewell {
+impl Default for CloseFrame {
     fn default() -> Self {
         let (frames, heard) = Default::default();
-        Farewell { frames, heard, grace: LINE_BYTES }
+        CloseFrame { frames, heard, grace: LINE_BYTES }
     }
 }
 
-impl Farewell {
+impl CloseFrame {
     /// Takes note of bytes that are sent, all of them.
     pub(crate) fn pass(&mut self, bytes: &[u8]) -> usize {
         self.frames.pass(bytes);
@@ -62,7 +62,7 @@ impl Farewell {
 
 #[cfg(test)]
 mod tests {
-    use crate::http::hyper_upgrade::close_frame::{Farewell, GOING_AWAY, LINE_BYTES};
+    use crate::http::hyper_upgrade::close_frame::{CloseFrame, GOING_AWAY, LINE_BYTES};
 
     /// A text of 10 bytes.
     const FRAME: &[u8] = b"\x81\x0a0123456789";
@@ -75,34 +75,34 @@ mod tests {
 
     #[test]
     fn a_frame_that_has_begun_is_sent_to_its_end() {
-        let mut farewell = Farewell::default();
-        farewell.pass(&FRAME[..5]);
-        assert!(!farewell.may_close());
-        assert_eq!(farewell.admit(&FRAME[5..]), FRAME.len() - 5);
-        assert!(farewell.may_close());
+        let mut close_frame = CloseFrame::default();
+        close_frame.pass(&FRAME[..5]);
+        assert!(!close_frame.may_close());
+        assert_eq!(close_frame.admit(&FRAME[5..]), FRAME.len() - 5);
+        assert!(close_frame.may_close());
     }
 
     #[test]
     fn who_never_pauses_is_closed_when_the_grace_is_used_up() {
-        let mut farewell = Farewell::default();
+        let mut close_frame = CloseFrame::default();
         let (mut sent, piece) = (0, FRAME.repeat(100));
         loop {
-            let admitted = farewell.admit(&piece);
+            let admitted = close_frame.admit(&piece);
             sent += admitted;
             if admitted < piece.len() {
                 break;
             }
         }
-        assert!(farewell.may_close() && sent % FRAME.len() == 0);
+        assert!(close_frame.may_close() && sent % FRAME.len() == 0);
         assert!((LINE_BYTES..LINE_BYTES + FRAME.len()).contains(&sent));
     }
 
     #[test]
     fn after_a_close_of_its_own_all_is_left_to_the_application() {
-        let mut farewell = Farewell::default();
-        farewell.pass(b"\x88\x00");
-        assert!(!farewell.may_close());
+        let mut close_frame = CloseFrame::default();
+        close_frame.pass(b"\x88\x00");
+        assert!(!close_frame.may_close());
         let piece = FRAME.repeat(LINE_BYTES / 10);
-        assert_eq!(farewell.admit(&piece), piece.len());
+        assert_eq!(close_frame.admit(&piece), piece.len());
     }
 }

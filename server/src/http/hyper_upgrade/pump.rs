@@ -24,7 +24,7 @@ use sidecore_runtime::executor::Deadline;
 
 use crate::http::http1::connection::UNSENT_MAX_BYTES;
 use crate::http::http1::upgrade::Upgraded;
-use crate::http::hyper_upgrade::close_frame::{Farewell, GOING_AWAY};
+use crate::http::hyper_upgrade::close_frame::{CloseFrame, GOING_AWAY};
 use crate::http::hyper_upgrade::end::Line;
 
 /// Rounds of both directions before other connections get their turn.
@@ -42,7 +42,7 @@ pub(crate) struct Pump {
     up: Up,
     down: Down,
     /// Where the application speaks WebSocket.
-    farewell: Option<Farewell>,
+    close_frame: Option<CloseFrame>,
     /// Until when the peer has to take some of what waits for it, or to answer a close.
     limit: Deadline,
     /// What the peer had taken when that was set; None while nothing much waits.
@@ -90,9 +90,9 @@ impl Pump {
         if is_websocket {
             upgraded.ends_with_peer();
         }
-        let mut farewell = is_websocket.then(Farewell::default);
-        if let Some(farewell) = &mut farewell {
-            farewell.pass(first);
+        let mut close_frame = is_websocket.then(CloseFrame::default);
+        if let Some(close_frame) = &mut close_frame {
+            close_frame.pass(first);
         }
         upgraded.io_mut().stream.write(|out| out.extend_from_slice(first));
         Pump {
@@ -100,7 +100,7 @@ impl Pump {
             line,
             up: Up::Open,
             down: Down::Open,
-            farewell,
+            close_frame,
             limit: Deadline::unset(),
             taken: None,
             is_answered: false,
@@ -125,8 +125,8 @@ impl Pump {
         }
         match self.line.poll_write(context, io.rest()) {
             Poll::Ready(Some(count)) => {
-                if let Some(farewell) = &mut self.farewell {
-                    farewell.hear(&io.rest()[..count]);
+                if let Some(close_frame) = &mut self.close_frame {
+                    close_frame.hear(&io.rest()[..count]);
                 }
                 io.consumed += count;
                 self.upgraded.has_taken();
@@ -188,20 +188,20 @@ impl Pump {
             Poll::Ready(Some(end)) => return end,
             Poll::Pending => return Moved::Nothing,
         }
-        let Pump { upgraded, line, farewell, .. } = self;
-        let is_draining = farewell.is_some() && upgraded.poll_draining(context).is_ready();
+        let Pump { upgraded, line, close_frame, .. } = self;
+        let is_draining = close_frame.is_some() && upgraded.poll_draining(context).is_ready();
         let stream = &upgraded.io_mut().stream;
         let mut is_whole = true;
         let read = line.poll_read(context, |piece| {
-            let admitted = match farewell {
-                Some(farewell) if is_draining => farewell.admit(piece),
-                Some(farewell) => farewell.pass(piece),
+            let admitted = match close_frame {
+                Some(close_frame) if is_draining => close_frame.admit(piece),
+                Some(close_frame) => close_frame.pass(piece),
                 None => piece.len(),
             };
             is_whole = admitted == piece.len();
             stream.write(|out| out.extend_from_slice(&piece[..admitted]));
         });
-        let may_close = || farewell.as_ref().is_some_and(Farewell::may_close);
+        let may_close = || close_frame.as_ref().is_some_and(CloseFrame::may_close);
         match read {
             Poll::Ready(0) if self.line.poll_gone(context).is_ready() => Moved::Over,
             Poll::Ready(0) => {
@@ -261,7 +261,7 @@ impl Pump {
         if self.up == Up::Ended {
             return Moved::Over;
         }
-        let has_answered = self.farewell.as_ref().is_some_and(Farewell::has_peer_closed);
+        let has_answered = self.close_frame.as_ref().is_some_and(CloseFrame::has_peer_closed);
         if has_answered && !std::mem::replace(&mut self.is_answered, true) {
             self.limit.set(READ_TIMEOUT);
         }

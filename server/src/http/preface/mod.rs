@@ -24,7 +24,7 @@ pub(crate) use crate::http::preface::wait::Wait;
 
 /// How the connections of one listener begin, on one executor.
 #[derive(Clone, Default)]
-pub(crate) struct Opening {
+pub(crate) struct Preface {
     /// A proxy says whom they are from.
     pub(crate) proxied: bool,
     /// With a handshake.
@@ -32,7 +32,7 @@ pub(crate) struct Opening {
     pub(crate) secure: Option<Rc<Acceptor>>,
 }
 
-impl Opening {
+impl Preface {
     /// Serves a connection, as a task of its own. One that begins with HTTP has nothing in between.
     pub(crate) fn serve<A: App>(&self, stream: TcpStream, serving: &Rc<Serving<A>>) {
         let place = serving.enter();

@@ -28,7 +28,7 @@ use crate::lifecycle::shutdown::{RaiseOnDrop, Shutdown};
 use crate::lifecycle::tls_policy::{self, TlsPolicy};
 use crate::lifecycle::worker::{Assignment, ServerStats, Worker};
 use crate::lifecycle::{listen, signals};
-use crate::tasks::started_pool::{DEFAULT, Mount, Mountable, PoolSpec, StartPool};
+use crate::tasks::pool_start::{DEFAULT, PoolSpec, PoolStart, ServerPool, StartPool};
 use crate::tasks::{
     Callbacks, DeadLetter, Failure, FinishContext, Kinds, Notice, OnFinish, OnTask, TaskContext,
     TaskResult, TaskWorkerInfo, Tasks, dead_letters_to, notices_to,
@@ -51,7 +51,7 @@ pub struct Server<T = (), F = ()> {
     on_finish: F,
     on_notice: Option<OnNotice>,
     pub(crate) hooks: Hooks,
-    pools: Vec<Mount>,
+    pools: Vec<PoolStart>,
     companion: Option<StartCompanion>,
 }
 
@@ -149,8 +149,8 @@ impl<T, F> Server<T, F> {
     }
 
     /// Adds a further pool, which starts and ends with the server.
-    pub fn with_pool(mut self, pool: &impl Mountable) -> Self {
-        self.pools.push(pool.mount());
+    pub fn with_pool(mut self, pool: &impl ServerPool) -> Self {
+        self.pools.push(pool.pool_start());
         self
     }
 
@@ -273,7 +273,8 @@ where
         if shutdown.is_raised() {
             return Err(Error::told_to_end());
         }
-        let Server { config, tls, on_task, on_finish, on_notice, hooks, mut pools, companion } = self;
+        let Server { config, tls, on_task, on_finish, on_notice, hooks, mut pools, companion } =
+            self;
         let (on_task, on_finish) = (on_task, on_finish).split();
         let options = config.options.clone();
         check_names(&config, &pools)?;
@@ -380,7 +381,7 @@ fn check_callbacks(placement: &Placement, on_task: bool, on_finish: bool) -> Res
 
 /// A server's own pool, and where its handle will be.
 struct OwnPool<J, O> {
-    mount: Option<Mount>,
+    mount: Option<PoolStart>,
     tasks: Arc<OnceLock<Tasks<J, O>>>,
 }
 
@@ -404,7 +405,7 @@ fn own_pool<J: Send + Unpin + 'static, O: Send + 'static>(
             }),
         })
     });
-    let mount = spec.map(|start| Mount {
+    let mount = spec.map(|start| PoolStart {
         name: DEFAULT.into(),
         options: options.clone(),
         start: Some(start),
@@ -413,7 +414,7 @@ fn own_pool<J: Send + Unpin + 'static, O: Send + 'static>(
 }
 
 /// Names that cannot be, or that the configuration has and the server has not.
-fn check_names(config: &Config, pools: &[Mount]) -> Result<()> {
+fn check_names(config: &Config, pools: &[PoolStart]) -> Result<()> {
     let names: Vec<&str> = pools.iter().map(|pool| &*pool.name).collect();
     if let Some(name) = names.get(POOLS_MAX) {
         return Err(Error::pool_name(

@@ -34,7 +34,7 @@ use crate::http::http1::http2_preface::Begins;
 use crate::http::http1::lingering::Lingering;
 use crate::http::http1::request_head::Started;
 use crate::http::http1::serving::Place;
-use crate::http::http1::timeouts::{Patience, Waiting};
+use crate::http::http1::timeouts::{WaitTimer, Waiting};
 use crate::http::http1::upgrade::Run;
 
 use crate::app::{App, Refused, drop_answered};
@@ -60,7 +60,7 @@ pub(crate) struct Connection<A: App> {
     served: u64,
     /// Requests read since the drain began.
     farewells: u32,
-    patience: Patience,
+    wait_timer: WaitTimer,
 }
 
 enum State<A: App> {
@@ -106,8 +106,8 @@ impl<A: App> Connection<A> {
     }
 
     fn begin(state: State<A>, io: Io, place: Place<A>) -> Self {
-        let patience = Patience::new();
-        Connection { state, io, place, peer: None, served: 0, farewells: 0, patience }
+        let wait_timer = WaitTimer::new();
+        Connection { state, io, place, peer: None, served: 0, farewells: 0, wait_timer }
     }
 
     /// When its future has ended: what it was upgraded to, if it was.
@@ -136,7 +136,7 @@ impl<A: App> Connection<A> {
             self.io.stream.flush();
             return match self.io.stream.poll_sent(context) {
                 Poll::Ready(Ok(())) => {
-                    self.patience.renew();
+                    self.wait_timer.renew();
                     Step::Again
                 }
                 Poll::Ready(Err(_)) => Step::Close,
@@ -212,7 +212,7 @@ impl<A: App> Connection<A> {
         }
         self.served += 1;
         // Each request has time limits of its own, however it is answered.
-        self.patience.renew();
+        self.wait_timer.renew();
         let size = head.size_bytes;
         // In the drain the last request that has arrived is the connection's last one.
         self.farewells += u32::from(serving.is_draining());
@@ -250,7 +250,7 @@ impl<A: App> Connection<A> {
             Progress::Waiting(waiting) => Step::Wait(waiting),
             Progress::Progressed => Step::Again,
             Progress::Done { keep_alive } => {
-                self.patience.renew();
+                self.wait_timer.renew();
                 self.state = if keep_alive { State::Head } else { State::Flush };
                 Step::Again
             }
@@ -332,7 +332,7 @@ impl<A: App> Connection<A> {
         let wants_peers = self.place.serving().app.wants_peers();
         let peer = if wants_peers { self.peer_address() } else { None };
         let (received, is_secured) = (self.io.rest(), self.io.stream.is_secured());
-        let waited = self.patience.head_awaited(&self.place.serving().timeouts);
+        let waited = self.wait_timer.head_awaited(&self.place.serving().timeouts);
         let app = &self.place.serving().app;
         app.refused(&Refused { status, body_bytes, fields, received, peer, is_secured, waited });
     }
@@ -390,7 +390,7 @@ impl<A: App> Connection<A> {
             _ => 0,
         };
         let timeouts = &self.place.serving().timeouts;
-        let mut passed = self.patience.poll(waiting, done, timeouts, context).is_ready();
+        let mut passed = self.wait_timer.poll(waiting, done, timeouts, context).is_ready();
         if let State::Exchange(exchange) = &mut self.state {
             passed |= exchange.poll_overdue(context).is_ready();
         }

@@ -31,14 +31,14 @@ pub(crate) struct PoolSpec<J, O> {
 }
 
 /// A pool that [`Server::with_pool`](crate::Server::with_pool) takes.
-pub trait Mountable {
+pub trait ServerPool {
     /// Gives a server what it needs to start the pool.
     #[doc(hidden)]
-    fn mount(&self) -> Mount;
+    fn pool_start(&self) -> PoolStart;
 }
 
 /// A pool on its way into a server.
-pub struct Mount {
+pub struct PoolStart {
     pub(crate) name: Arc<str>,
     pub(crate) options: Options,
     /// None: another server has taken it.
