@@ -20,11 +20,3 @@ pub mod sys;
 
 mod ring;
 mod socket;
-
-pub use machine::{cpu_list, placement, probe, topology};
-pub use sys::{doorbell, instant, memory, panics, published, signals, stderr};
-
-/// The doorbell.
-pub mod bell {
-    pub use crate::sys::doorbell::Doorbell as Bell;
-}

@@ -155,8 +155,8 @@ pub use crate::tasks::trigger::TriggerAfter;
 pub use crate::tasks::trigger::TriggerTask;
 pub use crate::test_server::TestServer;
 pub use sidecore_runtime::executor::ExecutorSnapshot;
-pub use sidecore_runtime::memory::{Heap, heap};
-pub use sidecore_runtime::stderr;
+pub use sidecore_runtime::sys::memory::{Heap, heap};
+pub use sidecore_runtime::sys::stderr;
 
 /// The guides' code, compiled with the tests.
 #[cfg(doctest)]

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 
-pub use self::inbox::{Inbox, add_inbox, add_inbox as add_finish_source};
+pub use self::inbox::{Inbox, add_inbox};
 pub use self::stats::{ExecutorSnapshot, ExecutorStats};
 pub use self::time::{Deadline, Sleep, sleep, unix_seconds};
 pub use self::turn::yield_now;

@@ -57,4 +57,3 @@ pub use self::task::error::{DispatchError, Failure, PoolError, RunError, TaskErr
 pub use self::task::kinds::Kinds;
 pub use self::task::options::{Priority, Retry};
 pub use self::task::{Finish, TaskContext, TaskId, TaskWorkerInfo};
-pub use crate::executor::{Inbox as FinishSource, add_inbox as attach};

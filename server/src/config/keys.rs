@@ -1,7 +1,7 @@
 //! Every key of the configuration, in one table: what the file, the variables, the errors and the
 //! documents know of them comes from here.
 
-use sidecore_runtime::cpu_list::CpuList;
+use sidecore_runtime::machine::cpu_list::CpuList;
 
 use std::path::PathBuf;
 

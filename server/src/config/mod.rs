@@ -31,7 +31,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use sidecore_runtime::cpu_list::CpuList;
+use sidecore_runtime::machine::cpu_list::CpuList;
 use sidecore_runtime::pool::DELAYED_MAX_DEFAULT;
 
 pub use crate::config::error::ConfigError;

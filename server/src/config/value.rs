@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use sidecore_runtime::cpu_list::CpuList;
+use sidecore_runtime::machine::cpu_list::CpuList;
 
 use crate::config::keys::Field;
 use crate::config::listen::Listen;

@@ -11,9 +11,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use sidecore_runtime::executor::{self, sleep, spawn_local};
-use sidecore_runtime::instant;
-use sidecore_runtime::panics::{catch, drop_quietly};
-use sidecore_runtime::stderr;
+use sidecore_runtime::sys::instant;
+use sidecore_runtime::sys::panics::{catch, drop_quietly};
+use sidecore_runtime::sys::stderr;
 
 use crate::durable::finish::{Placed, Told};
 use crate::durable::intake::{Intake, Offer};

@@ -12,8 +12,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use sidecore_runtime::panics::catch;
-use sidecore_runtime::stderr;
+use sidecore_runtime::sys::panics::catch;
+use sidecore_runtime::sys::stderr;
 
 use crate::durable::oneshot::Sender;
 use crate::journal::{Journal, Sequence};

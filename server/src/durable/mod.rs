@@ -82,7 +82,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sidecore_runtime::panics::Quiet;
+use sidecore_runtime::sys::panics::Quiet;
 
 pub use crate::durable::dispatch::Dispatching;
 pub use crate::durable::dispatch::DurableDispatch;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
-use sidecore_runtime::instant;
+use sidecore_runtime::sys::instant;
 
 use crate::durable::{DurableJob, Entry};
 use crate::journal::{Meta, Record};

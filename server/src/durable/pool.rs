@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::bell::Bell;
 use sidecore_runtime::pool::{PoolConfig, PoolError};
-use sidecore_runtime::stderr;
+use sidecore_runtime::sys::doorbell::Doorbell;
+use sidecore_runtime::sys::stderr;
 
 use crate::durable::{Durable, DurableJob, DurableStats, DurableTasks, Entry};
 use crate::lifecycle::worker::Worker;
@@ -116,10 +116,10 @@ impl StartPool for Journalled<dyn StartPool> {
         self: Box<Self>,
         config: &PoolConfig,
         number: u8,
-        bells: &[Arc<Bell>],
+        doorbells: &[Arc<Doorbell>],
     ) -> Result<(Box<dyn RunningPool>, Vec<Install>), PoolError> {
         let Journalled { close, pool } = *self;
-        let (pool, installs) = pool.start(config, number, bells)?;
+        let (pool, installs) = pool.start(config, number, doorbells)?;
         Ok((Box::new(Journalled { close, pool }), installs))
     }
 }

@@ -14,8 +14,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use sidecore_runtime::executor::{sleep, spawn_local, yield_now};
-use sidecore_runtime::panics::{caught, drop_quietly};
-use sidecore_runtime::{instant, stderr};
+use sidecore_runtime::sys::instant;
+use sidecore_runtime::sys::panics::{caught, drop_quietly};
+use sidecore_runtime::sys::stderr;
 
 use crate::durable::dispatch::Parcel;
 use crate::durable::plan::{Plan, deadline_of};

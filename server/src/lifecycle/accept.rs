@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use sidecore_runtime::executor::sleep;
 use sidecore_runtime::net::{TcpListener, TcpStream};
-use sidecore_runtime::stderr;
+use sidecore_runtime::sys::stderr;
 
 use crate::app::App;
 use crate::http::http1::serving::Serving;

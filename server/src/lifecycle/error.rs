@@ -4,11 +4,11 @@ use std::fmt;
 use std::io;
 
 use sidecore_runtime::executor::ExecutorError;
+use sidecore_runtime::machine::placement::PlacementError;
+use sidecore_runtime::machine::probe::{NO_THREAD, ProbeError};
+use sidecore_runtime::machine::topology::TopologyError;
 use sidecore_runtime::net::BindError;
-use sidecore_runtime::placement::PlacementError;
 use sidecore_runtime::pool::PoolError;
-use sidecore_runtime::probe::{NO_THREAD, ProbeError};
-use sidecore_runtime::topology::TopologyError;
 
 use crate::config::ConfigError;
 use crate::config::listen::Listen;

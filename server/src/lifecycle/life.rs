@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 
-use sidecore_runtime::panics::{Quiet, catch};
-use sidecore_runtime::stderr;
+use sidecore_runtime::sys::panics::{Quiet, catch};
+use sidecore_runtime::sys::stderr;
 
 use crate::lifecycle::report::Report;
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use sidecore_runtime::bell::Bell;
-use sidecore_runtime::placement::{Placement, PoolRequest, TaskWorkerSeat, place_pool};
-use sidecore_runtime::topology::Topology;
+use sidecore_runtime::machine::placement::{Placement, PoolRequest, TaskWorkerSeat, place_pool};
+use sidecore_runtime::machine::topology::Topology;
+use sidecore_runtime::sys::doorbell::Doorbell;
 
 use crate::config::{Config, Options};
 use crate::lifecycle::error::{Error, Result};
@@ -73,19 +73,19 @@ impl PoolSet {
         &mut self,
         topology: &Topology,
         placement: &Placement,
-        bells: &[Arc<Bell>],
+        doorbells: &[Arc<Doorbell>],
     ) -> Result<Started> {
         let domain = |cpu| topology.cpu(cpu).map_or(0, |cpu| cpu.cache_domain);
         let domains: Vec<usize> = placement.executors.iter().map(|cpu| domain(*cpu)).collect();
         let mut running: Vec<Box<dyn RunningPool>> = Vec::new();
-        let mut lanes: Vec<Vec<Install>> = bells.iter().map(|_| Vec::new()).collect();
+        let mut lanes: Vec<Vec<Install>> = doorbells.iter().map(|_| Vec::new()).collect();
         // Of those beside the server's own, which is 0.
         let mut number = 0;
         for ((pool, options), seats) in self.pools.iter_mut().zip(&self.options).zip(&self.seats) {
             number += u8::from(&*pool.name != DEFAULT);
             let Some(start) = pool.start.take().filter(|_| !seats.is_empty()) else { continue };
             let config = pool_config(options, seats, &domains, topology);
-            match start.start(&config, number, bells) {
+            match start.start(&config, number, doorbells) {
                 Ok((pool, installs)) => {
                     running.push(pool);
                     lanes.iter_mut().zip(installs).for_each(|(lanes, lane)| lanes.push(lane));

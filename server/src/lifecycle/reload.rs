@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sidecore_runtime::stderr;
+use sidecore_runtime::sys::stderr;
 
 use crate::lifecycle::error::Result;
 use crate::lifecycle::life::{Hooks, Life};

@@ -6,9 +6,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use sidecore_runtime::executor::{Executor, ExecutorSnapshot};
-use sidecore_runtime::instant;
 use sidecore_runtime::net::UnixPath;
 use sidecore_runtime::pool::PoolSnapshot;
+use sidecore_runtime::sys::instant;
 
 use crate::lifecycle::companion::Companion;
 use crate::lifecycle::error::{Error, Result};

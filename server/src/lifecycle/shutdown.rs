@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
-use sidecore_runtime::published::Flag;
+use sidecore_runtime::sys::published::Flag;
 
 /// Tells a running server to shut down gracefully. Cheap to clone.
 #[derive(Clone, Debug, Default)]

@@ -13,7 +13,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::{panics, signals, stderr};
+use sidecore_runtime::sys::panics;
+use sidecore_runtime::sys::signals;
+use sidecore_runtime::sys::stderr;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 

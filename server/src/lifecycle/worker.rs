@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use sidecore_runtime::executor::{
     ExecutorSnapshot, ExecutorStats, begin_drain, sleep, tasks_quiet,
 };
-use sidecore_runtime::instant;
 use sidecore_runtime::pool::PoolSnapshot;
+use sidecore_runtime::sys::instant;
 
 use crate::app::App;
 use crate::config::Options;

@@ -12,7 +12,7 @@ use http::header::{
 use http::{HeaderName, Method, Response, StatusCode, Uri};
 
 use rustix::io::Errno;
-use sidecore_runtime::stderr;
+use sidecore_runtime::sys::stderr;
 
 use crate::static_files::Settings;
 use crate::static_files::body::{FileBody, Part, Source};

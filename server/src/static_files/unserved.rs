@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use sidecore_runtime::stderr;
+use sidecore_runtime::sys::stderr;
 
 use crate::static_files::path::FilePath;
 

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use sidecore_runtime::panics::Quiet;
+use sidecore_runtime::sys::panics::Quiet;
 
 pub use sidecore_runtime::executor::hosted::{io, net, timer};
 

@@ -11,8 +11,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidecore_runtime::panics::Quiet;
 use sidecore_runtime::pool::OnNotice;
+use sidecore_runtime::sys::panics::Quiet;
 
 use crate::tasks::async_tasks::MakeAsync;
 

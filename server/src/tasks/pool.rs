@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use sidecore_runtime::cpu_list::CpuList;
+use sidecore_runtime::machine::cpu_list::CpuList;
 use sidecore_runtime::pool::OnNotice;
 
 use crate::config::Options;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::bell::Bell;
-use sidecore_runtime::placement::TaskWorkerSeat;
+use sidecore_runtime::executor::add_inbox;
+use sidecore_runtime::machine::placement::TaskWorkerSeat;
+use sidecore_runtime::machine::topology::Topology;
 use sidecore_runtime::pool::{
-    self, Finish, Lane, OnNotice, Pool, PoolConfig, PoolError, PoolSetup, PoolSnapshot, Seat, Tasks,
+    Finish, Lane, OnNotice, Pool, PoolConfig, PoolError, PoolSetup, PoolSnapshot, Seat, Tasks,
 };
-use sidecore_runtime::topology::Topology;
+use sidecore_runtime::sys::doorbell::Doorbell;
 
 use crate::config::Options;
 use crate::tasks::{FinishContext, Jobs, OnFinish, Work};
@@ -53,7 +54,7 @@ pub(crate) trait StartPool: Send {
         self: Box<Self>,
         config: &PoolConfig,
         number: u8,
-        bells: &[Arc<Bell>],
+        doorbells: &[Arc<Doorbell>],
     ) -> Result<(Box<dyn RunningPool>, Vec<Install>), PoolError>;
 }
 
@@ -92,7 +93,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> StartPool for PoolSpec<J, O> 
         self: Box<Self>,
         config: &PoolConfig,
         number: u8,
-        bells: &[Arc<Bell>],
+        doorbells: &[Arc<Doorbell>],
     ) -> Result<(Box<dyn RunningPool>, Vec<Install>), PoolError> {
         let is_made_anew = !self.is_async();
         let PoolSpec { name, thread_name, jobs, on_finish, on_notice, on_start } = *self;
@@ -107,12 +108,12 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> StartPool for PoolSpec<J, O> 
             Work::Sync(make) => {
                 #[cfg(feature = "tracing")]
                 let make = crate::trace::in_pool(name.clone(), make);
-                Pool::start_with(config, setup, bells, make)?
+                Pool::start_with(config, setup, doorbells, make)?
             }
             Work::Async { concurrency, make } => {
                 #[cfg(feature = "tracing")]
                 let make = crate::trace::in_pool(name.clone(), make);
-                Pool::start_async_with(config, setup, concurrency, bells, make)?
+                Pool::start_async_with(config, setup, concurrency, doorbells, make)?
             }
         };
         let on_finish = Arc::new(on_finish);
@@ -136,7 +137,7 @@ fn install<J: Send + 'static, O: Send + 'static>(
     on_finish: Arc<OnFinish<O>>,
 ) -> Install {
     Box::new(move |executor| {
-        pool::attach(lane.install(deliver_to(on_finish, Some(executor))));
+        add_inbox(lane.install(deliver_to(on_finish, Some(executor))));
         Box::new(move || tasks.uninstall())
     })
 }

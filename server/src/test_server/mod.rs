@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use sidecore_runtime::executor::spawn_local;
-use sidecore_runtime::stderr;
+use sidecore_runtime::sys::stderr;
 
 pub use crate::test_server::client::Answer;
 

@@ -92,6 +92,24 @@ pub const HOUSES: &[House] = &[
         ],
         above: &[],
     },
+    House {
+        name: "server",
+        folder: "server/src",
+        within: &[],
+        rooms: &[
+            Room("codec", &[]),
+            Room("config", &["codec"]),
+            Room("app", &["codec"]),
+            Room("http", &["codec", "config", "app"]),
+            Room("websocket", &["codec", "http"]),
+            Room("tasks", &["config"]),
+            Room("lifecycle", &["config", "app", "http", "tasks"]),
+            Room("durable", &["tasks", "lifecycle"]),
+            Room("test_server", &["config", "app", "tasks", "lifecycle"]),
+        ],
+        // The binary is a crate of its own, on what any user has.
+        above: &["bin"],
+    },
 ];
 
 /// One room's use of another.

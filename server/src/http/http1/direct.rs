@@ -1,6 +1,6 @@
 //! Requests that are all there, and may be answered from their bytes.
 
-use sidecore_runtime::panics::catch;
+use sidecore_runtime::sys::panics::catch;
 
 use crate::app::{App, Plain};
 use crate::codec::head::{Framing, RequestHead};

@@ -6,7 +6,7 @@
 //! and a body that does not keep it ends the connection.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use sidecore_runtime::stderr;
+use sidecore_runtime::sys::stderr;
 
 use crate::app::Plain;
 use crate::codec::head::{Version, tokens};

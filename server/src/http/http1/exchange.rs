@@ -10,7 +10,7 @@ use http::header::TRAILER;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
 use sidecore_runtime::executor::{self, Deadline};
-use sidecore_runtime::stderr;
+use sidecore_runtime::sys::stderr;
 
 use crate::app::App;
 use crate::app::body::{BUFFER_MAX_BYTES, BodySender, Demand, Incoming};

@@ -1,6 +1,7 @@
 //! A panic of the application, caught: the panic hook has reported it, here the cure is added.
 
-use sidecore_runtime::{panics, stderr};
+use sidecore_runtime::sys::panics;
+use sidecore_runtime::sys::stderr;
 
 /// What tokio says where no runtime of its is entered on the thread.
 const NO_TOKIO: &str = "there is no reactor running, must be called from the context of a Tokio";

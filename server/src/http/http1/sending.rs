@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
-use sidecore_runtime::stderr;
+use sidecore_runtime::sys::stderr;
 
 use crate::http::http1::encode::{self, BodyLength, CHUNK_END};
 use crate::http::http1::panicked;

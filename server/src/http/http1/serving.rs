@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
 
-use sidecore_runtime::panics::Quiet;
+use sidecore_runtime::sys::panics::Quiet;
 use slab::Slab;
 
 use crate::codec::head::HeadLimits;

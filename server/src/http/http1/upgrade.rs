@@ -22,7 +22,7 @@ use std::time::Duration;
 use http::header::UPGRADE;
 use http::{HeaderMap, Request, StatusCode};
 
-use sidecore_runtime::panics::drop_quietly;
+use sidecore_runtime::sys::panics::drop_quietly;
 
 use crate::app::App;
 use crate::http::http1::connection::{Connection, Io, UNSENT_MAX_BYTES};

@@ -12,7 +12,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use sidecore_runtime::stderr;
+use sidecore_runtime::sys::stderr;
 
 use crate::app::body::Incoming;
 use crate::app::http2_body::{RequestBody, Watch};

@@ -37,7 +37,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use sidecore_runtime::stderr;
+use sidecore_runtime::sys::stderr;
 
 use crate::http::http1::upgrade::Run;
 use crate::http::hyper_upgrade::end::{Line, ends_dropped, line};

@@ -179,7 +179,7 @@ fn load(files: &[Files], tickets: &Arc<dyn ProducesTickets>) -> Result<Loaded, C
     config.ticketer = tickets.clone();
     let loaded = Loaded { config: Arc::new(config), facts };
     for worry in loaded.worries() {
-        sidecore_runtime::stderr::line(format_args!("{worry}"));
+        sidecore_runtime::sys::stderr::line(format_args!("{worry}"));
     }
     Ok(loaded)
 }

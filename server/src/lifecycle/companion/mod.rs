@@ -16,9 +16,9 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use sidecore_runtime::panics;
-use sidecore_runtime::placement::Placement;
-use sidecore_runtime::topology::Topology;
+use sidecore_runtime::machine::placement::Placement;
+use sidecore_runtime::machine::topology::Topology;
+use sidecore_runtime::sys::panics;
 
 use crate::lifecycle::error::Result;
 use crate::lifecycle::shutdown::Shutdown;

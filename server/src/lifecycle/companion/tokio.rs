@@ -6,9 +6,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::cpu_list::CpuList;
-use sidecore_runtime::placement::Placement;
-use sidecore_runtime::topology::{Topology, run_on};
+use sidecore_runtime::machine::cpu_list::CpuList;
+use sidecore_runtime::machine::placement::Placement;
+use sidecore_runtime::machine::topology::{Topology, run_on};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 

@@ -5,15 +5,15 @@ mod callbacks;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
-use sidecore_runtime::bell::Bell;
 use sidecore_runtime::executor::{Executor, ExecutorConfig};
+use sidecore_runtime::machine::placement::{Placement, PlacementRequest, place};
+use sidecore_runtime::machine::probe;
+use sidecore_runtime::machine::topology::Topology;
 use sidecore_runtime::net::RingConfig;
-use sidecore_runtime::panics::Quiet;
-use sidecore_runtime::placement::{Placement, PlacementRequest, place};
 use sidecore_runtime::pool::OnNotice;
-use sidecore_runtime::probe;
-use sidecore_runtime::stderr;
-use sidecore_runtime::topology::Topology;
+use sidecore_runtime::sys::doorbell::Doorbell;
+use sidecore_runtime::sys::panics::Quiet;
+use sidecore_runtime::sys::stderr;
 
 use crate::app::App;
 use crate::config::listen::Listen;
@@ -297,10 +297,10 @@ where
         let tls_policy = tls.completed(&config)?;
         let backlog = i32::try_from(options.listen_backlog).unwrap_or(i32::MAX);
         let bound = listen::bind(&listens, executors, backlog, &shutdown)?;
-        let bells = bells(executors)?;
+        let doorbells = doorbells(executors)?;
         let companion =
             companion.map(|start| start(&topology, &placement, &shutdown)).transpose()?;
-        let (pools, lanes) = pool_set.start(&topology, &placement, &bells)?;
+        let (pools, lanes) = pool_set.start(&topology, &placement, &doorbells)?;
 
         let stats = ServerStats::default();
         let counters = pools.iter().map(|pool| (pool.name(), pool.counters())).collect();
@@ -346,7 +346,7 @@ where
                 running.companion.as_ref().map_or_else(companion::without, Companion::within);
             let executor = Executor::start_within(
                 executor_config(&options, index, cpu),
-                bells[index].clone(),
+                doorbells[index].clone(),
                 move |run| within(run),
                 move || assignment.serve(move |worker| make_app(worker)),
             );
@@ -439,9 +439,9 @@ fn check_names(config: &Config, pools: &[PoolStart]) -> Result<()> {
     Ok(())
 }
 
-fn bells(count: usize) -> Result<Vec<Arc<Bell>>> {
+fn doorbells(count: usize) -> Result<Vec<Arc<Doorbell>>> {
     (0..count)
-        .map(|_| Bell::new().map(Arc::new))
+        .map(|_| Doorbell::new().map(Arc::new))
         .collect::<std::io::Result<_>>()
         .map_err(|cause| Error::io("no descriptor for an eventfd; raise `ulimit -n`", cause))
 }

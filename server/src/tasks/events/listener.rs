@@ -4,7 +4,7 @@ use std::any::type_name;
 use std::fmt;
 use std::sync::Arc;
 
-use sidecore_runtime::panics;
+use sidecore_runtime::sys::panics;
 
 use crate::tasks::Tasks;
 use crate::tasks::closures::{Closures, Ending};
