@@ -12,7 +12,7 @@
 //! given back when its finish is popped, so each of its rings has capacity C and a worker never
 //! meets a full one. What is delayed, or paused between two attempts, holds one of a number of
 //! places instead, and waits in line for a credit when it is due (`lane/`). A queue at its depth
-//! or an executor out of credits gives the job back ([`DispatchError::Full`]). LiveThreads that are no
+//! or an executor out of credits gives the job back ([`DispatchError::Full`]). Threads that are no
 //! executors share C credits of their own.
 //!
 //! Each accepted task has exactly one outcome, delivered to exactly one place: the future that

@@ -73,7 +73,7 @@ fn enough_domains<'a>(candidates: &[&'a Cpu], count: usize) -> Vec<&'a Cpu> {
 #[derive(Default)]
 struct Tally {
     ids: BTreeSet<CpuId>,
-    /// LiveThreads by their core, which is named by its first thread.
+    /// Threads by their core, which is named by its first thread.
     cores: BTreeMap<CpuId, usize>,
     domains: BTreeMap<usize, usize>,
     nodes: BTreeMap<usize, usize>,

@@ -54,7 +54,7 @@ pub enum ProbeError {
         /// The hard limit.
         hard: u64,
     },
-    /// LiveThreads may not be pinned.
+    /// Threads may not be pinned.
     NoPinning(rustix::io::Errno),
     /// The hard limit allows it and yet the soft limit could not be raised.
     LimitNotRaised {

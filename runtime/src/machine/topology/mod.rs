@@ -17,7 +17,7 @@ use crate::machine::cpu_list::{CpuId, CpuList};
 
 mod cgroup;
 
-/// LiveThreads are pinned by a mask of this many CPUs (`cpu_set_t`); CPUs past it are left alone.
+/// Threads are pinned by a mask of this many CPUs (`cpu_set_t`); CPUs past it are left alone.
 pub const PINNABLE_CPUS: usize = CpuSet::MAX_CPU;
 
 /// One online CPU and what it shares with others.

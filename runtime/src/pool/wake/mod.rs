@@ -122,7 +122,7 @@ impl Hosted {
         self.abandoned.load(Ordering::Relaxed)
     }
 
-    /// HeartbeatState come first: should the host take the doorbell's completion in and park, they help.
+    /// Beats come first: should the host take the doorbell's completion in and park, they help.
     fn ring(&self, worker: usize) {
         self.heartbeat.beat_for(worker);
         self.doorbells[worker].ring();
