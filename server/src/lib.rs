@@ -31,7 +31,6 @@
 //! - [`closures`]: jobs that are closures, with outputs of their own types;
 //! - [`events`]: listeners that run where an event is raised, or as tasks;
 //! - [`trigger`]: middleware that makes a task of a request;
-//! - [`static_files`]: a layer that answers with files;
 //! - `trace`: spans from a request to its tasks and finishes;
 //! - [`journal`]: jobs that shall survive the process are on the disk first;
 //! - [`durable`]: a pool over it, whose jobs are run at least once;
@@ -62,8 +61,6 @@ pub mod events;
 pub mod async_task;
 
 pub mod test_server;
-
-pub mod static_files;
 
 #[cfg(feature = "tls")]
 pub mod tls;

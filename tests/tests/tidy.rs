@@ -19,8 +19,14 @@ fn root() -> &'static Path {
 }
 
 /// Those of the product, by their folders.
-const PACKAGES: [&str; 5] =
-    ["runtime", "server", "server/access-log", "server/journal", "server/request-id"];
+const PACKAGES: [&str; 6] = [
+    "runtime",
+    "server",
+    "server/access-log",
+    "server/journal",
+    "server/request-id",
+    "server/static-files",
+];
 
 /// The product's own sources.
 fn product() -> Vec<PathBuf> {

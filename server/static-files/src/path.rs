@@ -5,12 +5,12 @@
 
 /// A name below the root, without a leading slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FilePath {
-    pub(super) name: Vec<u8>,
+pub(crate) struct FilePath {
+    pub(crate) name: Vec<u8>,
     /// The URL ends with a slash, or is that of the root.
-    pub(super) is_directory: bool,
+    pub(crate) is_directory: bool,
     /// A segment begins with a dot, and such are not served.
-    pub(super) is_hidden: bool,
+    pub(crate) is_hidden: bool,
 }
 
 /// What begins with a dot and is public all the same (RFC 8615): `security.txt`, the challenges of
@@ -23,7 +23,7 @@ impl FilePath {
     /// Refused are NUL, a slash or backslash that was encoded, the segments `.` and `..`, empty
     /// segments (of which `//host` would be read as an authority by some). Hidden, unless
     /// `dotfiles`, is what has a segment that begins with a dot.
-    pub(super) fn decode(url_path: &str, dotfiles: bool) -> Option<Self> {
+    pub(crate) fn decode(url_path: &str, dotfiles: bool) -> Option<Self> {
         let path = url_path.strip_prefix('/')?;
         let (path, is_directory) = match path.strip_suffix('/') {
             Some(path) => (path, true),
@@ -48,12 +48,12 @@ impl FilePath {
     }
 
     /// The directory that is served itself, by a URL without its slash.
-    pub(super) fn of_mount() -> Self {
+    pub(crate) fn of_mount() -> Self {
         FilePath { name: Vec::new(), is_directory: false, is_hidden: false }
     }
 
     /// Its last segment's extension, without the dot.
-    pub(super) fn extension(name: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn extension(name: &[u8]) -> Option<&[u8]> {
         let file = name.rsplit(|&byte| byte == b'/').next()?;
         let dot = file.iter().rposition(|&byte| byte == b'.').filter(|&dot| dot > 0)?;
         Some(&file[dot + 1..])

@@ -17,9 +17,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-use super::tree::{Identity, Look};
-use crate::closures::{Call, Closure, ClosureOutput, Closures};
-use crate::tasks::Tasks;
+use crate::tree::{Identity, Look};
+use sidecore::Tasks;
+use sidecore::closures::{Call, Closure, ClosureOutput, Closures};
 
 /// A piece of a file that one look at the page cache reads, and one frame of a body.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -28,17 +28,17 @@ const COLD_PIECE_BYTES: usize = 256 * 1024;
 
 /// Who waits for the disk.
 #[derive(Clone, Default)]
-pub(super) struct Waiters(pub(super) Option<Tasks<Closure, ClosureOutput>>);
+pub(crate) struct Waiters(pub(crate) Option<Tasks<Closure, ClosureOutput>>);
 
 /// Something that looks at the disk: done, or on its way.
-pub(super) enum Looking<T> {
+pub(crate) enum Looking<T> {
     Done(Option<io::Result<T>>),
     Away(Call<io::Result<T>>),
 }
 
 impl Waiters {
     /// Tries `look` here, and has it done where waiting harms nobody if it would wait.
-    pub(super) fn look<T: Send + 'static>(
+    pub(crate) fn look<T: Send + 'static>(
         &self,
         look: impl Fn(Look) -> io::Result<T> + Clone + Send + 'static,
     ) -> Looking<T> {
@@ -77,7 +77,7 @@ impl<T: 'static> Future for Looking<T> {
 }
 
 /// Reads a piece of a file: up to `length` bytes from `at`; none at the end of the file.
-pub(super) fn read_piece(file: &OwnedFd, at: u64, length: u64, look: Look) -> io::Result<Bytes> {
+pub(crate) fn read_piece(file: &OwnedFd, at: u64, length: u64, look: Look) -> io::Result<Bytes> {
     let piece = match look {
         Look::Cached => PIECE_BYTES,
         Look::Anyway => COLD_PIECE_BYTES,
@@ -89,7 +89,7 @@ pub(super) fn read_piece(file: &OwnedFd, at: u64, length: u64, look: Look) -> io
 }
 
 /// Reads all of a file that was found to have this identity; None if it has changed meanwhile.
-pub(super) fn read_whole(
+pub(crate) fn read_whole(
     file: &OwnedFd,
     identity: &Identity,
     look: Look,

@@ -14,8 +14,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::read::{Looking, Waiters, read_piece};
-use super::tree::Identity;
+use crate::read::{Looking, Waiters, read_piece};
+use crate::tree::Identity;
 
 /// The body of an answer from a file; what is read is what is sent next, a piece at a time, so
 /// that a slow client costs one piece and an open file whatever the size is.
@@ -32,15 +32,15 @@ pub struct FileBody {
 }
 
 /// A file that is open and as it was found.
-pub(super) struct Source {
-    pub(super) name: Vec<u8>,
-    pub(super) file: Arc<OwnedFd>,
-    pub(super) identity: Identity,
-    pub(super) waiters: Waiters,
+pub(crate) struct Source {
+    pub(crate) name: Vec<u8>,
+    pub(crate) file: Arc<OwnedFd>,
+    pub(crate) identity: Identity,
+    pub(crate) waiters: Waiters,
 }
 
 /// What a body has to give, in order.
-pub(super) enum Part {
+pub(crate) enum Part {
     Held(Bytes),
     /// Of the file.
     Read(Range<u64>),
@@ -65,11 +65,11 @@ enum Failure {
 
 impl FileBody {
     /// A body without bytes.
-    pub(super) fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         FileBody { parts: VecDeque::new(), left: 0, source: None, reading: None }
     }
 
-    pub(super) fn new(parts: VecDeque<Part>, source: Option<Source>) -> Self {
+    pub(crate) fn new(parts: VecDeque<Part>, source: Option<Source>) -> Self {
         let length = |part: &Part| match part {
             Part::Held(bytes) => bytes.len() as u64,
             Part::Read(range) => range.end - range.start,

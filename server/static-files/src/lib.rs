@@ -1,8 +1,8 @@
 //! Static files, as a layer before an application or as a service of their own.
 //!
 //! ```no_run
-//! use sidecore::static_files::StaticFiles;
 //! use sidecore::{Config, Incoming, Request, Response, Server};
+//! use sidecore_static_files::StaticFiles;
 //! use tower::{Layer, service_fn};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,6 +35,8 @@
 //! [`under`]: StaticFilesBuilder::under
 //! [`waiting_on`]: StaticFilesBuilder::waiting_on
 
+#![forbid(unsafe_code)]
+
 mod answer;
 mod body;
 mod cache;
@@ -59,18 +61,18 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-pub use self::body::{FileBody, FileError};
-pub use self::rules::{EntityTags, Rule};
-pub use self::service::{FilesBody, NotFound, ServeFiles, Serving};
-pub use self::tree::Symlinks;
+pub use crate::body::{FileBody, FileError};
+pub use crate::rules::{EntityTags, Rule};
+pub use crate::service::{FilesBody, NotFound, ServeFiles, Serving};
+pub use crate::tree::Symlinks;
 
-use self::read::Waiters;
-use self::rules::Ruled;
-use self::tree::Tree;
-use self::types::Types;
-use self::unserved::Unserved;
-use crate::closures::{Closure, ClosureOutput};
-use crate::tasks::Tasks;
+use crate::read::Waiters;
+use crate::rules::Ruled;
+use crate::tree::Tree;
+use crate::types::Types;
+use crate::unserved::Unserved;
+use sidecore::Tasks;
+use sidecore::closures::{Closure, ClosureOutput};
 
 /// Files up to this size are held in memory, unless it is said otherwise.
 const CACHED_FILE_MAX_BYTES: u64 = 256 * 1024;
@@ -81,7 +83,7 @@ const CACHE_SIZE_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// [`service`](Self::service) a service. Cheap to clone.
 ///
 /// Each service that it makes has a cache of its own, so make one on each executor, in
-/// [`Server::serve`](crate::Server::serve)'s closure, around the whole application.
+/// [`Server::serve`](sidecore::Server::serve)'s closure, around the whole application.
 #[derive(Clone)]
 pub struct StaticFiles {
     settings: Arc<Settings>,

@@ -12,27 +12,27 @@ use http::header::{
 use http::{HeaderName, Method, Response, StatusCode, Uri};
 
 use rustix::io::Errno;
-use sidecore_runtime::stderr;
+use sidecore::stderr;
 
-use super::Settings;
-use super::body::{FileBody, Part, Source};
-use super::conditions::{self, Verdict};
-use super::lookup::{Content, Served};
-use super::range::Ranges;
-use super::rules::Policy;
-use super::validators::Validators;
+use crate::Settings;
+use crate::body::{FileBody, Part, Source};
+use crate::conditions::{self, Verdict};
+use crate::lookup::{Content, Served};
+use crate::range::Ranges;
+use crate::rules::Policy;
+use crate::validators::Validators;
 
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
 /// What is asked about a file.
-pub(super) struct Question<'a> {
-    pub(super) method: &'a Method,
-    pub(super) uri: &'a Uri,
-    pub(super) fields: &'a HeaderMap,
+pub(crate) struct Question<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) fields: &'a HeaderMap,
 }
 
 /// The answer that sends a file, or says why not.
-pub(super) fn of_file(
+pub(crate) fn of_file(
     question: &Question<'_>,
     served: Served,
     settings: &Settings,
@@ -186,7 +186,7 @@ fn say_of_copies(
 
 /// 301 to a directory's URL with its slash, so that what its index links to is found. The target
 /// is relative: it holds below any prefix, and cannot lead to another host.
-pub(super) fn to_directory(question: &Question<'_>) -> Response<FileBody> {
+pub(crate) fn to_directory(question: &Question<'_>) -> Response<FileBody> {
     let last = question.uri.path().rsplit('/').next().unwrap_or_default();
     let query = question.uri.query().map_or(String::new(), |query| format!("?{query}"));
     match HeaderValue::try_from(format!("./{last}/{query}")) {
@@ -196,13 +196,13 @@ pub(super) fn to_directory(question: &Question<'_>) -> Response<FileBody> {
 }
 
 /// 406
-pub(super) fn not_acceptable() -> Response<FileBody> {
+pub(crate) fn not_acceptable() -> Response<FileBody> {
     let vary = HeaderValue::from_static("accept-encoding");
     with(StatusCode::NOT_ACCEPTABLE, &[(VARY, vary)])
 }
 
 /// A file that is there but cannot be opened or read. Without descriptors it is worth a later try.
-pub(super) fn failed(error: &std::io::Error) -> Response<FileBody> {
+pub(crate) fn failed(error: &std::io::Error) -> Response<FileBody> {
     stderr::line(format_args!("a static file cannot be served: {error}"));
     // AGAIN: what leads to the file was renamed at each attempt to open it.
     let passing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];

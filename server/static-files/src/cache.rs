@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::tree::Identity;
+use crate::tree::Identity;
 
 /// What an entry costs beside its bytes and its name, at a rough guess: so that many empty files
 /// are bounded as well.
@@ -19,12 +19,12 @@ const ENTRY_BYTES: usize = 256;
 
 /// A file's content, as it was read.
 #[derive(Clone)]
-pub(super) struct Held {
-    pub(super) bytes: Bytes,
-    pub(super) identity: Identity,
+pub(crate) struct Held {
+    pub(crate) bytes: Bytes,
+    pub(crate) identity: Identity,
 }
 
-pub(super) struct Cache {
+pub(crate) struct Cache {
     entries: HashMap<Arc<[u8]>, Entry>,
     circle: VecDeque<Arc<[u8]>>,
     size_bytes: usize,
@@ -39,13 +39,13 @@ struct Entry {
 }
 
 impl Cache {
-    pub(super) fn new(size_max_bytes: usize, trust: Duration) -> Self {
+    pub(crate) fn new(size_max_bytes: usize, trust: Duration) -> Self {
         let (entries, circle) = Default::default();
         Cache { entries, circle, size_bytes: 0, size_max_bytes, trust }
     }
 
     /// An entry that needs no look at its file yet.
-    pub(super) fn trusted(&mut self, name: &[u8]) -> Option<Held> {
+    pub(crate) fn trusted(&mut self, name: &[u8]) -> Option<Held> {
         if self.trust.is_zero() {
             return None;
         }
@@ -55,7 +55,7 @@ impl Cache {
     }
 
     /// An entry, if the file is still the one that it was read from.
-    pub(super) fn of_file(&mut self, name: &[u8], identity: &Identity) -> Option<Held> {
+    pub(crate) fn of_file(&mut self, name: &[u8], identity: &Identity) -> Option<Held> {
         let entry = self.entries.get_mut(name).filter(|entry| entry.held.identity == *identity)?;
         entry.used = true;
         if !self.trust.is_zero() {
@@ -65,7 +65,7 @@ impl Cache {
     }
 
     /// Keeps a content, in the place of an older one.
-    pub(super) fn keep(&mut self, name: &[u8], held: Held) {
+    pub(crate) fn keep(&mut self, name: &[u8], held: Held) {
         let size = size_of(name, &held);
         if size > self.size_max_bytes {
             return;

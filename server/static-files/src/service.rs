@@ -15,15 +15,14 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::StaticFiles;
-use super::answer::{self, Question};
-use super::body::FileBody;
-use super::encodings::Accepts;
-use super::lookup::{Files, Found, Wanted};
-use super::path::FilePath;
-use super::read::Looking;
-use crate::http1::head::tokens;
-use crate::http1::upgrade::Upgrade;
+use crate::StaticFiles;
+use crate::answer::{self, Question};
+use crate::body::FileBody;
+use crate::encodings::Accepts;
+use crate::lookup::{Files, Found, Wanted};
+use crate::path::FilePath;
+use crate::read::Looking;
+use sidecore::Upgrade;
 
 /// The service of [`StaticFiles`]: it answers requests for files and leaves others to `S`.
 ///
@@ -200,7 +199,8 @@ fn reads(method: &Method) -> bool {
 fn offers_upgrade<B>(request: &Request<B>) -> bool {
     request.extensions().get::<Upgrade>().is_some()
         && request.headers().get_all(UPGRADE).iter().any(|offered| {
-            tokens(offered.as_bytes()).any(|name| !name.eq_ignore_ascii_case(b"h2c"))
+            let mut names = offered.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+            names.any(|name| !name.eq_ignore_ascii_case(b"h2c"))
         })
 }
 

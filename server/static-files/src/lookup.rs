@@ -7,22 +7,22 @@ use std::time::SystemTime;
 
 use http::HeaderValue;
 
-use super::Settings;
-use super::cache::{Cache, Held};
-use super::encodings::{Accepts, Encoding};
-use super::path::FilePath;
-use super::read::read_whole;
-use super::tree::{Identity, Look, Opened};
+use crate::Settings;
+use crate::cache::{Cache, Held};
+use crate::encodings::{Accepts, Encoding};
+use crate::path::FilePath;
+use crate::read::read_whole;
+use crate::tree::{Identity, Look, Opened};
 
 /// What a request wants.
 #[derive(Clone)]
-pub(super) struct Wanted {
-    pub(super) path: FilePath,
-    pub(super) accepts: Accepts,
+pub(crate) struct Wanted {
+    pub(crate) path: FilePath,
+    pub(crate) accepts: Accepts,
 }
 
 /// What is there for it.
-pub(super) enum Found {
+pub(crate) enum Found {
     /// Nothing that may be served.
     Nothing,
     /// A directory with an index, whose URL lacks its slash.
@@ -33,25 +33,25 @@ pub(super) enum Found {
 }
 
 /// A file that is to be served.
-pub(super) struct Served {
+pub(crate) struct Served {
     /// Its name below the root, without the suffix of a variant.
-    pub(super) name: Vec<u8>,
-    pub(super) content: Content,
-    pub(super) identity: Identity,
-    pub(super) content_type: HeaderValue,
-    pub(super) encoding: Option<Encoding>,
+    pub(crate) name: Vec<u8>,
+    pub(crate) content: Content,
+    pub(crate) identity: Identity,
+    pub(crate) content_type: HeaderValue,
+    pub(crate) encoding: Option<Encoding>,
 }
 
 /// A file's bytes, or where to read them.
-pub(super) enum Content {
+pub(crate) enum Content {
     Held(bytes::Bytes),
     Open(Arc<OwnedFd>),
 }
 
 /// The files of one service. The lock of the cache is contended only where clones of the service
 /// run on several threads, or a task worker looks for a file.
-pub(super) struct Files {
-    pub(super) settings: Arc<Settings>,
+pub(crate) struct Files {
+    pub(crate) settings: Arc<Settings>,
     cache: Mutex<Cache>,
 }
 
@@ -61,13 +61,13 @@ enum Loaded {
 }
 
 impl Files {
-    pub(super) fn new(settings: Arc<Settings>) -> Self {
+    pub(crate) fn new(settings: Arc<Settings>) -> Self {
         let cache = Mutex::new(Cache::new(settings.cache_size_max_bytes, settings.trust));
         Files { settings, cache }
     }
 
     /// Looks for what is wanted.
-    pub(super) fn find(&self, wanted: &Wanted, look: Look) -> io::Result<Found> {
+    pub(crate) fn find(&self, wanted: &Wanted, look: Look) -> io::Result<Found> {
         let Wanted { path, accepts } = wanted;
         let Settings { index, types, precompressed, .. } = &*self.settings;
         let mut name = path.name.clone();

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use sidecore_runtime::stderr;
+use sidecore::stderr;
 
-use super::path::FilePath;
+use crate::path::FilePath;
 
 /// Kinds of which it is said, of all roots together.
 const KINDS_MAX: usize = 64;
@@ -23,23 +23,23 @@ enum Kind {
 }
 
 /// What was told of the files of one root.
-pub(super) struct Unserved {
+pub(crate) struct Unserved {
     root: PathBuf,
     dots_told: AtomicBool,
 }
 
 impl Unserved {
-    pub(super) fn of(root: PathBuf) -> Self {
+    pub(crate) fn of(root: PathBuf) -> Self {
         Unserved { root, dots_told: AtomicBool::new(false) }
     }
 
     /// Whether nothing would be told of a name with a dot, so that none need be looked for.
-    pub(super) fn is_told_of_dots(&self) -> bool {
+    pub(crate) fn is_told_of_dots(&self) -> bool {
         self.dots_told.load(Ordering::Relaxed)
     }
 
     /// Tells of a file that is there.
-    pub(super) fn tell(&self, name: &[u8], is_hidden: bool) {
+    pub(crate) fn tell(&self, name: &[u8], is_hidden: bool) {
         let path = self.root.join(String::from_utf8_lossy(name).as_ref());
         if is_hidden {
             self.dots_told.store(true, Ordering::Relaxed);
