@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::read::{Looking, Waiters, read_piece};
+use crate::read::{DiskCall, DiskWorkers, read_piece};
 use crate::tree::Identity;
 
 /// The body of an answer from a file; what is read is what is sent next, a piece at a time, so
@@ -28,7 +28,7 @@ pub struct FileBody {
     /// Bytes of all parts that have not been handed over.
     left: u64,
     source: Option<Source>,
-    reading: Option<Looking<Bytes>>,
+    reading: Option<DiskCall<Bytes>>,
 }
 
 /// A file that is open and as it was found.
@@ -36,7 +36,7 @@ pub(crate) struct Source {
     pub(crate) name: Vec<u8>,
     pub(crate) file: Arc<OwnedFd>,
     pub(crate) identity: Identity,
-    pub(crate) waiters: Waiters,
+    pub(crate) disk_workers: DiskWorkers,
 }
 
 /// What a body has to give, in order.
@@ -84,12 +84,12 @@ impl FileBody {
                 None => return None,
                 Some(Part::Read(range)) if range.is_empty() => {}
                 Some(Part::Read(range)) => {
-                    let Some(Source { file, waiters, .. }) = &self.source else {
+                    let Some(Source { file, disk_workers, .. }) = &self.source else {
                         return Some(Err(self.failed(Failure::Shrunk)));
                     };
                     let (file, range) = (file.clone(), range.clone());
-                    self.reading = Some(waiters.look(move |look| {
-                        read_piece(&file, range.start, range.end - range.start, look)
+                    self.reading = Some(disk_workers.run(move |mode| {
+                        read_piece(&file, range.start, range.end - range.start, mode)
                     }));
                     return None;
                 }

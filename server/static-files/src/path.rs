@@ -3,6 +3,8 @@
 //! What is no plain name is refused here, before the kernel is asked; the kernel then keeps what
 //! is left beneath the root (`tree.rs`), symbolic links included.
 
+use percent_encoding::percent_decode;
+
 /// A name below the root, without a leading slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FilePath {
@@ -61,27 +63,16 @@ impl FilePath {
 }
 
 fn decode_segment(segment: &[u8], into: &mut Vec<u8>) -> Option<()> {
-    let mut rest = segment;
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        let byte = match byte {
-            b'%' => {
-                let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-                rest = &rest[2..];
-                // `from_str_radix` takes a sign, too.
-                if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-                    return None;
-                }
-                u8::from_str_radix(digits, 16).ok()?
-            }
-            byte => byte,
-        };
-        if matches!(byte, 0 | b'/' | b'\\') {
-            return None;
-        }
-        into.push(byte);
+    // `percent_decode` leaves an escape that is none as it is.
+    let mut escapes = segment.split(|&byte| byte == b'%').skip(1).map(|rest| rest.get(..2));
+    let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+    if !escapes.all(|digits| digits.is_some_and(is_hex)) {
+        return None;
     }
-    Some(())
+    let start = into.len();
+    into.extend(percent_decode(segment));
+    let is_plain = |byte: &u8| !matches!(byte, 0 | b'/' | b'\\');
+    into[start..].iter().all(is_plain).then_some(())
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl Rule {
 }
 
 /// A pattern, and what is said of its files.
-pub(crate) struct Ruled {
+pub(crate) struct CompiledRule {
     pub(crate) pattern: String,
     pub(crate) cache_control: Option<HeaderValue>,
     pub(crate) entity_tags: Option<EntityTags>,
@@ -64,7 +64,7 @@ pub(crate) struct Policy<'a> {
 
 impl<'a> Policy<'a> {
     /// Of a file by its path, which begins with a slash.
-    pub(crate) fn of(path: &[u8], rules: &'a [Ruled]) -> Self {
+    pub(crate) fn of(path: &[u8], rules: &'a [CompiledRule]) -> Self {
         let mut policy: (Option<&HeaderValue>, _, _) = (None, None, None);
         for rule in rules.iter().filter(|rule| matches(rule.pattern.as_bytes(), path)) {
             policy.0 = policy.0.or(rule.cache_control.as_ref());
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_says_something_counts() {
-        let rule = |pattern: &str, cache_control, entity_tags| Ruled {
+        let rule = |pattern: &str, cache_control, entity_tags| CompiledRule {
             pattern: pattern.into(),
             cache_control: Some(HeaderValue::from_static(cache_control)),
             entity_tags,

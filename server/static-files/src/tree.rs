@@ -33,11 +33,11 @@ pub enum Symlinks {
 
 /// Whether a look at the disk may wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum ReadMode {
     /// It fails with `WouldBlock` instead: for executors.
     Cached,
     /// It waits: for task workers.
-    Anyway,
+    Blocking,
 }
 
 pub(crate) struct Tree {
@@ -75,15 +75,15 @@ impl Tree {
             };
         let tree = Tree { root, resolve };
         // A sandbox that denies openat2 is found out here.
-        tree.open_at(c".", Look::Anyway)?;
+        tree.open_at(c".", ReadMode::Blocking)?;
         Ok(tree)
     }
 
     /// Opens a name; None where nothing that may be served is there.
-    pub(crate) fn open(&self, name: &[u8], look: Look) -> io::Result<Option<Opened>> {
+    pub(crate) fn open(&self, name: &[u8], mode: ReadMode) -> io::Result<Option<Opened>> {
         let Ok(name) = CString::new(name) else { return Ok(None) };
         let name = if name.is_empty() { c".".to_owned() } else { name };
-        let file = match self.open_at(&name, look) {
+        let file = match self.open_at(&name, mode) {
             Ok(file) => file,
             Err(errno) if is_absent(errno) => return Ok(None),
             Err(errno) => return Err(errno.into()),
@@ -96,19 +96,21 @@ impl Tree {
         })
     }
 
-    fn open_at(&self, name: &std::ffi::CStr, look: Look) -> rustix::io::Result<OwnedFd> {
+    fn open_at(&self, name: &std::ffi::CStr, mode: ReadMode) -> rustix::io::Result<OwnedFd> {
         // NONBLOCK: the open of a pipe would wait for its writer.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let resolve = match look {
-            Look::Cached => self.resolve | ResolveFlags::CACHED,
-            Look::Anyway => self.resolve,
+        let resolve = match mode {
+            ReadMode::Cached => self.resolve | ResolveFlags::CACHED,
+            ReadMode::Blocking => self.resolve,
         };
         let mut attempts = 1;
         loop {
             match openat2(&self.root, name, flags, Mode::empty(), resolve) {
                 // openat2(2): something was renamed meanwhile, and the walk could not be vouched
                 // for. To a cached look it means that the disk would be asked.
-                Err(Errno::AGAIN) if look == Look::Anyway && attempts < OPENS_MAX => attempts += 1,
+                Err(Errno::AGAIN) if mode == ReadMode::Blocking && attempts < OPENS_MAX => {
+                    attempts += 1
+                }
                 Err(Errno::INTR) => {}
                 opened => return opened,
             }
@@ -180,7 +182,7 @@ mod tests {
     #[test]
     fn the_root_itself_is_a_directory_and_what_is_outside_is_nothing() {
         let tree = Tree::open_root(Path::new("/proc/self"), Symlinks::Within).unwrap();
-        let open = |name: &[u8]| tree.open(name, Look::Anyway).unwrap();
+        let open = |name: &[u8]| tree.open(name, ReadMode::Blocking).unwrap();
         assert!(matches!(open(b""), Some(Opened::Directory)));
         // What the decoder of paths refuses, the kernel refuses as well.
         for outside in ["..", "../version", "/proc/version", "task/../../version", "exe", "root"] {

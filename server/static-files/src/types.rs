@@ -87,7 +87,7 @@ const KNOWN: &[(&str, &str)] = &[
 ];
 
 /// Not served unless somebody says so.
-const KEPT_BACK: &[&str] =
+const UNSERVED: &[&str] =
     &["asp", "aspx", "bak", "cgi", "jsp", "orig", "phar", "php", "phps", "phtml", "swo", "swp"];
 
 const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -96,7 +96,7 @@ const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream"
 pub(crate) struct Types {
     known: HashMap<&'static [u8], &'static str>,
     /// Said by the owner: served in any case.
-    said: HashMap<Vec<u8>, HeaderValue>,
+    chosen: HashMap<Vec<u8>, HeaderValue>,
     only: Option<Vec<Vec<u8>>>,
     any: bool,
 }
@@ -105,7 +105,7 @@ impl Types {
     pub(crate) fn known() -> Self {
         let entry = |&(extension, value): &(&'static str, _)| (extension.as_bytes(), value);
         let known = KNOWN.iter().map(entry).collect();
-        Types { known, said: HashMap::new(), only: None, any: false }
+        Types { known, chosen: HashMap::new(), only: None, any: false }
     }
 
     /// Keeps these extensions only.
@@ -115,7 +115,7 @@ impl Types {
     }
 
     pub(crate) fn add(&mut self, extension: &str, value: HeaderValue) {
-        self.said.insert(extension.to_ascii_lowercase().into_bytes(), value);
+        self.chosen.insert(extension.to_ascii_lowercase().into_bytes(), value);
     }
 
     /// Serves the rest too.
@@ -135,13 +135,13 @@ impl Types {
             true => Cow::Owned(extension.to_ascii_lowercase()),
             false => Cow::Borrowed(extension),
         };
-        if let Some(said) = self.said.get(&*extension) {
-            return Some(said.clone());
+        if let Some(chosen) = self.chosen.get(&*extension) {
+            return Some(chosen.clone());
         }
-        let is_kept_back = name.ends_with(b"~")
-            || KEPT_BACK.iter().any(|kept| kept.as_bytes() == &*extension)
+        let is_unserved = name.ends_with(b"~")
+            || UNSERVED.iter().any(|kept| kept.as_bytes() == &*extension)
             || self.only.as_ref().is_some_and(|only| !only.iter().any(|one| **one == *extension));
-        (self.any || !is_kept_back).then(|| self.type_of(&extension))
+        (self.any || !is_unserved).then(|| self.type_of(&extension))
     }
 
     fn type_of(&self, extension: &[u8]) -> HeaderValue {
