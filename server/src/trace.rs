@@ -37,39 +37,19 @@
 //! last time when its answer is there, and that is what `tracing-opentelemetry` takes for its end.
 //! How to export all of it by OTLP is shown in `examples/opentelemetry.rs`.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use sidecore_runtime::pool::{TaskId, TaskWorkerInfo};
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::Span;
 use tracing::field::Empty;
 
-use crate::tasks::{Failure, FinishContext, TaskContext, TaskResult};
+use crate::{Failure, FinishContext, TaskContext, TaskId, TaskResult, pool_name};
 use sidecore_request_id::RequestId;
-
-thread_local! {
-    /// The name of the pool whose task worker this thread is; empty on other threads.
-    static POOL: RefCell<Arc<str>> = RefCell::default();
-}
-
-/// Has each thread of a pool know the pool's name, for the spans of its tasks: so that no task
-/// carries it.
-pub(crate) fn in_pool<R>(
-    pool: Arc<str>,
-    make: impl Fn(&TaskWorkerInfo) -> R + Send + Sync + 'static,
-) -> impl Fn(&TaskWorkerInfo) -> R + Send + Sync + 'static {
-    move |worker| {
-        POOL.set(pool.clone());
-        make(worker)
-    }
-}
 
 /// A value that goes from thread to thread with the span in which it was made.
 #[derive(Clone, Debug)]
@@ -186,16 +166,9 @@ pub fn call_in_span<T>(
 
 fn task_span(parent: &Span, task: &TaskContext) -> Span {
     let (id, attempt) = (number(task.id), i64::from(task.attempt));
-    POOL.with_borrow(|pool| {
-        tracing::info_span!(
-            parent: parent,
-            "task",
-            otel.status_code = Empty,
-            id,
-            pool = &**pool,
-            attempt
-        )
-    })
+    let pool = pool_name();
+    let pool = pool.as_deref().unwrap_or_default();
+    tracing::info_span!(parent: parent, "task", otel.status_code = Empty, id, pool, attempt)
 }
 
 /// Runs a job in its span, which is marked where the job panics.
