@@ -31,7 +31,6 @@
 //! - [`closures`]: jobs that are closures, with outputs of their own types;
 //! - [`events`]: listeners that run where an event is raised, or as tasks;
 //! - [`trigger`]: middleware that makes a task of a request;
-//! - `trace`: spans from a request to its tasks and finishes;
 //! - [`journal`]: jobs that shall survive the process are on the disk first;
 //! - [`durable`]: a pool over it, whose jobs are run at least once;
 //! - [`async_task`]: pools whose jobs are futures, many at once on a task worker;
@@ -43,8 +42,12 @@
 //! `tokio` has `Server::with_tokio`, for handlers that need tokio's timers, sockets or
 //! `tokio::spawn`; `hyper-upgrade` has `hyper::upgrade::on` work in them, and with it axum's own
 //! WebSocket; `websocket` has the module `websocket`; `axum` makes its upgrade an extractor of
-//! axum; `tracing` has the module `trace`; `stacks` puts a [`Stack`] into the report of a stuck
-//! task.
+//! axum; `stacks` puts a [`Stack`] into the report of a stuck task.
+//!
+//! Packages of their own, which stand on what is public here: `sidecore-static-files`, a layer that
+//! answers with files; `sidecore-access-log`, a line for each request, written beside the serving
+//! path; `sidecore-request-id`, one name for a request, in its log and answer; `sidecore-trace`,
+//! spans from a request to its tasks and finishes.
 
 #![forbid(unsafe_code)]
 
@@ -64,9 +67,6 @@ pub mod test_server;
 
 #[cfg(feature = "tls")]
 pub mod tls;
-
-#[cfg(feature = "tracing")]
-pub mod trace;
 
 pub mod trigger;
 

@@ -19,13 +19,14 @@ fn root() -> &'static Path {
 }
 
 /// Those of the product, by their folders.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 7] = [
     "runtime",
     "server",
     "server/access-log",
     "server/journal",
     "server/request-id",
     "server/static-files",
+    "server/trace",
 ];
 
 /// The product's own sources.

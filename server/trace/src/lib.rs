@@ -1,8 +1,8 @@
-//! Spans of `tracing` that go from a request to its tasks and their finishes (feature `tracing`).
+//! Spans of `tracing` that go from a request to its tasks and their finishes.
 //!
 //! ```no_run
-//! use sidecore::trace::{InSpan, RequestSpans, finish_in_span, task_in_span};
 //! use sidecore::{Config, Incoming, Request, Response, Server, TaskResult};
+//! use sidecore_trace::{InSpan, RequestSpans, finish_in_span, task_in_span};
 //! use tower::Layer;
 //!
 //! fn main() -> sidecore::Result<()> {
@@ -22,7 +22,7 @@
 //! ```
 //!
 //! A job is dispatched as an [`InSpan`], which is the job and the span that was current. What
-//! dispatches none pays nothing for it, and without the feature none of this is compiled.
+//! dispatches none pays nothing for it.
 //!
 //! ```text
 //!  request      executor       from the call of the service to its answer
@@ -35,7 +35,10 @@
 //! was answered by 5xx or whose job panicked or failed. A subscriber hears of a span's close when
 //! the children are closed too, so that of a `request` with tasks comes late. But it is left for the
 //! last time when its answer is there, and that is what `tracing-opentelemetry` takes for its end.
-//! How to export all of it by OTLP is shown in `examples/opentelemetry.rs`.
+//! How to export all of it by OTLP is shown in `examples/opentelemetry.rs`. The target of all spans is
+//! `sidecore::trace`.
+
+#![forbid(unsafe_code)]
 
 use std::future::Future;
 use std::pin::Pin;
@@ -48,8 +51,11 @@ use tower_service::Service;
 use tracing::Span;
 use tracing::field::Empty;
 
-use crate::{Failure, FinishContext, TaskContext, TaskId, TaskResult, pool_name};
+use sidecore::{Failure, FinishContext, TaskContext, TaskId, TaskResult, pool_name};
 use sidecore_request_id::RequestId;
+
+/// The target of the spans, by which subscribers filter.
+const TARGET: &str = "sidecore::trace";
 
 /// A value that goes from thread to thread with the span in which it was made.
 #[derive(Clone, Debug)]
@@ -148,14 +154,14 @@ pub fn finish_in_span<O>(
 ) -> impl Fn(&FinishContext, TaskResult<InSpan<O>>) + Send + Sync + 'static {
     move |finish, ended| match ended {
         Ok(InSpan { span, value }) => {
-            let child = tracing::info_span!(parent: &span, "finish", id = number(finish.id));
+            let child = tracing::info_span!(target: TARGET, parent: &span, "finish", id = number(finish.id));
             child.in_scope(|| on_finish(finish, Ok(value)));
         }
         Err(error) => on_finish(finish, Err(error)),
     }
 }
 
-/// A closure for [`Closures`](crate::Closures) that runs in a span `task`, a child of the current
+/// A closure for [`Closures`](sidecore::Closures) that runs in a span `task`, a child of the current
 /// one: `tasks.call(call_in_span(|task| …))`.
 pub fn call_in_span<T>(
     run: impl FnOnce(&TaskContext) -> T + Send + 'static,
@@ -168,7 +174,7 @@ fn task_span(parent: &Span, task: &TaskContext) -> Span {
     let (id, attempt) = (number(task.id), i64::from(task.attempt));
     let pool = pool_name();
     let pool = pool.as_deref().unwrap_or_default();
-    tracing::info_span!(parent: parent, "task", otel.status_code = Empty, id, pool, attempt)
+    tracing::info_span!(target: TARGET, parent: parent, "task", otel.status_code = Empty, id, pool, attempt)
 }
 
 /// Runs a job in its span, which is marked where the job panics.
@@ -231,6 +237,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (method, path) = (request.method().as_str(), request.uri().path());
         let span = tracing::info_span!(
+            target: TARGET,
             "request",
             otel.kind = "server",
             otel.status_code = Empty,
