@@ -1,24 +1,35 @@
 //! Static files, as a layer before an application or as a service of their own.
 //!
-//! ```no_run
-//! use sidecore::{Config, Incoming, Request, Response, Server};
+//! ```
+//! use sidecore::{Config, Incoming, Request, Response, Server, TestServer};
 //! use sidecore_static_files::StaticFiles;
 //! use tower::{Layer, service_fn};
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let files = StaticFiles::of("public")
-//!         .cache_control("/assets/*", "public, max-age=31536000, immutable")
-//!         .cache_control("*", "no-cache")
-//!         .precompressed()
-//!         .build()?;
-//!     Server::new(Config::load()?).serve(move |_worker| {
-//!         // A file where there is one; what is none is the application's.
-//!         files.layer(service_fn(async |_: Request<Incoming>| {
-//!             Ok::<_, std::convert::Infallible>(Response::new("made here".to_owned()))
-//!         }))
-//!     })?;
-//!     Ok(())
-//! }
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let public = std::env::temp_dir().join(format!("static-files-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&public)?;
+//! std::fs::write(public.join("app.css"), "body {}")?;
+//! let files = StaticFiles::of(&public)
+//!     .cache_control("/assets/*", "public, max-age=31536000, immutable")
+//!     .cache_control("*", "no-cache")
+//!     .precompressed()
+//!     .build()?;
+//! # let mut config = Config::default();
+//! # (config.options.worker_num, config.options.task_worker_num) = (Some(1), Some(0));
+//! // `Server::serve`, where it is no test.
+//! let server = TestServer::start(Server::<(), ()>::new(config), move |_worker| {
+//!     // A file where there is one; what is none is the application's.
+//!     files.layer(service_fn(async |_: Request<Incoming>| {
+//!         Ok::<_, std::convert::Infallible>(Response::new("made here".to_owned()))
+//!     }))
+//! })?;
+//! let file = server.get("/app.css")?;
+//! assert_eq!((file.text(), file.header("cache-control")), ("body {}".into(), Some("no-cache")));
+//! assert_eq!(server.get("/hello")?.text(), "made here");
+//! # drop(server);
+//! # std::fs::remove_dir_all(public)?;
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! It replaces Swoole's `document_root` and `static_handler_locations`, and mezzio-swoole's static
