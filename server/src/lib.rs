@@ -31,8 +31,6 @@
 //! - [`closures`]: jobs that are closures, with outputs of their own types;
 //! - [`events`]: listeners that run where an event is raised, or as tasks;
 //! - [`trigger`]: middleware that makes a task of a request;
-//! - [`static_files`]: a layer that answers with files;
-//! - `trace`: spans from a request to its tasks and finishes;
 //! - [`journal`]: jobs that shall survive the process are on the disk first;
 //! - [`durable`]: a pool over it, whose jobs are run at least once;
 //! - [`async_task`]: pools whose jobs are futures, many at once on a task worker;
@@ -44,8 +42,12 @@
 //! `tokio` has `Server::with_tokio`, for handlers that need tokio's timers, sockets or
 //! `tokio::spawn`; `hyper-upgrade` has `hyper::upgrade::on` work in them, and with it axum's own
 //! WebSocket; `websocket` has the module `websocket`; `axum` makes its upgrade an extractor of
-//! axum; `tracing` has the module `trace`; `stacks` puts a [`Stack`] into the report of a stuck
-//! task.
+//! axum; `stacks` puts a [`Stack`] into the report of a stuck task.
+//!
+//! Packages of their own, which stand on what is public here: `sidecore-static-files`, a layer that
+//! answers with files; `sidecore-access-log`, a line for each request, written beside the serving
+//! path; `sidecore-request-id`, one name for a request, in its log and answer; `sidecore-trace`,
+//! spans from a request to its tasks and finishes.
 
 #![forbid(unsafe_code)]
 
@@ -55,11 +57,8 @@ pub mod config;
 pub mod durable;
 pub mod http;
 pub mod lifecycle;
-pub mod static_files;
 pub mod tasks;
 pub mod test_server;
-#[cfg(feature = "tracing")]
-pub mod trace;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 
@@ -148,6 +147,7 @@ pub use crate::tasks::closures::ClosureOutput;
 pub use crate::tasks::closures::Closures;
 pub use crate::tasks::events::Events;
 pub use crate::tasks::pool::PoolBuilder;
+pub use crate::tasks::pool_name::pool_name;
 pub use crate::tasks::pool::TaskPool;
 pub use crate::tasks::pool_start::PoolStart;
 pub use crate::tasks::pool_start::ServerPool;

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long a server may take to start or to end.
 const LIMIT: Duration = Duration::from_secs(40);
 /// The server's cargo features that its examples need, together.
-const FEATURES: &str = "http2,tracing,websocket";
+const FEATURES: &str = "http2,websocket";
 
 /// A running server; killed when dropped.
 pub struct ServerProcess {

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sidecore::async_task::timer;
-use sidecore::trace::{
-    InSpan, RequestSpans, async_task_in_span, call_in_span, finish_in_span, task_in_span,
-};
 use sidecore::{
     Closures, Config, Failure, Incoming, Request, Response, Server, TaskPool, TaskResult,
 };
 use sidecore_request_id::RequestIds;
 use sidecore_tests::{Client, wait_until};
+use sidecore_trace::{
+    InSpan, RequestSpans, async_task_in_span, call_in_span, finish_in_span, task_in_span,
+};
 use tower::Layer;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};

@@ -4,6 +4,7 @@ pub mod async_tasks;
 pub mod closures;
 pub mod events;
 pub(crate) mod pool;
+pub(crate) mod pool_name;
 pub(crate) mod pool_start;
 pub mod trigger;
 

@@ -12,6 +12,7 @@ use sidecore_runtime::pool::{
 use sidecore_runtime::sys::doorbell::Doorbell;
 
 use crate::config::Options;
+use crate::tasks::pool_name::named;
 use crate::tasks::{FinishContext, Jobs, OnFinish, Work};
 
 /// The name of a server's own pool.
@@ -105,14 +106,9 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> StartPool for PoolSpec<J, O> 
             setup.on_notice = on_notice;
         }
         let (pool, lanes) = match work {
-            Work::Sync(make) => {
-                #[cfg(feature = "tracing")]
-                let make = crate::trace::in_pool(name.clone(), make);
-                Pool::start_with(config, setup, doorbells, make)?
-            }
+            Work::Sync(make) => Pool::start_with(config, setup, doorbells, named(name.clone(), make))?,
             Work::Async { concurrency, make } => {
-                #[cfg(feature = "tracing")]
-                let make = crate::trace::in_pool(name.clone(), make);
+                let make = named(name.clone(), make);
                 Pool::start_async_with(config, setup, concurrency, doorbells, make)?
             }
         };

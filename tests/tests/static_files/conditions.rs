@@ -1,7 +1,7 @@
 //! Preconditions, in their order of precedence (RFC 9110 §13.2.2).
 
 use super::{MODIFIED, Site};
-use sidecore::static_files::{EntityTags, Rule};
+use sidecore_static_files::{EntityTags, Rule};
 
 const EARLIER: &str = "Sat, 08 Sep 2001 01:46:40 GMT";
 const LATER: &str = "Mon, 10 Sep 2001 01:46:40 GMT";

@@ -9,8 +9,8 @@ mod variants;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sidecore::static_files::{StaticFiles, StaticFilesBuilder, StaticFilesError};
 use sidecore::{Config, Incoming, Request, Response, Running, Server, StatusCode};
+use sidecore_static_files::{StaticFiles, StaticFilesBuilder, StaticFilesError};
 use sidecore_tests::{Client, Scratch};
 use tower::{Layer, service_fn};
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use super::Site;
-use sidecore::static_files::Symlinks;
+use sidecore_static_files::Symlinks;
 
 #[test]
 fn types_are_served_that_are_not_kept_back() {

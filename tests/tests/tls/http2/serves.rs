@@ -253,9 +253,9 @@ fn curl_is_served() {
 /// The project's own layers: what they say of a request is the same as in HTTP/1.1.
 #[test]
 fn logs_ids_files_and_triggers_know_such_a_request() {
-    use sidecore::static_files::StaticFiles;
     use sidecore_access_log::{AccessLog, Format};
     use sidecore_request_id::RequestIds;
+    use sidecore_static_files::StaticFiles;
     use tower::Layer;
     let scratch = sidecore_tests::Scratch::new("http2-layers");
     let root = scratch.path().join("files");

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 const OPENS_MAX: usize = 4;
 /// From the second of a file's last change on it may be changed again and keep its times, until the
 /// next one has begun; one more for clocks of another grain.
-pub(super) const REST_S: u64 = 2;
+pub(crate) const REST_S: u64 = 2;
 
 /// Which symbolic links are followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,38 +33,38 @@ pub enum Symlinks {
 
 /// Whether a look at the disk may wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(crate) enum ReadMode {
     /// It fails with `WouldBlock` instead: for executors.
     Cached,
     /// It waits: for task workers.
-    Anyway,
+    Blocking,
 }
 
-pub(super) struct Tree {
+pub(crate) struct Tree {
     root: OwnedFd,
     resolve: ResolveFlags,
 }
 
 /// What tells one content of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Identity {
-    pub(super) device: u64,
-    pub(super) inode: u64,
-    pub(super) size: u64,
+pub(crate) struct Identity {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
     /// Seconds since the epoch, and nanoseconds.
-    pub(super) modified: (i64, u32),
+    pub(crate) modified: (i64, u32),
     /// Of the inode, which nobody can set: a file that replaces another differs in it.
-    pub(super) changed: (i64, u32),
+    pub(crate) changed: (i64, u32),
 }
 
 /// What a name leads to.
-pub(super) enum Opened {
+pub(crate) enum Opened {
     File(OwnedFd, Identity),
     Directory,
 }
 
 impl Tree {
-    pub(super) fn open_root(root: &Path, symlinks: Symlinks) -> io::Result<Self> {
+    pub(crate) fn open_root(root: &Path, symlinks: Symlinks) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(root, flags, Mode::empty())?;
         let resolve = ResolveFlags::NO_MAGICLINKS
@@ -75,15 +75,15 @@ impl Tree {
             };
         let tree = Tree { root, resolve };
         // A sandbox that denies openat2 is found out here.
-        tree.open_at(c".", Look::Anyway)?;
+        tree.open_at(c".", ReadMode::Blocking)?;
         Ok(tree)
     }
 
     /// Opens a name; None where nothing that may be served is there.
-    pub(super) fn open(&self, name: &[u8], look: Look) -> io::Result<Option<Opened>> {
+    pub(crate) fn open(&self, name: &[u8], mode: ReadMode) -> io::Result<Option<Opened>> {
         let Ok(name) = CString::new(name) else { return Ok(None) };
         let name = if name.is_empty() { c".".to_owned() } else { name };
-        let file = match self.open_at(&name, look) {
+        let file = match self.open_at(&name, mode) {
             Ok(file) => file,
             Err(errno) if is_absent(errno) => return Ok(None),
             Err(errno) => return Err(errno.into()),
@@ -96,19 +96,21 @@ impl Tree {
         })
     }
 
-    fn open_at(&self, name: &std::ffi::CStr, look: Look) -> rustix::io::Result<OwnedFd> {
+    fn open_at(&self, name: &std::ffi::CStr, mode: ReadMode) -> rustix::io::Result<OwnedFd> {
         // NONBLOCK: the open of a pipe would wait for its writer.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let resolve = match look {
-            Look::Cached => self.resolve | ResolveFlags::CACHED,
-            Look::Anyway => self.resolve,
+        let resolve = match mode {
+            ReadMode::Cached => self.resolve | ResolveFlags::CACHED,
+            ReadMode::Blocking => self.resolve,
         };
         let mut attempts = 1;
         loop {
             match openat2(&self.root, name, flags, Mode::empty(), resolve) {
                 // openat2(2): something was renamed meanwhile, and the walk could not be vouched
                 // for. To a cached look it means that the disk would be asked.
-                Err(Errno::AGAIN) if look == Look::Anyway && attempts < OPENS_MAX => attempts += 1,
+                Err(Errno::AGAIN) if mode == ReadMode::Blocking && attempts < OPENS_MAX => {
+                    attempts += 1
+                }
                 Err(Errno::INTR) => {}
                 opened => return opened,
             }
@@ -145,13 +147,13 @@ impl Identity {
     }
 
     /// Of an open file, as it is now.
-    pub(super) fn now(file: impl AsFd) -> io::Result<Self> {
+    pub(crate) fn now(file: impl AsFd) -> io::Result<Self> {
         Ok(Identity::of(&fstat(file)?))
     }
 
     /// Whether the clock that stamps the file has gone on since its last change, so that another
     /// one cannot leave its times as they are.
-    pub(super) fn is_rested(&self, now: SystemTime) -> bool {
+    pub(crate) fn is_rested(&self, now: SystemTime) -> bool {
         let changed = u64::try_from(self.changed.0).unwrap_or(0);
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         now >= changed.saturating_add(REST_S)
@@ -159,7 +161,7 @@ impl Identity {
 
     /// Whether the content is the same. That a file was renamed over or its mode was changed shows
     /// in `changed` alone and does not matter to who has it open.
-    pub(super) fn has_content_of(&self, other: &Identity) -> bool {
+    pub(crate) fn has_content_of(&self, other: &Identity) -> bool {
         (self.size, self.modified) == (other.size, other.modified)
     }
 }
@@ -180,7 +182,7 @@ mod tests {
     #[test]
     fn the_root_itself_is_a_directory_and_what_is_outside_is_nothing() {
         let tree = Tree::open_root(Path::new("/proc/self"), Symlinks::Within).unwrap();
-        let open = |name: &[u8]| tree.open(name, Look::Anyway).unwrap();
+        let open = |name: &[u8]| tree.open(name, ReadMode::Blocking).unwrap();
         assert!(matches!(open(b""), Some(Opened::Directory)));
         // What the decoder of paths refuses, the kernel refuses as well.
         for outside in ["..", "../version", "/proc/version", "task/../../version", "exe", "root"] {

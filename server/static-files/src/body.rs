@@ -14,8 +14,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::static_files::read::{Looking, Waiters, read_piece};
-use crate::static_files::tree::Identity;
+use crate::read::{DiskCall, DiskWorkers, read_piece};
+use crate::tree::Identity;
 
 /// The body of an answer from a file; what is read is what is sent next, a piece at a time, so
 /// that a slow client costs one piece and an open file whatever the size is.
@@ -28,19 +28,19 @@ pub struct FileBody {
     /// Bytes of all parts that have not been handed over.
     left: u64,
     source: Option<Source>,
-    reading: Option<Looking<Bytes>>,
+    reading: Option<DiskCall<Bytes>>,
 }
 
 /// A file that is open and as it was found.
-pub(super) struct Source {
-    pub(super) name: Vec<u8>,
-    pub(super) file: Arc<OwnedFd>,
-    pub(super) identity: Identity,
-    pub(super) waiters: Waiters,
+pub(crate) struct Source {
+    pub(crate) name: Vec<u8>,
+    pub(crate) file: Arc<OwnedFd>,
+    pub(crate) identity: Identity,
+    pub(crate) disk_workers: DiskWorkers,
 }
 
 /// What a body has to give, in order.
-pub(super) enum Part {
+pub(crate) enum Part {
     Held(Bytes),
     /// Of the file.
     Read(Range<u64>),
@@ -65,11 +65,11 @@ enum Failure {
 
 impl FileBody {
     /// A body without bytes.
-    pub(super) fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         FileBody { parts: VecDeque::new(), left: 0, source: None, reading: None }
     }
 
-    pub(super) fn new(parts: VecDeque<Part>, source: Option<Source>) -> Self {
+    pub(crate) fn new(parts: VecDeque<Part>, source: Option<Source>) -> Self {
         let length = |part: &Part| match part {
             Part::Held(bytes) => bytes.len() as u64,
             Part::Read(range) => range.end - range.start,
@@ -84,12 +84,12 @@ impl FileBody {
                 None => return None,
                 Some(Part::Read(range)) if range.is_empty() => {}
                 Some(Part::Read(range)) => {
-                    let Some(Source { file, waiters, .. }) = &self.source else {
+                    let Some(Source { file, disk_workers, .. }) = &self.source else {
                         return Some(Err(self.failed(Failure::Shrunk)));
                     };
                     let (file, range) = (file.clone(), range.clone());
-                    self.reading = Some(waiters.look(move |look| {
-                        read_piece(&file, range.start, range.end - range.start, look)
+                    self.reading = Some(disk_workers.run(move |mode| {
+                        read_piece(&file, range.start, range.end - range.start, mode)
                     }));
                     return None;
                 }

@@ -1,20 +1,19 @@
 //! Files that are asked for, are there, and are not served for their names: said once of each kind,
 //! so that who wonders about a 404 finds the reason, and who probes fills no log.
 
+use sidecore::stderr;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use sidecore_runtime::sys::stderr;
-
-use crate::static_files::path::FilePath;
+use crate::path::FilePath;
 
 /// Kinds of which it is said, of all roots together.
 const KINDS_MAX: usize = 64;
 
 /// Of the process, for executors may have descriptions of one root of their own.
-static TOLD: Mutex<BTreeSet<(PathBuf, Kind)>> = Mutex::new(BTreeSet::new());
+static REPORTED: Mutex<BTreeSet<(PathBuf, Kind)>> = Mutex::new(BTreeSet::new());
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
@@ -22,27 +21,27 @@ enum Kind {
     Extension(Vec<u8>),
 }
 
-/// What was told of the files of one root.
-pub(super) struct Unserved {
+/// What was reported of the files of one root.
+pub(crate) struct Unserved {
     root: PathBuf,
-    dots_told: AtomicBool,
+    dotfiles_reported: AtomicBool,
 }
 
 impl Unserved {
-    pub(super) fn of(root: PathBuf) -> Self {
-        Unserved { root, dots_told: AtomicBool::new(false) }
+    pub(crate) fn of(root: PathBuf) -> Self {
+        Unserved { root, dotfiles_reported: AtomicBool::new(false) }
     }
 
-    /// Whether nothing would be told of a name with a dot, so that none need be looked for.
-    pub(super) fn is_told_of_dots(&self) -> bool {
-        self.dots_told.load(Ordering::Relaxed)
+    /// Whether nothing would be reported of a name with a dot, so that none need be looked for.
+    pub(crate) fn has_reported_dotfiles(&self) -> bool {
+        self.dotfiles_reported.load(Ordering::Relaxed)
     }
 
-    /// Tells of a file that is there.
-    pub(super) fn tell(&self, name: &[u8], is_hidden: bool) {
+    /// Reports a file that is there.
+    pub(crate) fn report(&self, name: &[u8], is_hidden: bool) {
         let path = self.root.join(String::from_utf8_lossy(name).as_ref());
         if is_hidden {
-            self.dots_told.store(true, Ordering::Relaxed);
+            self.dotfiles_reported.store(true, Ordering::Relaxed);
             if is_new(&self.root, Kind::Dot) {
                 stderr::line(format_args!(
                     "static files: {path:?} is there and not served, for its name begins with a \
@@ -62,8 +61,8 @@ impl Unserved {
 }
 
 fn is_new(root: &Path, kind: Kind) -> bool {
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    told.len() < KINDS_MAX && told.insert((root.to_owned(), kind))
+    let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
+    reported.len() < KINDS_MAX && reported.insert((root.to_owned(), kind))
 }
 
 #[cfg(test)]
@@ -71,12 +70,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_is_told_once_for_each_root_and_their_number_is_bounded() {
+    fn a_kind_is_reported_once_for_each_root_and_their_number_is_bounded() {
         let (one, other) = (Path::new("/one"), Path::new("/other"));
         let php = || Kind::Extension(b"php".to_vec());
         assert!(is_new(one, php()) && !is_new(one, php()));
         assert!(is_new(one, Kind::Dot) && is_new(other, php()) && !is_new(one, Kind::Dot));
-        let told = (0..200u8).filter(|&at| is_new(one, Kind::Extension(vec![at]))).count();
-        assert!(told < KINDS_MAX, "{told}");
+        let reported = (0..200u8).filter(|&at| is_new(one, Kind::Extension(vec![at]))).count();
+        assert!(reported < KINDS_MAX, "{reported}");
     }
 }

@@ -3,14 +3,16 @@
 //! What is no plain name is refused here, before the kernel is asked; the kernel then keeps what
 //! is left beneath the root (`tree.rs`), symbolic links included.
 
+use percent_encoding::percent_decode;
+
 /// A name below the root, without a leading slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FilePath {
-    pub(super) name: Vec<u8>,
+pub(crate) struct FilePath {
+    pub(crate) name: Vec<u8>,
     /// The URL ends with a slash, or is that of the root.
-    pub(super) is_directory: bool,
+    pub(crate) is_directory: bool,
     /// A segment begins with a dot, and such are not served.
-    pub(super) is_hidden: bool,
+    pub(crate) is_hidden: bool,
 }
 
 /// What begins with a dot and is public all the same (RFC 8615): `security.txt`, the challenges of
@@ -23,7 +25,7 @@ impl FilePath {
     /// Refused are NUL, a slash or backslash that was encoded, the segments `.` and `..`, empty
     /// segments (of which `//host` would be read as an authority by some). Hidden, unless
     /// `dotfiles`, is what has a segment that begins with a dot.
-    pub(super) fn decode(url_path: &str, dotfiles: bool) -> Option<Self> {
+    pub(crate) fn decode(url_path: &str, dotfiles: bool) -> Option<Self> {
         let path = url_path.strip_prefix('/')?;
         let (path, is_directory) = match path.strip_suffix('/') {
             Some(path) => (path, true),
@@ -48,12 +50,12 @@ impl FilePath {
     }
 
     /// The directory that is served itself, by a URL without its slash.
-    pub(super) fn of_mount() -> Self {
+    pub(crate) fn of_mount() -> Self {
         FilePath { name: Vec::new(), is_directory: false, is_hidden: false }
     }
 
     /// Its last segment's extension, without the dot.
-    pub(super) fn extension(name: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn extension(name: &[u8]) -> Option<&[u8]> {
         let file = name.rsplit(|&byte| byte == b'/').next()?;
         let dot = file.iter().rposition(|&byte| byte == b'.').filter(|&dot| dot > 0)?;
         Some(&file[dot + 1..])
@@ -61,27 +63,16 @@ impl FilePath {
 }
 
 fn decode_segment(segment: &[u8], into: &mut Vec<u8>) -> Option<()> {
-    let mut rest = segment;
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        let byte = match byte {
-            b'%' => {
-                let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-                rest = &rest[2..];
-                // `from_str_radix` takes a sign, too.
-                if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-                    return None;
-                }
-                u8::from_str_radix(digits, 16).ok()?
-            }
-            byte => byte,
-        };
-        if matches!(byte, 0 | b'/' | b'\\') {
-            return None;
-        }
-        into.push(byte);
+    // `percent_decode` leaves an escape that is none as it is.
+    let mut escapes = segment.split(|&byte| byte == b'%').skip(1).map(|rest| rest.get(..2));
+    let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+    if !escapes.all(|digits| digits.is_some_and(is_hex)) {
+        return None;
     }
-    Some(())
+    let start = into.len();
+    into.extend(percent_decode(segment));
+    let is_plain = |byte: &u8| !matches!(byte, 0 | b'/' | b'\\');
+    into[start..].iter().all(is_plain).then_some(())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Files of a directory, before an application: what is no file is the application's.
 //!
 //! ```sh
-//! cargo run --release --example static_files -- server/src
+//! cargo run --release -p sidecore-static-files --example static_files -- server/src
 //! curl -i http://127.0.0.1:8080/a.css
 //! curl -i -H 'Range: bytes=0-99' http://127.0.0.1:8080/a.css
 //! curl -i http://127.0.0.1:8080/no/such/file
@@ -9,8 +9,8 @@
 
 use axum::Router;
 use axum::routing::get;
-use sidecore::static_files::StaticFiles;
 use sidecore::{Config, Server, TaskPool};
+use sidecore_static_files::StaticFiles;
 use tower::Layer;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

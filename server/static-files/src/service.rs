@@ -12,18 +12,17 @@ use http::header::UPGRADE;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Empty};
 use pin_project_lite::pin_project;
+use sidecore::Upgrade;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::codec::head::tokens;
-use crate::http::http1::upgrade::Upgrade;
-use crate::static_files::StaticFiles;
-use crate::static_files::answer::{self, Question};
-use crate::static_files::body::FileBody;
-use crate::static_files::encodings::Accepts;
-use crate::static_files::lookup::{Files, Found, Wanted};
-use crate::static_files::path::FilePath;
-use crate::static_files::read::Looking;
+use crate::StaticFiles;
+use crate::answer::{self, RequestParts};
+use crate::body::FileBody;
+use crate::encodings::Accepts;
+use crate::lookup::{Files, Found, Wanted};
+use crate::path::FilePath;
+use crate::read::DiskCall;
 
 /// The service of [`StaticFiles`]: it answers requests for files and leaves others to `S`.
 ///
@@ -101,11 +100,11 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let Some(wanted) = self.wanted(&request) else { return self.leave(request) };
         let files = self.files.clone();
-        let find = move |look| files.find(&wanted, look);
-        let looking = self.files.settings.waiters.look(find);
-        let looking = match looking {
+        let find = move |mode| files.find(&wanted, mode);
+        let finding = self.files.settings.disk_workers.run(find);
+        let finding = match finding {
             // Nearly every look ends here.
-            Looking::Done(Some(found)) => {
+            DiskCall::Done(Some(found)) => {
                 return Serving { state: self.found(found, request) };
             }
             away => away,
@@ -114,7 +113,7 @@ where
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         let service = ServeFiles { files: self.files.clone(), inner, is_alone: self.is_alone };
-        Serving { state: State::Looking { looking, asked: Some((service, request)) } }
+        Serving { state: State::Finding { finding, asked: Some((service, request)) } }
     }
 }
 
@@ -131,7 +130,7 @@ impl<S> ServeFiles<S> {
             "" => FilePath::of_mount(),
             path => FilePath::decode(path, settings.dotfiles)?,
         };
-        if path.is_hidden && settings.unserved.is_told_of_dots() {
+        if path.is_hidden && settings.unserved.has_reported_dotfiles() {
             return None;
         }
         let accepts = match settings.precompressed {
@@ -175,16 +174,17 @@ impl<S> ServeFiles<S> {
         found: io::Result<Found>,
         request: &Request<B>,
     ) -> Option<Response<FileBody>> {
-        let question =
-            Question { method: request.method(), uri: request.uri(), fields: request.headers() };
+        let request = RequestParts {
+            method: request.method(),
+            uri: request.uri(),
+            fields: request.headers(),
+        };
         match found {
             Ok(Found::Nothing) => None,
-            Ok(Found::Directory) if !reads(question.method) => None,
-            Ok(Found::Directory) => Some(answer::to_directory(&question)),
+            Ok(Found::Directory) if !reads(request.method) => None,
+            Ok(Found::Directory) => Some(answer::redirect_to_directory(&request)),
             Ok(Found::NotAcceptable) => Some(answer::not_acceptable()),
-            Ok(Found::File(served)) => {
-                Some(answer::of_file(&question, served, &self.files.settings))
-            }
+            Ok(Found::File(served)) => Some(answer::file(&request, served, &self.files.settings)),
             Err(error) => Some(answer::failed(&error)),
         }
     }
@@ -200,7 +200,8 @@ fn reads(method: &Method) -> bool {
 fn offers_upgrade<B>(request: &Request<B>) -> bool {
     request.extensions().get::<Upgrade>().is_some()
         && request.headers().get_all(UPGRADE).iter().any(|offered| {
-            tokens(offered.as_bytes()).any(|name| !name.eq_ignore_ascii_case(b"h2c"))
+            let mut names = offered.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+            names.any(|name| !name.eq_ignore_ascii_case(b"h2c"))
         })
 }
 
@@ -217,7 +218,7 @@ pin_project! {
     #[project = StateProjected]
     enum State<S, R, F> {
         Answered { answer: Option<Response<FileBody>> },
-        Looking { #[pin] looking: Looking<Found>, asked: Option<(ServeFiles<S>, R)> },
+        Finding { #[pin] finding: DiskCall<Found>, asked: Option<(ServeFiles<S>, R)> },
         // With what is answered if the inner service finds nothing.
         Left { #[pin] future: F, otherwise: Option<Response<FileBody>> },
     }
@@ -247,8 +248,8 @@ where
                         None => answer.map(Either::Right),
                     }));
                 }
-                StateProjected::Looking { looking, asked } => {
-                    let found = ready!(looking.poll(context));
+                StateProjected::Finding { finding, asked } => {
+                    let found = ready!(finding.poll(context));
                     let Some((mut service, request)) = asked.take() else { return Poll::Pending };
                     service.found(found, request)
                 }

@@ -4,7 +4,7 @@ use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 
 /// A coding that a file may lie beside its plain form in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     Brotli,
     Zstd,
     Gzip,
@@ -15,7 +15,7 @@ const ALL: [Encoding; 3] = [Encoding::Brotli, Encoding::Zstd, Encoding::Gzip];
 
 impl Encoding {
     /// What is appended to the plain file's name.
-    pub(super) fn suffix(self) -> &'static str {
+    pub(crate) fn suffix(self) -> &'static str {
         match self {
             Encoding::Brotli => ".br",
             Encoding::Zstd => ".zst",
@@ -23,7 +23,7 @@ impl Encoding {
         }
     }
 
-    pub(super) fn value(self) -> HeaderValue {
+    pub(crate) fn value(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Encoding::Brotli => "br",
             Encoding::Zstd => "zstd",
@@ -45,16 +45,16 @@ impl Encoding {
 
 /// What a client accepts: a weight for each coding, in thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Accepts {
+pub(crate) struct Accepts {
     weights: [u16; 3],
     identity: u16,
 }
 
 impl Accepts {
     /// The plain form only.
-    pub(super) const IDENTITY: Accepts = Accepts { weights: [0; 3], identity: 1000 };
+    pub(crate) const IDENTITY: Accepts = Accepts { weights: [0; 3], identity: 1000 };
 
-    pub(super) fn of(fields: &HeaderMap) -> Self {
+    pub(crate) fn of(fields: &HeaderMap) -> Self {
         if !fields.contains_key(ACCEPT_ENCODING) {
             return Accepts::IDENTITY;
         }
@@ -78,7 +78,7 @@ impl Accepts {
     }
 
     /// The codings to look for, the best first: those the client does not like less than none.
-    pub(super) fn in_order(&self) -> impl Iterator<Item = Encoding> + use<> {
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = Encoding> + use<> {
         let Accepts { weights, identity } = *self;
         let mut order = ALL;
         order.sort_by_key(|&encoding| std::cmp::Reverse(weights[encoding as usize]));
@@ -87,7 +87,7 @@ impl Accepts {
     }
 
     /// Whether the plain form will do.
-    pub(super) fn identity(&self) -> bool {
+    pub(crate) fn identity(&self) -> bool {
         self.identity > 0
     }
 }

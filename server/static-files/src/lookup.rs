@@ -7,22 +7,22 @@ use std::time::SystemTime;
 
 use http::HeaderValue;
 
-use crate::static_files::Settings;
-use crate::static_files::cache::{Cache, Held};
-use crate::static_files::encodings::{Accepts, Encoding};
-use crate::static_files::path::FilePath;
-use crate::static_files::read::read_whole;
-use crate::static_files::tree::{Identity, Look, Opened};
+use crate::cache::{Cache, CachedFile};
+use crate::encodings::{Accepts, Encoding};
+use crate::files::Settings;
+use crate::path::FilePath;
+use crate::read::read_whole;
+use crate::tree::{Identity, Opened, ReadMode};
 
 /// What a request wants.
 #[derive(Clone)]
-pub(super) struct Wanted {
-    pub(super) path: FilePath,
-    pub(super) accepts: Accepts,
+pub(crate) struct Wanted {
+    pub(crate) path: FilePath,
+    pub(crate) accepts: Accepts,
 }
 
 /// What is there for it.
-pub(super) enum Found {
+pub(crate) enum Found {
     /// Nothing that may be served.
     Nothing,
     /// A directory with an index, whose URL lacks its slash.
@@ -33,25 +33,25 @@ pub(super) enum Found {
 }
 
 /// A file that is to be served.
-pub(super) struct Served {
+pub(crate) struct Served {
     /// Its name below the root, without the suffix of a variant.
-    pub(super) name: Vec<u8>,
-    pub(super) content: Content,
-    pub(super) identity: Identity,
-    pub(super) content_type: HeaderValue,
-    pub(super) encoding: Option<Encoding>,
+    pub(crate) name: Vec<u8>,
+    pub(crate) content: Content,
+    pub(crate) identity: Identity,
+    pub(crate) content_type: HeaderValue,
+    pub(crate) encoding: Option<Encoding>,
 }
 
 /// A file's bytes, or where to read them.
-pub(super) enum Content {
+pub(crate) enum Content {
     Held(bytes::Bytes),
     Open(Arc<OwnedFd>),
 }
 
 /// The files of one service. The lock of the cache is contended only where clones of the service
 /// run on several threads, or a task worker looks for a file.
-pub(super) struct Files {
-    pub(super) settings: Arc<Settings>,
+pub(crate) struct Files {
+    pub(crate) settings: Arc<Settings>,
     cache: Mutex<Cache>,
 }
 
@@ -61,13 +61,13 @@ enum Loaded {
 }
 
 impl Files {
-    pub(super) fn new(settings: Arc<Settings>) -> Self {
+    pub(crate) fn new(settings: Arc<Settings>) -> Self {
         let cache = Mutex::new(Cache::new(settings.cache_size_max_bytes, settings.trust));
         Files { settings, cache }
     }
 
     /// Looks for what is wanted.
-    pub(super) fn find(&self, wanted: &Wanted, look: Look) -> io::Result<Found> {
+    pub(crate) fn find(&self, wanted: &Wanted, mode: ReadMode) -> io::Result<Found> {
         let Wanted { path, accepts } = wanted;
         let Settings { index, types, precompressed, .. } = &*self.settings;
         let mut name = path.name.clone();
@@ -81,15 +81,15 @@ impl Files {
             }
         }
         let content_type = types.of(&name).filter(|_| !path.is_hidden);
-        let Some(content_type) = content_type else { return self.unserved(path, &name, look) };
-        let (content, identity) = match self.load(&name, look)? {
+        let Some(content_type) = content_type else { return self.unserved(path, &name, mode) };
+        let (content, identity) = match self.load(&name, mode)? {
             None => return Ok(Found::Nothing),
-            Some(Loaded::Directory) => return self.directory(path, &name, look),
+            Some(Loaded::Directory) => return self.directory(path, &name, mode),
             Some(Loaded::File(content, identity)) => (content, identity),
         };
         if *precompressed {
             for encoding in accepts.in_order() {
-                if let Some((content, identity)) = self.variant(&name, encoding, &identity, look)? {
+                if let Some((content, identity)) = self.variant(&name, encoding, &identity, mode)? {
                     let encoding = Some(encoding);
                     return Ok(Found::File(Served {
                         name,
@@ -108,15 +108,15 @@ impl Files {
     }
 
     /// What no file of is served: a directory all the same, or a file whose owner may wonder.
-    fn unserved(&self, path: &FilePath, name: &[u8], look: Look) -> io::Result<Found> {
+    fn unserved(&self, path: &FilePath, name: &[u8], mode: ReadMode) -> io::Result<Found> {
         let Settings { index, types, tree, unserved, .. } = &*self.settings;
         if index.is_none() && types.are_chosen() {
             return Ok(Found::Nothing);
         }
-        match tree.open(name, look)? {
-            Some(Opened::Directory) if !path.is_hidden => self.directory(path, name, look),
+        match tree.open(name, mode)? {
+            Some(Opened::Directory) if !path.is_hidden => self.directory(path, name, mode),
             Some(Opened::File(..)) => {
-                unserved.tell(name, path.is_hidden);
+                unserved.report(name, path.is_hidden);
                 Ok(Found::Nothing)
             }
             _ => Ok(Found::Nothing),
@@ -125,7 +125,7 @@ impl Files {
 
     /// A directory whose index is there, if its URL lacks the slash. One without an index is
     /// nothing: its URL is free for an application's route.
-    fn directory(&self, path: &FilePath, name: &[u8], look: Look) -> io::Result<Found> {
+    fn directory(&self, path: &FilePath, name: &[u8], mode: ReadMode) -> io::Result<Found> {
         let Settings { index, types, tree, .. } = &*self.settings;
         let Some(index) = index.as_ref().filter(|_| !path.is_directory) else {
             return Ok(Found::Nothing);
@@ -135,7 +135,7 @@ impl Files {
             name => [name, b"/", index.as_bytes()].concat(),
         };
         let is_served =
-            types.of(&name).is_some() && matches!(tree.open(&name, look)?, Some(Opened::File(..)));
+            types.of(&name).is_some() && matches!(tree.open(&name, mode)?, Some(Opened::File(..)));
         Ok(if is_served { Found::Directory } else { Found::Nothing })
     }
 
@@ -145,10 +145,10 @@ impl Files {
         name: &[u8],
         encoding: Encoding,
         plain: &Identity,
-        look: Look,
+        mode: ReadMode,
     ) -> io::Result<Option<(Content, Identity)>> {
         let name = [name, encoding.suffix().as_bytes()].concat();
-        Ok(match self.load(&name, look)? {
+        Ok(match self.load(&name, mode)? {
             Some(Loaded::File(content, identity)) if identity.modified >= plain.modified => {
                 Some((content, identity))
             }
@@ -156,24 +156,25 @@ impl Files {
         })
     }
 
-    fn load(&self, name: &[u8], look: Look) -> io::Result<Option<Loaded>> {
-        let held = |held: Held| Loaded::File(Content::Held(held.bytes), held.identity);
+    fn load(&self, name: &[u8], mode: ReadMode) -> io::Result<Option<Loaded>> {
+        let cached =
+            |cached: CachedFile| Loaded::File(Content::Held(cached.bytes), cached.identity);
         if let Some(trusted) = self.cache().trusted(name) {
-            return Ok(Some(held(trusted)));
+            return Ok(Some(cached(trusted)));
         }
-        let (file, identity) = match self.settings.tree.open(name, look)? {
+        let (file, identity) = match self.settings.tree.open(name, mode)? {
             None => return Ok(None),
             Some(Opened::Directory) => return Ok(Some(Loaded::Directory)),
             Some(Opened::File(file, identity)) => (file, identity),
         };
         if identity.size <= self.settings.cached_file_max_bytes {
             if let Some(kept) = self.cache().of_file(name, &identity) {
-                return Ok(Some(held(kept)));
+                return Ok(Some(cached(kept)));
             }
-            if let Some(bytes) = read_whole(&file, &identity, look)? {
+            if let Some(bytes) = read_whole(&file, &identity, mode)? {
                 // One that was just written may be written again and keep its times.
                 if identity.is_rested(SystemTime::now()) {
-                    self.cache().keep(name, Held { bytes: bytes.clone(), identity });
+                    self.cache().keep(name, CachedFile { bytes: bytes.clone(), identity });
                 }
                 return Ok(Some(Loaded::File(Content::Held(bytes), identity)));
             }

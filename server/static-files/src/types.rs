@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use http::HeaderValue;
 
-use crate::static_files::path::FilePath;
+use crate::path::FilePath;
 
 /// Types that browsers agree on, texts with the encoding that is meant today.
 const KNOWN: &[(&str, &str)] = &[
@@ -87,61 +87,61 @@ const KNOWN: &[(&str, &str)] = &[
 ];
 
 /// Not served unless somebody says so.
-const KEPT_BACK: &[&str] =
+const UNSERVED: &[&str] =
     &["asp", "aspx", "bak", "cgi", "jsp", "orig", "phar", "php", "phps", "phtml", "swo", "swp"];
 
 const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// Which extensions are served, and with which types. All are in lower case.
-pub(super) struct Types {
+pub(crate) struct Types {
     known: HashMap<&'static [u8], &'static str>,
     /// Said by the owner: served in any case.
-    said: HashMap<Vec<u8>, HeaderValue>,
+    chosen: HashMap<Vec<u8>, HeaderValue>,
     only: Option<Vec<Vec<u8>>>,
     any: bool,
 }
 
 impl Types {
-    pub(super) fn known() -> Self {
+    pub(crate) fn known() -> Self {
         let entry = |&(extension, value): &(&'static str, _)| (extension.as_bytes(), value);
         let known = KNOWN.iter().map(entry).collect();
-        Types { known, said: HashMap::new(), only: None, any: false }
+        Types { known, chosen: HashMap::new(), only: None, any: false }
     }
 
     /// Keeps these extensions only.
-    pub(super) fn keep(&mut self, extensions: Vec<String>) {
+    pub(crate) fn keep(&mut self, extensions: Vec<String>) {
         let lower = |extension: String| extension.to_ascii_lowercase().into_bytes();
         self.only = Some(extensions.into_iter().map(lower).collect());
     }
 
-    pub(super) fn add(&mut self, extension: &str, value: HeaderValue) {
-        self.said.insert(extension.to_ascii_lowercase().into_bytes(), value);
+    pub(crate) fn add(&mut self, extension: &str, value: HeaderValue) {
+        self.chosen.insert(extension.to_ascii_lowercase().into_bytes(), value);
     }
 
     /// Serves the rest too.
-    pub(super) fn add_all(&mut self) {
+    pub(crate) fn add_all(&mut self) {
         self.any = true;
     }
 
     /// Whether the owner has said which there are, so that nobody wonders about others.
-    pub(super) fn are_chosen(&self) -> bool {
+    pub(crate) fn are_chosen(&self) -> bool {
         self.only.is_some()
     }
 
     /// The type of a file; None: it is not served.
-    pub(super) fn of(&self, name: &[u8]) -> Option<HeaderValue> {
+    pub(crate) fn of(&self, name: &[u8]) -> Option<HeaderValue> {
         let extension = FilePath::extension(name).unwrap_or_default();
         let extension = match extension.iter().any(u8::is_ascii_uppercase) {
             true => Cow::Owned(extension.to_ascii_lowercase()),
             false => Cow::Borrowed(extension),
         };
-        if let Some(said) = self.said.get(&*extension) {
-            return Some(said.clone());
+        if let Some(chosen) = self.chosen.get(&*extension) {
+            return Some(chosen.clone());
         }
-        let is_kept_back = name.ends_with(b"~")
-            || KEPT_BACK.iter().any(|kept| kept.as_bytes() == &*extension)
+        let is_unserved = name.ends_with(b"~")
+            || UNSERVED.iter().any(|kept| kept.as_bytes() == &*extension)
             || self.only.as_ref().is_some_and(|only| !only.iter().any(|one| **one == *extension));
-        (self.any || !is_kept_back).then(|| self.type_of(&extension))
+        (self.any || !is_unserved).then(|| self.type_of(&extension))
     }
 
     fn type_of(&self, extension: &[u8]) -> HeaderValue {

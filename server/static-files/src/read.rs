@@ -16,10 +16,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use sidecore::Tasks;
+use sidecore::closures::{Call, Closure, ClosureOutput, Closures};
 
-use crate::static_files::tree::{Identity, Look};
-use crate::tasks::Tasks;
-use crate::tasks::closures::{Call, Closure, ClosureOutput, Closures};
+use crate::tree::{Identity, ReadMode};
 
 /// A piece of a file that one look at the page cache reads, and one frame of a body.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -28,47 +28,47 @@ const COLD_PIECE_BYTES: usize = 256 * 1024;
 
 /// Who waits for the disk.
 #[derive(Clone, Default)]
-pub(super) struct Waiters(pub(super) Option<Tasks<Closure, ClosureOutput>>);
+pub(crate) struct DiskWorkers(pub(crate) Option<Tasks<Closure, ClosureOutput>>);
 
 /// Something that looks at the disk: done, or on its way.
-pub(super) enum Looking<T> {
+pub(crate) enum DiskCall<T> {
     Done(Option<io::Result<T>>),
-    Away(Call<io::Result<T>>),
+    Sent(Call<io::Result<T>>),
 }
 
-impl Waiters {
-    /// Tries `look` here, and has it done where waiting harms nobody if it would wait.
-    pub(super) fn look<T: Send + 'static>(
+impl DiskWorkers {
+    /// Tries `work` here, and has it done where waiting harms nobody if it would wait.
+    pub(crate) fn run<T: Send + 'static>(
         &self,
-        look: impl Fn(Look) -> io::Result<T> + Clone + Send + 'static,
-    ) -> Looking<T> {
-        match look(Look::Cached) {
+        work: impl Fn(ReadMode) -> io::Result<T> + Clone + Send + 'static,
+    ) -> DiskCall<T> {
+        match work(ReadMode::Cached) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            looked => return Looking::Done(Some(looked)),
+            looked => return DiskCall::Done(Some(looked)),
         }
         if let Some(tasks) = &self.0 {
-            let elsewhere = look.clone();
-            let call = tasks.call(move |_task| elsewhere(Look::Anyway));
+            let elsewhere = work.clone();
+            let call = tasks.call(move |_task| elsewhere(ReadMode::Blocking));
             if call.handle().is_some() {
-                return Looking::Away(call);
+                return DiskCall::Sent(call);
             }
         }
-        Looking::Done(Some(look(Look::Anyway)))
+        DiskCall::Done(Some(work(ReadMode::Blocking)))
     }
 }
 
 // What it holds is not pinned in place.
-impl<T> Unpin for Looking<T> {}
+impl<T> Unpin for DiskCall<T> {}
 
-impl<T: 'static> Future for Looking<T> {
+impl<T: 'static> Future for DiskCall<T> {
     type Output = io::Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         match &mut *self {
-            Looking::Done(looked) => Poll::Ready(looked.take().unwrap_or_else(|| {
+            DiskCall::Done(looked) => Poll::Ready(looked.take().unwrap_or_else(|| {
                 Err(io::Error::other("a look at the disk was asked for its outcome twice"))
             })),
-            Looking::Away(call) => Pin::new(call).poll(context).map(|called| match called {
+            DiskCall::Sent(call) => Pin::new(call).poll(context).map(|called| match called {
                 Ok(looked) => looked,
                 Err(error) => Err(io::Error::other(error.to_string())),
             }),
@@ -77,27 +77,32 @@ impl<T: 'static> Future for Looking<T> {
 }
 
 /// Reads a piece of a file: up to `length` bytes from `at`; none at the end of the file.
-pub(super) fn read_piece(file: &OwnedFd, at: u64, length: u64, look: Look) -> io::Result<Bytes> {
-    let piece = match look {
-        Look::Cached => PIECE_BYTES,
-        Look::Anyway => COLD_PIECE_BYTES,
+pub(crate) fn read_piece(
+    file: &OwnedFd,
+    at: u64,
+    length: u64,
+    mode: ReadMode,
+) -> io::Result<Bytes> {
+    let piece = match mode {
+        ReadMode::Cached => PIECE_BYTES,
+        ReadMode::Blocking => COLD_PIECE_BYTES,
     };
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(piece).min(piece)];
-    let count = read_at(file, &mut bytes, at, look)?;
+    let count = read_at(file, &mut bytes, at, mode)?;
     bytes.truncate(count);
     Ok(bytes.into())
 }
 
 /// Reads all of a file that was found to have this identity; None if it has changed meanwhile.
-pub(super) fn read_whole(
+pub(crate) fn read_whole(
     file: &OwnedFd,
     identity: &Identity,
-    look: Look,
+    mode: ReadMode,
 ) -> io::Result<Option<Bytes>> {
     let mut bytes = vec![0; usize::try_from(identity.size).unwrap_or(usize::MAX)];
     let mut filled = 0;
     while filled < bytes.len() {
-        match read_at(file, &mut bytes[filled..], filled as u64, look)? {
+        match read_at(file, &mut bytes[filled..], filled as u64, mode)? {
             0 => return Ok(None),
             count => filled += count,
         }
@@ -105,19 +110,19 @@ pub(super) fn read_whole(
     Ok(identity.has_content_of(&Identity::now(file)?).then(|| bytes.into()))
 }
 
-fn read_at(file: &OwnedFd, into: &mut [u8], at: u64, look: Look) -> io::Result<usize> {
-    let mut flags = match look {
-        Look::Cached => ReadWriteFlags::NOWAIT,
-        Look::Anyway => ReadWriteFlags::empty(),
+fn read_at(file: &OwnedFd, into: &mut [u8], at: u64, mode: ReadMode) -> io::Result<usize> {
+    let mut flags = match mode {
+        ReadMode::Cached => ReadWriteFlags::NOWAIT,
+        ReadMode::Blocking => ReadWriteFlags::empty(),
     };
     loop {
         match preadv2(file, &mut [IoSliceMut::new(into)], at, flags) {
             Err(Errno::INTR) => {}
             // A file system that cannot say whether it would wait: it is taken to.
-            Err(Errno::OPNOTSUPP) if look == Look::Cached => {
+            Err(Errno::OPNOTSUPP) if mode == ReadMode::Cached => {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            Err(Errno::AGAIN) if look == Look::Anyway => flags = ReadWriteFlags::empty(),
+            Err(Errno::AGAIN) if mode == ReadMode::Blocking => flags = ReadWriteFlags::empty(),
             read => return Ok(read?),
         }
     }

@@ -7,12 +7,12 @@ use http::header::{
     IF_UNMODIFIED_SINCE, RANGE,
 };
 
-use crate::static_files::range::Ranges;
-use crate::static_files::validators::Validators;
+use crate::range::Ranges;
+use crate::validators::Validators;
 
 /// What the preconditions of a GET or HEAD come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// The file is sent.
     Send,
     /// 304
@@ -22,7 +22,7 @@ pub(super) enum Verdict {
 }
 
 /// Steps 1 to 4 of §13.2.2, for GET and HEAD.
-pub(super) fn check(fields: &HeaderMap, current: &Validators) -> Verdict {
+pub(crate) fn check(fields: &HeaderMap, current: &Validators) -> Verdict {
     let tag = current.entity_tag.as_ref();
     let failed = match fields.contains_key(IF_MATCH) {
         // §13.1.1: by the strong comparison; `*` is true, as there is a file.
@@ -44,7 +44,7 @@ pub(super) fn check(fields: &HeaderMap, current: &Validators) -> Verdict {
 }
 
 /// Step 5 of §13.2.2, for GET: the ranges that are asked for, if they are of this very content.
-pub(super) fn ranges(fields: &HeaderMap, current: &Validators, size: u64) -> Ranges {
+pub(crate) fn ranges(fields: &HeaderMap, current: &Validators, size: u64) -> Ranges {
     let Some(range) = single(fields, &RANGE) else { return Ranges::Whole };
     let holds = match fields.contains_key(IF_RANGE) {
         false => true,

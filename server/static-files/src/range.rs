@@ -8,7 +8,7 @@ const RANGES_MAX: usize = 16;
 
 /// What a Range field comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ranges {
+pub(crate) enum Ranges {
     /// All of the file: there is no field, or it is to be ignored.
     Whole,
     /// These parts, in the order in which they were asked for, each with at least a byte.
@@ -21,7 +21,7 @@ impl Ranges {
     /// Reads a field's value for a file of `size` bytes. One that breaks the grammar, names
     /// another unit, asks for more than [`RANGES_MAX`] ranges or for more bytes than there are is
     /// ignored.
-    pub(super) fn parse(value: &[u8], size: u64) -> Self {
+    pub(crate) fn parse(value: &[u8], size: u64) -> Self {
         let Some(set) = value
             .split_at_checked(6)
             .and_then(|(unit, set)| unit.eq_ignore_ascii_case(b"bytes=").then_some(set))

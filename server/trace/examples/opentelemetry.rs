@@ -3,7 +3,7 @@
 //!
 //! ```sh
 //! docker run --rm -p 4318:4318 -p 16686:16686 jaegertracing/jaeger     # http://127.0.0.1:16686/
-//! cargo run --release --features tracing --example opentelemetry
+//! cargo run --release -p sidecore-trace --example opentelemetry
 //! curl -X POST http://127.0.0.1:8080/mails/ada
 //! curl -X POST http://127.0.0.1:8080/mails/nobody                      # its task fails
 //! curl -X POST -H 'traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' \
@@ -32,8 +32,8 @@ use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use sidecore::trace::{InSpan, RequestSpans, finish_in_span, try_task_in_span};
 use sidecore::{Config, Failure, Incoming, Request, Server, TaskResult, Tasks};
+use sidecore_trace::{InSpan, RequestSpans, finish_in_span, try_task_in_span};
 use tower::{Layer, Service, service_fn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt};

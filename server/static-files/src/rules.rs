@@ -20,9 +20,9 @@ pub enum EntityTags {
 /// What is said of the files of one pattern; what it leaves open is the next rule's that fits.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
-    pub(super) cache_control: Option<String>,
-    pub(super) entity_tags: Option<EntityTags>,
-    pub(super) last_modified: Option<bool>,
+    pub(crate) cache_control: Option<String>,
+    pub(crate) entity_tags: Option<EntityTags>,
+    pub(crate) last_modified: Option<bool>,
 }
 
 impl Rule {
@@ -48,23 +48,23 @@ impl Rule {
 }
 
 /// A pattern, and what is said of its files.
-pub(super) struct Ruled {
-    pub(super) pattern: String,
-    pub(super) cache_control: Option<HeaderValue>,
-    pub(super) entity_tags: Option<EntityTags>,
-    pub(super) last_modified: Option<bool>,
+pub(crate) struct CompiledRule {
+    pub(crate) pattern: String,
+    pub(crate) cache_control: Option<HeaderValue>,
+    pub(crate) entity_tags: Option<EntityTags>,
+    pub(crate) last_modified: Option<bool>,
 }
 
 /// What holds for one file.
-pub(super) struct Policy<'a> {
-    pub(super) cache_control: Option<&'a HeaderValue>,
-    pub(super) entity_tags: EntityTags,
-    pub(super) last_modified: bool,
+pub(crate) struct Policy<'a> {
+    pub(crate) cache_control: Option<&'a HeaderValue>,
+    pub(crate) entity_tags: EntityTags,
+    pub(crate) last_modified: bool,
 }
 
 impl<'a> Policy<'a> {
     /// Of a file by its path, which begins with a slash.
-    pub(super) fn of(path: &[u8], rules: &'a [Ruled]) -> Self {
+    pub(crate) fn of(path: &[u8], rules: &'a [CompiledRule]) -> Self {
         let mut policy: (Option<&HeaderValue>, _, _) = (None, None, None);
         for rule in rules.iter().filter(|rule| matches(rule.pattern.as_bytes(), path)) {
             policy.0 = policy.0.or(rule.cache_control.as_ref());
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_says_something_counts() {
-        let rule = |pattern: &str, cache_control, entity_tags| Ruled {
+        let rule = |pattern: &str, cache_control, entity_tags| CompiledRule {
             pattern: pattern.into(),
             cache_control: Some(HeaderValue::from_static(cache_control)),
             entity_tags,

@@ -10,24 +10,24 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
 
-use crate::static_files::rules::{EntityTags, Policy};
-use crate::static_files::tree::{Identity, REST_S};
+use crate::rules::{EntityTags, Policy};
+use crate::tree::{Identity, REST_S};
 
 /// What tells a client's copy from the file.
-pub(super) struct Validators {
-    pub(super) entity_tag: Option<EntityTag>,
+pub(crate) struct Validators {
+    pub(crate) entity_tag: Option<EntityTag>,
     /// When it was modified; None where that is not to be told, or not yet.
-    pub(super) modified: Option<SystemTime>,
+    pub(crate) modified: Option<SystemTime>,
 }
 
 /// An entity tag: its opaque part, quoted, and whether it is weak.
-pub(super) struct EntityTag {
+pub(crate) struct EntityTag {
     opaque: String,
     weak: bool,
 }
 
 impl Validators {
-    pub(super) fn of(identity: &Identity, policy: &Policy<'_>, now: SystemTime) -> Self {
+    pub(crate) fn of(identity: &Identity, policy: &Policy<'_>, now: SystemTime) -> Self {
         let modified = u64::try_from(identity.modified.0).ok();
         let modified = modified.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
         let rested =
@@ -53,19 +53,19 @@ impl EntityTag {
         Some(EntityTag { opaque, weak: is_fresh || kind == EntityTags::Weak })
     }
 
-    pub(super) fn value(&self) -> Option<HeaderValue> {
+    pub(crate) fn value(&self) -> Option<HeaderValue> {
         let EntityTag { opaque, weak } = self;
         let prefix = if *weak { "W/" } else { "" };
         HeaderValue::try_from(format!("{prefix}{opaque}")).ok()
     }
 
     /// §8.8.3.2, the strong comparison: neither is weak.
-    pub(super) fn is_strongly(&self, sent: &[u8]) -> bool {
+    pub(crate) fn is_strongly(&self, sent: &[u8]) -> bool {
         !self.weak && sent == self.opaque.as_bytes()
     }
 
     /// §8.8.3.2, the weak comparison.
-    pub(super) fn is_weakly(&self, sent: &[u8]) -> bool {
+    pub(crate) fn is_weakly(&self, sent: &[u8]) -> bool {
         sent.strip_prefix(b"W/").unwrap_or(sent) == self.opaque.as_bytes()
     }
 }

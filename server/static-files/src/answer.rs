@@ -10,48 +10,47 @@ use http::header::{
     CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED, LOCATION, RETRY_AFTER, VARY,
 };
 use http::{HeaderName, Method, Response, StatusCode, Uri};
-
 use rustix::io::Errno;
-use sidecore_runtime::sys::stderr;
+use sidecore::stderr;
 
-use crate::static_files::Settings;
-use crate::static_files::body::{FileBody, Part, Source};
-use crate::static_files::conditions::{self, Verdict};
-use crate::static_files::lookup::{Content, Served};
-use crate::static_files::range::Ranges;
-use crate::static_files::rules::Policy;
-use crate::static_files::validators::Validators;
+use crate::body::{FileBody, Part, Source};
+use crate::conditions::{self, Verdict};
+use crate::files::Settings;
+use crate::lookup::{Content, Served};
+use crate::range::Ranges;
+use crate::rules::Policy;
+use crate::validators::Validators;
 
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
 /// What is asked about a file.
-pub(super) struct Question<'a> {
-    pub(super) method: &'a Method,
-    pub(super) uri: &'a Uri,
-    pub(super) fields: &'a HeaderMap,
+pub(crate) struct RequestParts<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) fields: &'a HeaderMap,
 }
 
 /// The answer that sends a file, or says why not.
-pub(super) fn of_file(
-    question: &Question<'_>,
+pub(crate) fn file(
+    request: &RequestParts<'_>,
     served: Served,
     settings: &Settings,
 ) -> Response<FileBody> {
-    match *question.method {
+    match *request.method {
         Method::GET | Method::HEAD => {}
-        Method::OPTIONS => return with(StatusCode::NO_CONTENT, &[(ALLOW, ALLOWED)]),
-        _ => return with(StatusCode::METHOD_NOT_ALLOWED, &[(ALLOW, ALLOWED)]),
+        Method::OPTIONS => return without_body(StatusCode::NO_CONTENT, &[(ALLOW, ALLOWED)]),
+        _ => return without_body(StatusCode::METHOD_NOT_ALLOWED, &[(ALLOW, ALLOWED)]),
     }
     let path = [b"/", &*served.name].concat();
     let policy = Policy::of(&path, &settings.rules);
     let validators = Validators::of(&served.identity, &policy, SystemTime::now());
     let mut answer = Response::new(FileBody::empty());
-    let verdict = conditions::check(question.fields, &validators);
+    let verdict = conditions::check(request.fields, &validators);
     if verdict == Verdict::Failed {
         *answer.status_mut() = StatusCode::PRECONDITION_FAILED;
         return answer;
     }
-    say_of_copies(answer.headers_mut(), &validators, &policy, settings);
+    insert_validators(answer.headers_mut(), &validators, &policy, settings);
     if verdict == Verdict::NotModified {
         // RFC 9110 §15.4.5: a 304 has what a cache goes by. A date does so without a tag only.
         if answer.headers().contains_key(ETAG) {
@@ -60,6 +59,17 @@ pub(super) fn of_file(
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
         return answer;
     }
+    content(answer, request, served, &validators, settings)
+}
+
+/// Makes an answer one that sends the file, or the ranges of it that are asked for.
+fn content(
+    mut answer: Response<FileBody>,
+    request: &RequestParts<'_>,
+    served: Served,
+    validators: &Validators,
+    settings: &Settings,
+) -> Response<FileBody> {
     let fields = answer.headers_mut();
     fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if let Some(encoding) = served.encoding {
@@ -67,18 +77,18 @@ pub(super) fn of_file(
     }
     let size = served.identity.size;
     // §14.2: a range is of GET alone.
-    let ranges = match *question.method {
-        Method::GET => conditions::ranges(question.fields, &validators, size),
+    let ranges = match *request.method {
+        Method::GET => conditions::ranges(request.fields, validators, size),
         _ => Ranges::Whole,
     };
     match ranges {
         Ranges::Unsatisfiable => {
             let range = value(format!("bytes */{size}"));
-            return with(StatusCode::RANGE_NOT_SATISFIABLE, &[(CONTENT_RANGE, range)]);
+            return without_body(StatusCode::RANGE_NOT_SATISFIABLE, &[(CONTENT_RANGE, range)]);
         }
         Ranges::Whole => {
             fields.insert(CONTENT_TYPE, served.content_type.clone());
-            if *question.method == Method::HEAD {
+            if *request.method == Method::HEAD {
                 fields.insert(CONTENT_LENGTH, size.into());
                 return answer;
             }
@@ -151,8 +161,8 @@ fn body(
     let source = match served.content {
         Content::Held(_) => None,
         Content::Open(file) => {
-            let (name, waiters) = (served.name, settings.waiters.clone());
-            Some(Source { name, file, identity: served.identity, waiters })
+            let (name, disk_workers) = (served.name, settings.disk_workers.clone());
+            Some(Source { name, file, identity: served.identity, disk_workers })
         }
     };
     FileBody::new(given, source)
@@ -164,7 +174,7 @@ fn slice(bytes: &Bytes, range: &Range<u64>) -> Bytes {
 }
 
 /// What clients and caches keep with their copies.
-fn say_of_copies(
+fn insert_validators(
     fields: &mut HeaderMap,
     validators: &Validators,
     policy: &Policy<'_>,
@@ -173,52 +183,52 @@ fn say_of_copies(
     let tag = validators.entity_tag.as_ref().and_then(|tag| tag.value());
     let modified = validators.modified.map(|at| value(httpdate::fmt_http_date(at)));
     let vary = settings.precompressed.then(|| HeaderValue::from_static("accept-encoding"));
-    let said = [
+    let values = [
         (ETAG, tag),
         (LAST_MODIFIED, modified),
         (CACHE_CONTROL, policy.cache_control.cloned()),
         (VARY, vary),
     ];
-    for (name, value) in said {
+    for (name, value) in values {
         value.and_then(|value| fields.insert(name, value));
     }
 }
 
 /// 301 to a directory's URL with its slash, so that what its index links to is found. The target
 /// is relative: it holds below any prefix, and cannot lead to another host.
-pub(super) fn to_directory(question: &Question<'_>) -> Response<FileBody> {
-    let last = question.uri.path().rsplit('/').next().unwrap_or_default();
-    let query = question.uri.query().map_or(String::new(), |query| format!("?{query}"));
+pub(crate) fn redirect_to_directory(request: &RequestParts<'_>) -> Response<FileBody> {
+    let last = request.uri.path().rsplit('/').next().unwrap_or_default();
+    let query = request.uri.query().map_or(String::new(), |query| format!("?{query}"));
     match HeaderValue::try_from(format!("./{last}/{query}")) {
-        Ok(location) => with(StatusCode::MOVED_PERMANENTLY, &[(LOCATION, location)]),
-        Err(_) => with(StatusCode::NOT_FOUND, &[]),
+        Ok(location) => without_body(StatusCode::MOVED_PERMANENTLY, &[(LOCATION, location)]),
+        Err(_) => without_body(StatusCode::NOT_FOUND, &[]),
     }
 }
 
 /// 406
-pub(super) fn not_acceptable() -> Response<FileBody> {
+pub(crate) fn not_acceptable() -> Response<FileBody> {
     let vary = HeaderValue::from_static("accept-encoding");
-    with(StatusCode::NOT_ACCEPTABLE, &[(VARY, vary)])
+    without_body(StatusCode::NOT_ACCEPTABLE, &[(VARY, vary)])
 }
 
 /// A file that is there but cannot be opened or read. Without descriptors it is worth a later try.
-pub(super) fn failed(error: &std::io::Error) -> Response<FileBody> {
+pub(crate) fn failed(error: &std::io::Error) -> Response<FileBody> {
     stderr::line(format_args!("a static file cannot be served: {error}"));
     // AGAIN: what leads to the file was renamed at each attempt to open it.
     let passing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
     match passing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
         true => {
             let soon = HeaderValue::from_static("1");
-            with(StatusCode::SERVICE_UNAVAILABLE, &[(RETRY_AFTER, soon)])
+            without_body(StatusCode::SERVICE_UNAVAILABLE, &[(RETRY_AFTER, soon)])
         }
-        false => with(StatusCode::INTERNAL_SERVER_ERROR, &[]),
+        false => without_body(StatusCode::INTERNAL_SERVER_ERROR, &[]),
     }
 }
 
-fn with(status: StatusCode, said: &[(HeaderName, HeaderValue)]) -> Response<FileBody> {
+fn without_body(status: StatusCode, fields: &[(HeaderName, HeaderValue)]) -> Response<FileBody> {
     let mut answer = Response::new(FileBody::empty());
     *answer.status_mut() = status;
-    answer.headers_mut().extend(said.iter().cloned());
+    answer.headers_mut().extend(fields.iter().cloned());
     answer
 }
 
