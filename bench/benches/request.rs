@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use sidecore::{Config, Direct, Incoming, Plain, Request, Response, Server};
+use sidecore::app::{Direct, Plain};
+use sidecore::{Config, Incoming, Request, Response, Server};
 use sidecore_bench::controls;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::get;
-use sidecore::async_task::timer;
-use sidecore::{Config, Server, TaskPool, Tasks};
+use sidecore::tasks::TaskPool;
+use sidecore::tasks::async_tasks::timer;
+use sidecore::{Config, Server, Tasks};
 
 /// Jobs that one task worker has at once; more wait in the queue.
 const CONCURRENCY: usize = 256;

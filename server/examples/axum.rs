@@ -15,7 +15,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
-use sidecore::{Config, RunError, Server, Tasks, Worker};
+use sidecore::tasks::RunError;
+use sidecore::{Config, Server, Tasks, Worker};
 
 /// A job. It is what a client posts, too.
 #[derive(Deserialize)]

@@ -18,7 +18,8 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, COOKIE, EXPECT, HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use sidecore::{BodyError, Config, Incoming, Request, Response, Server, StatusCode};
+use sidecore::app::BodyError;
+use sidecore::{Config, Incoming, Request, Response, Server, StatusCode};
 
 /// Bytes of a body that are awaited before it is echoed: an answer that has begun cannot become a
 /// 400 any more, so a body up to this size is known to be well framed first.

@@ -15,8 +15,10 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use sidecore::events::{Events, deferred};
-use sidecore::{Closure, ClosureOutput, Closures, Config, Failure, Server, TaskResult, Tasks};
+use sidecore::tasks::Failure;
+use sidecore::tasks::closures::{Closure, ClosureOutput, Closures};
+use sidecore::tasks::events::{Events, deferred};
+use sidecore::{Config, Server, TaskResult, Tasks};
 
 /// What has happened. It is cloned once for all listeners that run as tasks.
 #[derive(Clone)]

@@ -11,7 +11,8 @@
 
 use std::convert::Infallible;
 
-use sidecore::{Config, Direct, Incoming, Plain, Request, Response, Server, StatusCode};
+use sidecore::app::{Direct, Plain};
+use sidecore::{Config, Incoming, Request, Response, Server, StatusCode};
 
 fn main() -> sidecore::Result<()> {
     let report = Server::new(Config::load()?)

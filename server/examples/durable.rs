@@ -23,9 +23,8 @@ use http_body_util::{BodyExt, Full};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sidecore::durable::{Durable, DurableLimits, DurableTasks};
-use sidecore::{
-    Config, Failure, Incoming, Request, Response, Retry, Server, StatusCode, TaskContext, TaskPool,
-};
+use sidecore::tasks::{Failure, Retry, TaskPool};
+use sidecore::{Config, Incoming, Request, Response, Server, StatusCode, TaskContext};
 
 const DATA_DIR: &str = "SIDECORE_DATA_DIR";
 

@@ -15,7 +15,8 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use sidecore::durable::{Durable, DurableLimits};
-use sidecore::{Callbacks, Config, Incoming, OnFinish, OnTask, Request, Response, Server, Worker};
+use sidecore::tasks::{Callbacks, OnFinish, OnTask};
+use sidecore::{Config, Incoming, Request, Response, Server, Worker};
 use sidecore_runtime::executor::{sleep, spawn_local};
 
 const IN_FLIGHT: [u64; 4] = [1, 16, 256, 1024];

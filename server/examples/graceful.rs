@@ -17,7 +17,8 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use sidecore::{Config, Life, Server, Shutdown, Tasks};
+use sidecore::lifecycle::{Life, Shutdown};
+use sidecore::{Config, Server, Tasks};
 
 #[derive(Clone)]
 struct App {

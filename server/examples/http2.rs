@@ -15,7 +15,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use sidecore::tls::Certificates;
+use sidecore::http::tls::Certificates;
 use sidecore::{Config, Incoming, Request, Response, Server};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

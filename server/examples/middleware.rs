@@ -14,8 +14,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use sidecore::trigger::{TriggerAfter, TriggerTask};
-use sidecore::{Config, Priority, Request, Response, Server, TaskResult, Worker};
+use sidecore::tasks::Priority;
+use sidecore::tasks::trigger::{TriggerAfter, TriggerTask};
+use sidecore::{Config, Request, Response, Server, TaskResult, Worker};
 
 /// What the task workers do.
 enum Job {

@@ -15,7 +15,9 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use sidecore::{Config, Server, ServerStats, TaskPool, Tasks};
+use sidecore::lifecycle::ServerStats;
+use sidecore::tasks::TaskPool;
+use sidecore::{Config, Server, Tasks};
 
 /// Each pool has its own types of jobs and outputs.
 struct Report {

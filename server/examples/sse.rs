@@ -30,7 +30,8 @@ use axum::response::{Html, Sse};
 use axum::routing::get;
 use futures_core::Stream;
 use serde::Deserialize;
-use sidecore::{Config, Run, Server, Tasks, Worker};
+use sidecore::tasks::Run;
+use sidecore::{Config, Server, Tasks, Worker};
 
 /// The id of a stream's last event.
 const END: &str = "end";

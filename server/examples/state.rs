@@ -15,7 +15,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sidecore::{Config, Failure, Incoming, Request, Response, Server, TaskContext, TaskWorkerInfo};
+use sidecore::tasks::{Failure, TaskWorkerInfo};
+use sidecore::{Config, Incoming, Request, Response, Server, TaskContext};
 
 /// What a task worker keeps: made on its thread, dropped there, never shared.
 struct Log {

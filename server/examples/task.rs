@@ -14,7 +14,8 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::post;
-use sidecore::{Config, Failure, Server, TaskResult, Tasks};
+use sidecore::tasks::Failure;
+use sidecore::{Config, Server, TaskResult, Tasks};
 
 /// A job: any type of your own. It is moved to the task worker, not serialised.
 struct Mail {

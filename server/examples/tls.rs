@@ -12,7 +12,7 @@
 use std::convert::Infallible;
 
 use http::header::{HOST, LOCATION};
-use sidecore::tls::Certificates;
+use sidecore::http::tls::Certificates;
 use sidecore::{Config, Incoming, Request, Response, Server, StatusCode};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

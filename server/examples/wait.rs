@@ -13,7 +13,8 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
-use sidecore::{Config, Failure, RunError, Server, TaskContext, TaskError, Tasks};
+use sidecore::tasks::{Failure, RunError, TaskError};
+use sidecore::{Config, Server, TaskContext, Tasks};
 
 /// How long all tasks of one request may take together.
 const WITHIN: Duration = Duration::from_millis(500);

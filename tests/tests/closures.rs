@@ -8,10 +8,10 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use sidecore::{
-    Closure, ClosureOutput, Closures, Config, DispatchError, Failure, Priority, Report, RunError,
-    Running, Server, TaskContext, TaskError, TaskId, Tasks,
-};
+use sidecore::lifecycle::Report;
+use sidecore::tasks::closures::{Closure, ClosureOutput, Closures};
+use sidecore::tasks::{DispatchError, Failure, Priority, RunError, TaskError, TaskId};
+use sidecore::{Config, Running, Server, TaskContext, Tasks};
 use sidecore_tests::{Client, wait_until};
 
 type ClosureTasks = Tasks<Closure, ClosureOutput>;

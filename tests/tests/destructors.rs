@@ -176,7 +176,8 @@ fn of_jobs_that_wait_when_their_executor_ends() {
 fn of_what_a_handler_panics_with() {
     use bytes::Bytes;
     use http_body_util::Full;
-    use sidecore::{Config, Direct, Incoming, Request, Response, Server};
+    use sidecore::app::Direct;
+    use sidecore::{Config, Incoming, Request, Response, Server};
     let mut config = Config::default();
     config.port = 0;
     config.options.worker_num = Some(1);

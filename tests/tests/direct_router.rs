@@ -5,11 +5,10 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::mem::MaybeUninit;
 
+use sidecore::app::{DirectParams, DirectRequest, DirectRouter, Plain};
 use sidecore::codec::{HeadLimits, HeadScan, Parsed, next_head};
-use sidecore::{
-    Config, DirectParams, DirectRequest, DirectRouter, Incoming, Plain, Request, Response, Server,
-    TestServer,
-};
+use sidecore::test_server::TestServer;
+use sidecore::{Config, Incoming, Request, Response, Server};
 
 const LIMITS: HeadLimits = HeadLimits {
     size_max_bytes: 4096,

@@ -8,11 +8,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
-use sidecore::events::{Events, Faults, Raised, deferred, dispatching};
-use sidecore::{
-    Closure, ClosureOutput, Closures, Config, Failure, Priority, Report, Running, Server,
-    TaskResult, Tasks,
-};
+use sidecore::lifecycle::Report;
+use sidecore::tasks::closures::{Closure, ClosureOutput, Closures};
+use sidecore::tasks::events::{Events, Faults, Raised, deferred, dispatching};
+use sidecore::tasks::{Failure, Priority};
+use sidecore::{Config, Running, Server, TaskResult, Tasks};
 use sidecore_tests::{get as http_get, wait_until};
 
 type ClosureTasks = Tasks<Closure, ClosureOutput>;

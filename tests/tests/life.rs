@@ -5,10 +5,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sidecore::{
-    Config, Failure, Incoming, Life, OnFinish, OnTask, Request, Response, Server, TaskContext,
-    TaskPool, TestServer, Worker,
-};
+use sidecore::lifecycle::Life;
+use sidecore::tasks::{Failure, OnFinish, OnTask, TaskPool};
+use sidecore::test_server::TestServer;
+use sidecore::{Config, Incoming, Request, Response, Server, TaskContext, Worker};
 
 const LIMIT: Duration = Duration::from_secs(20);
 

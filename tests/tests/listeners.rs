@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use http_body_util::Full;
-use sidecore::{Config, Incoming, Listen, Request, Response, Running, Server};
+use sidecore::config::Listen;
+use sidecore::{Config, Incoming, Request, Response, Running, Server};
 use sidecore_tests::{Client, server_command};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";

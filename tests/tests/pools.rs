@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use sidecore::{
-    Config, Failure, Incoming, Kinds, Request, Response, Retry, Running, Server, TaskPool,
-};
+use sidecore::tasks::{Failure, Kinds, Retry, TaskPool};
+use sidecore::{Config, Incoming, Request, Response, Running, Server};
 use sidecore_tests::{Client, wait_until};
 
 fn config(file: &str, variables: &[(&str, &str)]) -> Config {

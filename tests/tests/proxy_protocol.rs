@@ -7,9 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
-use sidecore::{
-    Config, Incoming, Listen, PeerAddress, Request, Response, Running, Server, WithPeers,
-};
+use sidecore::app::{PeerAddress, WithPeers};
+use sidecore::config::Listen;
+use sidecore::{Config, Incoming, Request, Response, Running, Server};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 const LINE: &str = "PROXY TCP4 192.0.2.7 10.0.0.1 49374 443\r\n";

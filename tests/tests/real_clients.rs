@@ -8,7 +8,8 @@ use std::sync::mpsc::channel;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use sidecore::{Config, Incoming, Request, Response, Server, Shutdown};
+use sidecore::lifecycle::Shutdown;
+use sidecore::{Config, Incoming, Request, Response, Server};
 use sidecore_tests::Client;
 
 /// Answers with what it sees: the method, the URI and Host, and how long the cookies are.

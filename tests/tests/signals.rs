@@ -7,7 +7,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use sidecore::{Config, Incoming, Life, Request, Response, Server};
+use sidecore::lifecycle::Life;
+use sidecore::{Config, Incoming, Request, Response, Server};
 use sidecore_tests::{Client, ServerProcess, server_command};
 
 fn send(server: &ServerProcess, signal: Signal) {

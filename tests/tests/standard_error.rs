@@ -208,7 +208,7 @@ fn the_report_of_a_panic_that_aborts_is_written_before() {
         }
     }
     if std::env::var_os(CHILD).is_some() {
-        sidecore::stderr::report_panics();
+        sidecore::lifecycle::stderr::report_panics();
         let _bomb = Bomb;
         panic!("the first");
     }

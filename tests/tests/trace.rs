@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sidecore::async_task::timer;
-use sidecore::{
-    Closures, Config, Failure, Incoming, Request, Response, Server, TaskPool, TaskResult,
-};
+use sidecore::tasks::async_tasks::timer;
+use sidecore::tasks::closures::Closures;
+use sidecore::tasks::{Failure, TaskPool};
+use sidecore::{Config, Incoming, Request, Response, Server, TaskResult};
 use sidecore_request_id::RequestIds;
 use sidecore_tests::{Client, wait_until};
 use sidecore_trace::{

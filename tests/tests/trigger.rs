@@ -7,8 +7,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use sidecore::trigger::{TriggerAfter, TriggerTask};
-use sidecore::{Config, Priority, Request, Response, Server, TaskId, Tasks, TestServer};
+use sidecore::tasks::trigger::{TriggerAfter, TriggerTask};
+use sidecore::tasks::{Priority, TaskId};
+use sidecore::test_server::TestServer;
+use sidecore::{Config, Request, Response, Server, Tasks};
 use sidecore_tests::{Client, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(10);

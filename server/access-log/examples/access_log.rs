@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use sidecore::{Config, Direct, Plain, Server, stderr};
+use sidecore::app::{Direct, Plain};
+use sidecore::lifecycle::stderr;
+use sidecore::{Config, Server};
 use sidecore_access_log::{AccessLog, Format};
 use sidecore_request_id::RequestIds;
 

@@ -7,7 +7,9 @@ use std::time::{Instant, SystemTime};
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use sidecore::{App, Incoming, Plain, Refused, RequestHead, Target, Version};
+use sidecore::app::{Plain, Refused};
+use sidecore::codec::{RequestHead, Target, Version};
+use sidecore::{App, Incoming};
 
 use crate::AccessLog;
 use crate::format::{Format, Item, ResponseItem};
@@ -23,7 +25,7 @@ pub struct LoggedApp<A> {
 }
 
 impl AccessLog {
-    /// Logs the requests of an application, its [`Direct`](sidecore::Direct) answers and what the
+    /// Logs the requests of an application, its [`Direct`](sidecore::app::Direct) answers and what the
     /// connection refuses included, and has peers' addresses told to it.
     ///
     /// ```no_run

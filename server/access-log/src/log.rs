@@ -13,7 +13,7 @@ use crate::writer::{Output, Writer};
 /// A log that is open: a [`Layer`](tower_layer::Layer) for services. Clones write to the same output.
 ///
 /// A layer knows a peer's address only where something tells it of: with the feature `sidecore` put
-/// the application into `sidecore::WithPeers`, or use `AccessLog::app` instead of the layer.
+/// the application into `sidecore::app::WithPeers`, or use `AccessLog::app` instead of the layer.
 ///
 /// When the last clone is dropped all lines are written and the output is closed: keep one until
 /// the server has ended. What is logged after that is dropped.

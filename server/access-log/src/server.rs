@@ -9,7 +9,7 @@ use http::{Extensions, StatusCode};
 /// Who sent a request.
 #[cfg(feature = "sidecore")]
 pub(crate) fn peer_address(extensions: &Extensions) -> Option<SocketAddr> {
-    extensions.get().map(|sidecore::PeerAddress(peer)| *peer)
+    extensions.get().map(|sidecore::app::PeerAddress(peer)| *peer)
 }
 
 #[cfg(not(feature = "sidecore"))]
@@ -20,7 +20,7 @@ pub(crate) fn peer_address(extensions: &Extensions) -> Option<SocketAddr> {
 /// Whether a request is known to have come over TLS.
 #[cfg(feature = "sidecore")]
 pub(crate) fn is_secured(extensions: &Extensions) -> bool {
-    extensions.get::<sidecore::Secured>().is_some()
+    extensions.get::<sidecore::app::Secured>().is_some()
 }
 
 #[cfg(not(feature = "sidecore"))]
@@ -31,7 +31,7 @@ pub(crate) fn is_secured(_: &Extensions) -> bool {
 /// While a future is dropped that was not ready: what the server has answered in its place.
 #[cfg(feature = "sidecore")]
 pub(crate) fn answered_instead() -> Option<(StatusCode, u64)> {
-    sidecore::answered_instead()
+    sidecore::app::answered_instead()
 }
 
 #[cfg(not(feature = "sidecore"))]
@@ -42,7 +42,7 @@ pub(crate) fn answered_instead() -> Option<(StatusCode, u64)> {
 /// A line for whoever runs the process.
 #[cfg(feature = "sidecore")]
 pub(crate) fn report(line: fmt::Arguments<'_>) {
-    sidecore::stderr::line(line);
+    sidecore::lifecycle::stderr::line(line);
 }
 
 #[cfg(not(feature = "sidecore"))]
@@ -56,6 +56,6 @@ pub(crate) fn report(line: fmt::Arguments<'_>) {
 #[cfg(test)]
 pub(crate) fn set_peer_address(extensions: &mut Extensions, peer: SocketAddr) {
     #[cfg(feature = "sidecore")]
-    let peer = sidecore::PeerAddress(peer);
+    let peer = sidecore::app::PeerAddress(peer);
     extensions.insert(peer);
 }

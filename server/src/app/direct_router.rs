@@ -8,13 +8,13 @@ use bytes::Bytes;
 use http::header::ALLOW;
 use http::{HeaderValue, StatusCode};
 
-use crate::app::{Direct, Plain};
+use crate::app::service::{Direct, Plain};
 use crate::codec::head::RequestHead;
 
 /// Routes for direct answers: what [`Direct`] asks before a service.
 ///
 /// ```
-/// use sidecore::{DirectRouter, Plain};
+/// use sidecore::app::{DirectRouter, Plain};
 /// # use sidecore::{Incoming, Request, Response};
 /// # let service = tower::service_fn(|_: Request<Incoming>| async {
 /// #     Ok::<_, std::convert::Infallible>(Response::new(String::new()))

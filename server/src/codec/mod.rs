@@ -16,7 +16,7 @@
 //! let parsed = next_head(b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n", &mut HeadScan::default(), &mut slots, &limits)?;
 //! let Parsed::Complete(head) = parsed else { panic!("it is all there") };
 //! assert_eq!((head.method, head.target.path()), ("GET", "/a"));
-//! # Ok::<(), sidecore::Reject>(())
+//! # Ok::<(), sidecore::codec::Reject>(())
 //! ```
 
 pub(crate) mod body_decoder;

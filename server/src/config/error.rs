@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::config::settings::{PREFIX, Source};
 use crate::config::value::Value;
-use crate::config::{Key, PREFIX, Source, keys};
+use crate::config::{Key, keys};
 
 /// A configuration that is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::error::ConfigError;
+use crate::config::settings::{Config, Source};
 use crate::config::value::Value;
-use crate::config::{Config, Key, Source, keys};
+use crate::config::{Key, keys};
 
 const OPTIONS: &str = "options";
 const POOLS: &str = "pools";

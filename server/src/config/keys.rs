@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::codec::head::HEADER_COUNT_CAP;
 use crate::codec::target::URI_MAX_BYTES;
-use crate::config::{Config, Options};
+use crate::config::settings::{Config, Options};
 
 /// One key.
 #[derive(Debug)]

@@ -1,6 +1,12 @@
 //! Configurations as users write them, right and wrong.
 
+use std::ffi::OsString;
+use std::path::Path;
+
+use sidecore_runtime::machine::cpu_list::CpuList;
+
 use super::*;
+use crate::config::settings::Config;
 
 fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
     Config::loader()

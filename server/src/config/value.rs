@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use sidecore_runtime::machine::cpu_list::CpuList;
 
+use crate::config::Key;
 use crate::config::keys::Field;
 use crate::config::listen::Listen;
-use crate::config::{Config, Key, NO_HOST, Options, Scheme};
+use crate::config::settings::{Config, NO_HOST, Options, Scheme};
 
 /// Each takes a descriptor of each executor.
 const LISTENERS_MAX: usize = 64;

@@ -1,8 +1,8 @@
 //! One attempt, on a task worker: the journal learns of it before it runs, and of one that failed
 //! before another comes.
 
-use crate::journal::{Journal, Sequence};
-use crate::tasks::{Failure, Retry, TaskContext, TaskError};
+use sidecore_journal::{Journal, Sequence};
+use sidecore_runtime::pool::{Failure, Retry, TaskContext, TaskError};
 
 /// An attempt under way. Dropped by a panic, it counts as failed.
 pub(super) struct Attempt<'a> {

@@ -21,9 +21,9 @@ use crate::durable::oneshot::{Receiver, Sender, oneshot};
 use crate::durable::plan::Plan;
 use crate::durable::wait::wait;
 use crate::durable::{DurableError, DurableJob, DurableRunError, DurableStats, Entry, Shared};
-use crate::journal::{JournalError, Sequence};
 use crate::lifecycle::either::{Either, either};
-use crate::tasks::{
+use sidecore_journal::{JournalError, Sequence};
+use sidecore_runtime::pool::{
     DispatchError, PoolSnapshot, Priority, Retry, TaskError, TaskHandle, TaskId, Tasks,
 };
 
@@ -105,7 +105,7 @@ impl<J: DurableJob, O: Send + 'static> DurableDispatch<J, O> {
     }
 
     /// It must be over so long from now, a restart included; one that is not ends as
-    /// [`TimedOut`](crate::TaskError::TimedOut), and its record with it.
+    /// [`TimedOut`](crate::tasks::TaskError::TimedOut), and its record with it.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.plan.deadline = Some(instant::after(deadline));
         self

@@ -1,7 +1,7 @@
 //! A job as a durable pool's queue holds it.
 
-use crate::journal::Sequence;
-use crate::tasks::Retry;
+use sidecore_journal::Sequence;
+use sidecore_runtime::pool::Retry;
 
 /// A job and its record. Made by [`DurableTasks`](crate::durable::DurableTasks) and the redelivery alone.
 #[derive(Clone, Debug)]

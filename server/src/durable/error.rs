@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::journal::{AppendError, JournalError};
-use crate::tasks::{DispatchError, TaskError};
+use sidecore_journal::{AppendError, JournalError};
+use sidecore_runtime::pool::{DispatchError, TaskError};
 
 /// A job is not known to be durable and in the pool. It comes back where the pool will not run it.
 pub enum DurableError<J> {

@@ -16,8 +16,9 @@ use sidecore_runtime::sys::panics::catch;
 use sidecore_runtime::sys::stderr;
 
 use crate::durable::oneshot::Sender;
-use crate::journal::{Journal, Sequence};
-use crate::tasks::{FinishContext, TaskError, TaskId, TaskResult};
+use crate::tasks::callbacks::{FinishContext, TaskResult};
+use sidecore_journal::{Journal, Sequence};
+use sidecore_runtime::pool::{TaskError, TaskId};
 
 /// Executors beyond so many share the locks of the first ones.
 const SHARDS: usize = 64;

@@ -9,7 +9,8 @@
 //!
 //! ```no_run
 //! use sidecore::durable::{Durable, DurableLimits};
-//! use sidecore::{Config, Incoming, Request, Response, Server, StatusCode, TaskPool};
+//! use sidecore::{Config, Incoming, Request, Response, Server, StatusCode};
+//! use sidecore::tasks::TaskPool;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let journal = Durable::open("data".as_ref(), "mails", DurableLimits::default())?;
@@ -99,9 +100,10 @@ use crate::durable::ended::{Ended, note_the_end};
 use crate::durable::finish::{Finisher, Open};
 use crate::durable::intake::{Intake, take_offers};
 use crate::durable::redelivery::{Backlog, redeliver};
-use crate::journal::{DeadLetter, Journal, JournalError, JournalLimits, Recovery, Sequence};
 use crate::lifecycle::worker::Worker;
-use crate::tasks::{Failure, FinishContext, TaskContext, TaskResult, Tasks};
+use crate::tasks::callbacks::{FinishContext, TaskResult};
+use sidecore_journal::{DeadLetter, Journal, JournalError, JournalLimits, Recovery, Sequence};
+use sidecore_runtime::pool::{Failure, TaskContext, Tasks};
 
 /// What a durable pool's jobs must be. Implemented for all that can be.
 pub trait DurableJob: Serialize + DeserializeOwned + Clone + Send + Unpin + 'static {}

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use sidecore_runtime::sys::instant;
 
 use crate::durable::{DurableJob, Entry};
-use crate::journal::{Meta, Record};
-use crate::tasks::{Dispatch, Priority, Retry, Tasks};
+use sidecore_journal::{Meta, Record};
+use sidecore_runtime::pool::{Dispatch, Priority, Retry, Tasks};
 
 /// The options of one durable dispatch.
 #[derive(Clone, Copy, Debug, Default)]

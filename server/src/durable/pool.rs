@@ -10,11 +10,12 @@ use sidecore_runtime::sys::stderr;
 
 use crate::durable::{Durable, DurableJob, DurableStats, DurableTasks, Entry};
 use crate::lifecycle::worker::Worker;
+use crate::tasks::callbacks::{OnFinish, OnTask};
 use crate::tasks::pool::{PoolBuilder, TaskPool};
 use crate::tasks::pool_start::{
     Counters, Ended, Install, PoolStart, RunningPool, ServerPool, StartPool,
 };
-use crate::tasks::{DeadLetter, OnFinish, OnTask, TaskContext};
+use sidecore_runtime::pool::{DeadLetter, TaskContext};
 
 /// How long the end of a server may take to close a journal.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);

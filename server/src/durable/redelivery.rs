@@ -21,9 +21,9 @@ use sidecore_runtime::sys::stderr;
 use crate::durable::dispatch::Parcel;
 use crate::durable::plan::{Plan, deadline_of};
 use crate::durable::{DurableError, DurableJob, Entry, Shared};
-use crate::journal::{Record, Sequence};
 use crate::lifecycle::shutdown::Shutdown;
-use crate::tasks::Tasks;
+use sidecore_journal::{Record, Sequence};
+use sidecore_runtime::pool::Tasks;
 
 /// Records that are pending and not in the pool.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! What a durable pool has done.
 
-use crate::journal::JournalStats;
+use sidecore_journal::JournalStats;
 
 /// The counters of a durable pool, since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! HTTP over connections: what precedes it, its transports, its versions, and what it may turn into.
 //!
-//! A connection begins in `preface` (a proxy's header, a handshake of [`tls`]), which gives a
+//! A connection begins in `preface` (a proxy's header, a handshake of `tls`), which gives a
 //! `transport`; over that `http1` is spoken, or `http2`; and a request may turn it into another
 //! protocol (`hyper_upgrade` has those of hyper go on).
 
@@ -16,3 +16,5 @@ pub(crate) mod preface;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub(crate) mod transport;
+
+pub use self::http1::upgrade::{Upgrade, Upgraded};

@@ -15,7 +15,7 @@ use sidecore_runtime::executor::sleep;
 use sidecore_runtime::net::{TcpListener, TcpStream};
 use sidecore_runtime::sys::stderr;
 
-use crate::app::App;
+use crate::app::service::App;
 use crate::http::http1::serving::Serving;
 use crate::http::preface::Preface;
 use crate::lifecycle::either::{Either, either};

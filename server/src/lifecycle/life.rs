@@ -9,17 +9,17 @@ use sidecore_runtime::sys::stderr;
 
 use crate::lifecycle::report::Report;
 
-/// A moment in a server's life: what [`Server::on_life`] is told of.
+/// A moment in a server's life: what [`Server::on_life`](crate::Server::on_life) is told of.
 ///
 /// | Swoole | here |
 /// |---|---|
 /// | `onStart`, `onManagerStart` | [`Started`](Life::Started) |
-/// | `onWorkerStart` | [`WorkerStarted`](Life::WorkerStarted); what the worker keeps is made by [`serve`](Server::serve)'s `make_app`, of task workers by [`Server::on_task_worker`] |
+/// | `onWorkerStart` | [`WorkerStarted`](Life::WorkerStarted); what the worker keeps is made by [`serve`](crate::Server::serve)'s `make_app`, of task workers by [`Server::on_task_worker`](crate::Server::on_task_worker) |
 /// | `onBeforeReload`, `onAfterReload` | [`Reloading`](Life::Reloading), [`Reloaded`](Life::Reloaded) |
 /// | `onBeforeShutdown`, `onWorkerExit` | [`Draining`](Life::Draining) |
 /// | `onWorkerStop` | [`WorkerStopped`](Life::WorkerStopped); of task workers the drop of what `on_task_worker` returned |
 /// | `onShutdown`, `onManagerStop` | [`Ended`](Life::Ended), which counts what became of the tasks |
-/// | `onWorkerError` | the error of [`Running::wait`](crate::Running::wait); of task workers [`Notice::WorkerFailed`](crate::Notice::WorkerFailed) |
+/// | `onWorkerError` | the error of [`Running::wait`](crate::Running::wait); of task workers [`Notice::WorkerFailed`](crate::tasks::Notice::WorkerFailed) |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Life {
@@ -39,7 +39,7 @@ pub enum Life {
     Reloading,
     /// Each task worker was made anew, after the job that it had. On a thread of its own; reloads
     /// that overlap tell it once. It is not told where a worker could not be made anew (which is a
-    /// [`Notice`](crate::Notice)) or the server ends before.
+    /// [`Notice`](crate::tasks::Notice)) or the server ends before.
     Reloaded,
     /// The shutdown has begun: no connection is accepted any more. On the executor that sees it
     /// first; the drain of all waits meanwhile.

@@ -6,7 +6,7 @@ use sidecore_runtime::machine::placement::{Placement, PoolRequest, TaskWorkerSea
 use sidecore_runtime::machine::topology::Topology;
 use sidecore_runtime::sys::doorbell::Doorbell;
 
-use crate::config::{Config, Options};
+use crate::config::settings::{Config, Options};
 use crate::lifecycle::error::{Error, Result};
 use crate::tasks::pool_start::{DEFAULT, Install, PoolStart, RunningPool, pool_config};
 

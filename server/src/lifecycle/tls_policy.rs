@@ -1,7 +1,7 @@
 //! Whether a server speaks TLS, and with which certificates.
 
 use crate::config::listen::Listen;
-use crate::config::{Config, Options};
+use crate::config::settings::{Config, Options};
 use crate::http::preface::Preface;
 #[cfg(feature = "tls")]
 use crate::http::tls::{Acceptor, Certificates};

@@ -14,16 +14,16 @@ use sidecore_runtime::executor::{
 use sidecore_runtime::pool::PoolSnapshot;
 use sidecore_runtime::sys::instant;
 
-use crate::app::App;
-use crate::config::Options;
+use crate::app::service::App;
+use crate::config::settings::Options;
 use crate::http::http1::serving::Serving;
 use crate::lifecycle::accept::AcceptLoop;
 use crate::lifecycle::life::{Hooks, Life};
 use crate::lifecycle::listen::Socket;
 use crate::lifecycle::shutdown::Shutdown;
 use crate::lifecycle::tls_policy::TlsPolicy;
-use crate::tasks::Tasks;
 use crate::tasks::pool_start::{Counters, Install};
+use sidecore_runtime::pool::Tasks;
 
 /// An executor, as the application's constructor sees it.
 pub struct Worker<J, O> {

@@ -7,11 +7,9 @@ use sidecore_runtime::sys::panics::Quiet;
 
 pub use sidecore_runtime::executor::hosted::{io, net, timer};
 
+use crate::tasks::callbacks::{Callbacks, Jobs, OnFinish, Work, dead_letters_to};
 use crate::tasks::pool::{PoolBuilder, TaskPool};
-use crate::tasks::{
-    Callbacks, DeadLetter, Failure, Jobs, Kinds, OnFinish, TaskContext, TaskWorkerInfo, Work,
-    dead_letters_to,
-};
+use sidecore_runtime::pool::{DeadLetter, Failure, Kinds, TaskContext, TaskWorkerInfo};
 
 /// The future of a job.
 pub(crate) type JobFuture<O> = Pin<Box<dyn Future<Output = Result<O, Failure>>>>;
@@ -40,7 +38,8 @@ impl<T, F> PoolBuilder<T, F> {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use sidecore::{TaskPool, async_task::timer};
+    /// use sidecore::tasks::TaskPool;
+    /// use sidecore::tasks::async_tasks::timer;
     ///
     /// let naps: TaskPool<u64, u64> = TaskPool::named("naps")
     ///     .on_async_task(256, |_task, ms: u64| async move {
@@ -106,7 +105,7 @@ impl<J, O, F> PoolBuilder<OnAsyncTask<J, O>, F> {
 
 impl<J, O> PoolBuilder<OnAsyncTask<J, O>, OnFinish<O>>
 where
-    (crate::tasks::OnTask<J, O>, OnFinish<O>): Callbacks,
+    (crate::tasks::callbacks::OnTask<J, O>, OnFinish<O>): Callbacks,
 {
     /// The pool, for [`Server::with_pool`](crate::Server::with_pool).
     pub fn build(self) -> TaskPool<J, O> {

@@ -1,7 +1,8 @@
 //! Closures as jobs: a ready-made kind of job for pools whose work is not one type.
 //!
 //! ```no_run
-//! use sidecore::{Closures, Config, Incoming, Request, Response, Server};
+//! use sidecore::{Config, Incoming, Request, Response, Server};
+//! use sidecore::tasks::closures::Closures;
 //!
 //! fn thumbnail(picture: Vec<u8>) -> Vec<u8> {
 //!     picture.into_iter().step_by(16).collect()
@@ -41,7 +42,9 @@
 //! [`Dispatch::retry`] wants a job that can be cloned.
 //!
 //! ```compile_fail,E0599
-//! # use sidecore::{Closure, ClosureOutput, Retry, Tasks};
+//! # use sidecore::Tasks;
+//! # use sidecore::tasks::Retry;
+//! # use sidecore::tasks::closures::{Closure, ClosureOutput};
 //! # fn example(tasks: Tasks<Closure, ClosureOutput>) {
 //! let job = tasks.job(Closure::new(|_task| {}));
 //! let _ = job.retry(Retry::times(3)).dispatch();
@@ -56,10 +59,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::tasks::callbacks::OnTask;
 use crate::tasks::pool::PoolBuilder;
-use crate::tasks::{
-    Dispatch, DispatchError, Failure, OnTask, Run, RunError, TaskContext, TaskError, TaskHandle,
-    TaskId, Tasks,
+use sidecore_runtime::pool::{
+    Dispatch, DispatchError, Failure, Run, RunError, TaskContext, TaskError, TaskHandle, TaskId,
+    Tasks,
 };
 
 /// A job that is a closure. [`Closures`] makes and dispatches them; one that is made by hand goes
@@ -160,7 +164,9 @@ pub trait Closures {
     ///
     /// ```no_run
     /// # use std::time::Duration;
-    /// # use sidecore::{Closure, ClosureOutput, Closures, Priority, RunError, Tasks};
+    /// # use sidecore::Tasks;
+    /// # use sidecore::tasks::{Priority, RunError};
+    /// # use sidecore::tasks::closures::{Closure, ClosureOutput, Closures};
     /// # async fn example(tasks: Tasks<Closure, ClosureOutput>) -> Result<u32, RunError<Closure>> {
     /// let urgent = tasks.with(|job| job.priority(Priority::High).deadline(Duration::from_secs(2)));
     /// urgent.call(|_task| 6 * 7).await

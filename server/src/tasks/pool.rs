@@ -6,18 +6,21 @@ use std::time::Duration;
 use sidecore_runtime::machine::cpu_list::CpuList;
 use sidecore_runtime::pool::OnNotice;
 
-use crate::config::Options;
+use crate::config::settings::Options;
+use crate::tasks::callbacks::{
+    Callbacks, FinishContext, Jobs, OnFinish, OnTask, TaskResult, dead_letters_to, notices_to,
+};
 use crate::tasks::pool_start::{PoolSpec, PoolStart, ServerPool, StartPool};
-use crate::tasks::{
-    Callbacks, DeadLetter, Failure, FinishContext, Jobs, Kinds, Notice, OnFinish, OnTask,
-    TaskContext, TaskResult, TaskWorkerInfo, Tasks, dead_letters_to, notices_to,
+use sidecore_runtime::pool::{
+    DeadLetter, Failure, Kinds, Notice, TaskContext, TaskWorkerInfo, Tasks,
 };
 
 /// A pool of task workers beside a server's own: a bulkhead. What floods one pool takes neither
 /// queue, credits nor workers of another. Cheap to clone.
 ///
 /// ```no_run
-/// use sidecore::{Config, Incoming, Request, Response, Server, TaskPool};
+/// use sidecore::{Config, Incoming, Request, Response, Server};
+/// use sidecore::tasks::TaskPool;
 ///
 /// # fn main() -> sidecore::Result<()> {
 /// let mail: TaskPool<String, usize> = TaskPool::named("mail")

@@ -11,9 +11,9 @@ use sidecore_runtime::pool::{
 };
 use sidecore_runtime::sys::doorbell::Doorbell;
 
-use crate::config::Options;
+use crate::config::settings::Options;
+use crate::tasks::callbacks::{FinishContext, Jobs, OnFinish, Work};
 use crate::tasks::pool_name::named;
-use crate::tasks::{FinishContext, Jobs, OnFinish, Work};
 
 /// The name of a server's own pool.
 pub(crate) const DEFAULT: &str = "default";
@@ -106,7 +106,9 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> StartPool for PoolSpec<J, O> 
             setup.on_notice = on_notice;
         }
         let (pool, lanes) = match work {
-            Work::Sync(make) => Pool::start_with(config, setup, doorbells, named(name.clone(), make))?,
+            Work::Sync(make) => {
+                Pool::start_with(config, setup, doorbells, named(name.clone(), make))?
+            }
             Work::Async { concurrency, make } => {
                 let make = named(name.clone(), make);
                 Pool::start_async_with(config, setup, concurrency, doorbells, make)?

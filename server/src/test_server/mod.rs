@@ -3,7 +3,8 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use sidecore::{Config, Incoming, Request, Response, Server, TestServer};
+//! use sidecore::{Config, Incoming, Request, Response, Server};
+//! use sidecore::test_server::TestServer;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut config = Config::default();
@@ -43,14 +44,15 @@ use sidecore_runtime::sys::stderr;
 
 pub use crate::test_server::client::Answer;
 
-use crate::app::App;
+use crate::app::service::App;
 use crate::lifecycle::error::Result;
 use crate::lifecycle::report::Report;
 use crate::lifecycle::running::Running;
 use crate::lifecycle::server::{Job, Output, Server};
 use crate::lifecycle::worker::Worker;
-use crate::tasks::{Callbacks, Tasks};
+use crate::tasks::callbacks::Callbacks;
 use crate::test_server::echo::Echo;
+use sidecore_runtime::pool::Tasks;
 
 /// How often the counters are looked at.
 const LOOK: Duration = Duration::from_millis(1);

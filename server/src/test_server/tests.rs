@@ -9,7 +9,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 
 use crate::app::body::Incoming;
-use crate::config::Config;
+use crate::config::settings::Config;
 use crate::lifecycle::server::Server;
 use crate::tasks::pool::TaskPool;
 use crate::test_server::{TasksOutstanding, TestServer};

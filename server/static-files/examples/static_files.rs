@@ -9,7 +9,8 @@
 
 use axum::Router;
 use axum::routing::get;
-use sidecore::{Config, Server, TaskPool};
+use sidecore::tasks::TaskPool;
+use sidecore::{Config, Server};
 use sidecore_static_files::StaticFiles;
 use tower::Layer;
 

@@ -11,7 +11,7 @@ use http::header::{
 };
 use http::{HeaderName, Method, Response, StatusCode, Uri};
 use rustix::io::Errno;
-use sidecore::stderr;
+use sidecore::lifecycle::stderr;
 
 use crate::body::{FileBody, Part, Source};
 use crate::conditions::{self, Verdict};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use sidecore::Tasks;
-use sidecore::closures::{Closure, ClosureOutput};
+use sidecore::tasks::closures::{Closure, ClosureOutput};
 
 use crate::error::StaticFilesError;
 use crate::files::{Settings, StaticFiles};

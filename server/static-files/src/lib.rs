@@ -1,7 +1,8 @@
 //! Static files, as a layer before an application or as a service of their own.
 //!
 //! ```
-//! use sidecore::{Config, Incoming, Request, Response, Server, TestServer};
+//! use sidecore::{Config, Incoming, Request, Response, Server};
+//! use sidecore::test_server::TestServer;
 //! use sidecore_static_files::StaticFiles;
 //! use tower::{Layer, service_fn};
 //!

@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use sidecore::Tasks;
-use sidecore::closures::{Call, Closure, ClosureOutput, Closures};
+use sidecore::tasks::closures::{Call, Closure, ClosureOutput, Closures};
 
 use crate::tree::{Identity, ReadMode};
 

@@ -12,7 +12,7 @@ use http::header::UPGRADE;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Empty};
 use pin_project_lite::pin_project;
-use sidecore::Upgrade;
+use sidecore::http::Upgrade;
 use tower_layer::Layer;
 use tower_service::Service;
 

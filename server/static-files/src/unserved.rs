@@ -1,7 +1,7 @@
 //! Files that are asked for, are there, and are not served for their names: said once of each kind,
 //! so that who wonders about a 404 finds the reason, and who probes fills no log.
 
-use sidecore::stderr;
+use sidecore::lifecycle::stderr;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

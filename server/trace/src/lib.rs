@@ -1,7 +1,8 @@
 //! Spans of `tracing` that go from a request to its tasks and their finishes.
 //!
 //! ```
-//! use sidecore::{Config, Incoming, Request, Response, Server, TaskResult, TestServer};
+//! use sidecore::{Config, Incoming, Request, Response, Server, TaskResult};
+//! use sidecore::test_server::TestServer;
 //! use sidecore_trace::{InSpan, RequestSpans, finish_in_span, task_in_span};
 //! use tower::Layer;
 //!

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use sidecore::{Failure, FinishContext, TaskContext, TaskId, TaskResult, pool_name};
+use sidecore::tasks::{Failure, TaskId, pool_name};
+use sidecore::{FinishContext, TaskContext, TaskResult};
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -115,7 +116,7 @@ pub fn finish_in_span<O>(
     }
 }
 
-/// A closure for [`Closures`](sidecore::Closures) that runs in a span `task`, a child of the current
+/// A closure for [`Closures`](sidecore::tasks::closures::Closures) that runs in a span `task`, a child of the current
 /// one: `tasks.call(call_in_span(|task| …))`.
 pub fn call_in_span<T>(
     run: impl FnOnce(&TaskContext) -> T + Send + 'static,

@@ -40,7 +40,7 @@ struct Log {
 
 impl Log {
     /// Notes an event; false where more bytes are needed.
-    fn take(&mut self, event: Result<Event, sidecore::Reject>) -> bool {
+    fn take(&mut self, event: Result<Event, sidecore::codec::Reject>) -> bool {
         let goes_on = !matches!(event, Ok(Event::Incomplete | Event::Closed));
         assert!(!(self.over && goes_on), "nothing follows the end: {event:?}");
         match event {

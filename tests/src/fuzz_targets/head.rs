@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use sidecore::Reject;
+use sidecore::codec::Reject;
 use sidecore::codec::{
     HEADER_COUNT_CAP, HeadScan, Parsed, RequestHead, Target, Version, next_head,
 };

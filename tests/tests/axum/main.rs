@@ -9,7 +9,9 @@ mod routing;
 
 use std::sync::Once;
 
-use sidecore::{App, Config, Report, Server, TestServer, Worker};
+use sidecore::lifecycle::Report;
+use sidecore::test_server::TestServer;
+use sidecore::{App, Config, Server, Worker};
 use sidecore_tests::{Answer, Client};
 
 /// A server whose tasks square numbers, ended with the test.

@@ -13,7 +13,7 @@ use axum::response::Response;
 use axum::routing::any;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use sidecore::Server;
-use sidecore::tls::Certificates;
+use sidecore::http::tls::Certificates;
 use sidecore_tests::{Client, Scratch, Steady, wait_until};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;

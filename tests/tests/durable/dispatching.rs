@@ -1,7 +1,7 @@
 //! Within one life: what is accepted, refused, waited for, dropped, cancelled, given up.
 
 use sidecore::durable::{DurableError, DurableRunError};
-use sidecore::{Cancelled, DispatchError, Retry, TaskError};
+use sidecore::tasks::{Cancelled, DispatchError, Retry, TaskError};
 
 use super::*;
 

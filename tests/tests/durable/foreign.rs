@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::thread;
 
 use sidecore::durable::{DurableError, DurableRunError};
-use sidecore::{DispatchError, TaskError};
+use sidecore::tasks::{DispatchError, TaskError};
 
 use super::*;
 

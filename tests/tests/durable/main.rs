@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use sidecore::durable::{Durable, DurableLimits, DurableStats, DurableTasks};
 use sidecore::journal::{DeadLetter, JournalLimits};
-use sidecore::{
-    Config, Failure, Incoming, Report, Request, Response, Server, Shutdown, TaskResult,
-};
+use sidecore::lifecycle::{Report, Shutdown};
+use sidecore::tasks::Failure;
+use sidecore::{Config, Incoming, Request, Response, Server, TaskResult};
 use sidecore_runtime::executor::{sleep, spawn_local};
 use sidecore_tests::Scratch;
 

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use sidecore::journal::{Journal, Meta};
-use sidecore::{Priority, Retry, TaskError};
+use sidecore::tasks::{Priority, Retry, TaskError};
 
 use super::*;
 

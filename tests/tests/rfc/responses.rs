@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
-use sidecore::{Config, Direct, Incoming, Plain, Request, Response, Server, StatusCode};
+use sidecore::app::{Direct, Plain};
+use sidecore::{Config, Incoming, Request, Response, Server, StatusCode};
 use sidecore_tests::Client;
 use sidecore_tests::wire::exchange;
 
@@ -126,7 +127,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
     Ok(response.expect("a response"))
 }
 
-fn plain(head: &sidecore::RequestHead<'_>, body: &[u8]) -> Option<Plain> {
+fn plain(head: &sidecore::codec::RequestHead<'_>, body: &[u8]) -> Option<Plain> {
     if head.target.path() == "/direct" {
         let field = Some(("x-by".parse().unwrap(), "direct".parse().unwrap()));
         return Some(Plain { field, body: Bytes::copy_from_slice(body), ..Plain::text("") });

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{MODIFIED_S, Site, set_modified};
-use sidecore::{Config, Server, TaskPool};
+use sidecore::tasks::TaskPool;
+use sidecore::{Config, Server};
 use sidecore_static_files::StaticFiles;
 use sidecore_tests::{Client, Scratch, ServerProcess, example_command, wait_until};
 

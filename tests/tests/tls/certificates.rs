@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::AtomicBool;
 
-use sidecore::Listen;
+use sidecore::config::Listen;
 
 use super::*;
 

@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use sidecore::tls::Certificates;
+use sidecore::http::tls::Certificates;
 use sidecore::{Config, Incoming, Request, Response, Running, Server};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -133,7 +133,7 @@ async fn answer(request: Request<Incoming>) -> Result<Answer, Infallible> {
 /// An upgrade to a protocol without lengths: what comes goes back in capitals, and at the end how it
 /// ended.
 fn capitals(mut request: Request<Incoming>) -> Answer {
-    let upgrade = sidecore::Upgrade::take(&mut request).expect("an offer");
+    let upgrade = sidecore::http::Upgrade::take(&mut request).expect("an offer");
     upgrade.then(|mut upgraded| async move {
         let mut bytes = Vec::new();
         let end = loop {

@@ -183,7 +183,7 @@ fn a_handler_and_the_log_know_that_a_request_came_over_tls() {
     })
     .start(move |_| {
         logging.app(tower::service_fn(async |request: Request<Incoming>| {
-            let is_secured = request.extensions().get::<sidecore::Secured>().is_some();
+            let is_secured = request.extensions().get::<sidecore::app::Secured>().is_some();
             Ok::<_, Infallible>(Response::new(is_secured.to_string()))
         }))
     })

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use http::{Request, StatusCode};
 use rustix::net::sockopt::set_socket_linger;
+use sidecore::Incoming;
+use sidecore::http::Upgrade;
 use sidecore::websocket::{Message, WebSocket, WebSocketError};
-use sidecore::{Incoming, Upgrade};
 use sidecore_runtime::executor::sleep;
 use sidecore_tests::Client;
 

@@ -16,10 +16,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use sidecore::http::Upgrade;
+use sidecore::lifecycle::Report;
 use sidecore::websocket::{
     Closed, Message, WebSocket, WebSocketError, WebSocketUpgrade, close_code,
 };
-use sidecore::{Config, Incoming, Report, Request, Response, Running, Server, Tasks, Upgrade};
+use sidecore::{Config, Incoming, Request, Response, Running, Server, Tasks};
 use sidecore_tests::Client;
 
 /// RFC 6455 §1.3: this key and this answer.

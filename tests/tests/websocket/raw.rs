@@ -2,7 +2,8 @@
 
 use http::StatusCode;
 use http::header::{HeaderValue, UPGRADE};
-use sidecore::{Response, Upgrade};
+use sidecore::Response;
+use sidecore::http::Upgrade;
 use sidecore_tests::Client;
 
 use crate::{Answer, Served};

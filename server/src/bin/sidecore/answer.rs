@@ -6,8 +6,9 @@ use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 use serde_json::json;
+use sidecore::app::Plain;
 use sidecore::durable::DurableError;
-use sidecore::{DispatchError, Plain, TaskError};
+use sidecore::tasks::{DispatchError, TaskError};
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 

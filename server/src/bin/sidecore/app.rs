@@ -13,9 +13,11 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde::Serialize;
 use serde_json::json;
-use sidecore::{
-    Cancelled, DispatchError, Incoming, Plain, RequestHead, ServerStats, TaskHandle, TaskId, Worker,
-};
+use sidecore::app::Plain;
+use sidecore::codec::RequestHead;
+use sidecore::lifecycle::ServerStats;
+use sidecore::tasks::{Cancelled, DispatchError, TaskHandle, TaskId};
+use sidecore::{Incoming, Worker};
 use tower_service::Service;
 
 use crate::answer::{
@@ -86,7 +88,7 @@ impl App {
 
     fn remember(
         &self,
-        dispatch: sidecore::Dispatch<Job, Output>,
+        dispatch: sidecore::tasks::Dispatch<Job, Output>,
     ) -> Result<TaskId, DispatchError<Job>> {
         let handle = dispatch.dispatch()?;
         let id = handle.id();

@@ -1,7 +1,7 @@
 //! Middleware that triggers a task on every request under `/audited/` and goes on at once.
 
 use http::Request;
-use sidecore::trigger::{Dispatcher, TriggerTask};
+use sidecore::tasks::trigger::{Dispatcher, TriggerTask};
 
 use crate::app::App;
 use crate::job::Job;

@@ -1,8 +1,9 @@
 //! A task of either pool, dispatched and awaited.
 
 use http::StatusCode;
+use sidecore::app::Plain;
 use sidecore::durable::{DurableRun, DurableRunError};
-use sidecore::{Plain, Run, RunError, TaskError};
+use sidecore::tasks::{Run, RunError, TaskError};
 
 use crate::answer::{plain_error, refuse_dispatch, refuse_durable};
 use crate::job::{Job, Output};

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize, Serializer};
-use sidecore::async_task::timer;
-use sidecore::{Failure, Kinds, TaskContext};
+use sidecore::TaskContext;
+use sidecore::tasks::async_tasks::timer;
+use sidecore::tasks::{Failure, Kinds};
 
 /// The longest sleep, the most rounds and the longest line that are taken.
 const SLEEP_MAX_MS: u64 = 600_000;

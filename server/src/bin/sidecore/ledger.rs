@@ -8,7 +8,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
-use sidecore::{FinishContext, TaskError, TaskHandle, TaskId, TaskResult, TaskState};
+use sidecore::tasks::{TaskError, TaskHandle, TaskId, TaskState};
+use sidecore::{FinishContext, TaskResult};
 
 use crate::job::Output;
 

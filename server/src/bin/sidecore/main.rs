@@ -38,7 +38,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidecore::{Config, Direct, Report, Server, catch_signals, stderr};
+use sidecore::app::Direct;
+use sidecore::lifecycle::{Report, catch_signals, stderr};
+use sidecore::{Config, Server};
 use tower_layer::Layer;
 
 use crate::app::App;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use sidecore::durable::{DurableDispatch, DurableTasks};
-use sidecore::{Dispatch, Priority, Retry};
+use sidecore::tasks::{Dispatch, Priority, Retry};
 
 use crate::job::{Job, Kind, Output};
 use crate::pools::{Handles, PoolName};

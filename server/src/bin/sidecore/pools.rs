@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use sidecore::durable::{Durable, DurableLimits, DurablePool, DurableTasks};
 use sidecore::journal::JournalError;
-use sidecore::{OnFinish, OnTask, Server, TaskPool, Tasks, Worker, stderr};
+use sidecore::lifecycle::stderr;
+use sidecore::tasks::{OnFinish, OnTask, TaskPool};
+use sidecore::{Server, Tasks, Worker};
 
 use crate::job::{Job, Output, Runner, kinds};
 use crate::ledger::Ledger;

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use sidecore::durable::DurableStats;
-use sidecore::{
-    ExecutorSnapshot, Heap, KindSnapshot, Percentiles, PoolSnapshot, TaskWorkerSnapshot,
-};
+use sidecore::lifecycle::{ExecutorSnapshot, Heap};
+use sidecore::tasks::{KindSnapshot, Percentiles, PoolSnapshot, TaskWorkerSnapshot};
 
 /// Between two looks at the heap.
 const HEAP_EVERY: Duration = Duration::from_secs(1);
@@ -50,7 +49,7 @@ fn heap() -> Option<Heap> {
     static LAST: Mutex<Option<(Instant, Option<Heap>)>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     let (at, heap) = last.filter(|(at, _)| at.elapsed() < HEAP_EVERY).unwrap_or_else(|| {
-        let heap = sidecore::heap();
+        let heap = sidecore::lifecycle::heap();
         (Instant::now(), heap)
     });
     *last = Some((at, heap));

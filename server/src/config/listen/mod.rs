@@ -18,12 +18,12 @@ pub(crate) const MODE_DEFAULT: u32 = 0o660;
 /// the drain hold for its connections as for those of `host` and `port`.
 ///
 /// ```
-/// use sidecore::Listen;
+/// use sidecore::config::Listen;
 ///
 /// let metrics: Listen = "127.0.0.1:9100".parse()?;
 /// let local: Listen = "unix:/run/app.sock mode=660".parse()?;
 /// assert_eq!(local, Listen::unix("/run/app.sock").mode(0o660));
-/// # Ok::<(), sidecore::ListenError>(())
+/// # Ok::<(), sidecore::config::ListenError>(())
 /// ```
 ///
 /// Replaces Swoole's `Server::addlistener`.

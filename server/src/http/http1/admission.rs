@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use sidecore_runtime::executor::sleep;
 
-use crate::config::Options;
+use crate::config::settings::Options;
 
 /// Refused connections that may be open until their peers have read why, beside `connections_max`.
 const REFUSED_MAX: usize = 512;

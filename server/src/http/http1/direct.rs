@@ -2,7 +2,7 @@
 
 use sidecore_runtime::sys::panics::catch;
 
-use crate::app::{App, Plain};
+use crate::app::service::{App, Plain};
 use crate::codec::head::{Framing, RequestHead};
 use crate::codec::reject::Reject;
 

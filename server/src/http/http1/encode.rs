@@ -8,7 +8,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use sidecore_runtime::sys::stderr;
 
-use crate::app::Plain;
+use crate::app::service::Plain;
 use crate::codec::head::{Version, tokens};
 use crate::codec::reject::Reject;
 use crate::codec::trailers::is_forbidden_trailer;

@@ -12,8 +12,8 @@ use http_body::Body;
 use sidecore_runtime::executor::{self, Deadline};
 use sidecore_runtime::sys::stderr;
 
-use crate::app::App;
 use crate::app::body::{BUFFER_MAX_BYTES, BodySender, Demand, Incoming};
+use crate::app::service::App;
 use crate::codec::body_decoder::{BodyDecoder, BodyPart, cut_off};
 use crate::codec::head::{Framing, Version};
 use crate::codec::reject::Reject;

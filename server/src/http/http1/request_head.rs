@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 
-use crate::app::{PeerAddress, Secured};
+use crate::app::service::{PeerAddress, Secured};
 use crate::codec::body_decoder::BodyDecoder;
 use crate::codec::head::{Framing, RequestHead, Version};
 use crate::codec::reject::Reject;

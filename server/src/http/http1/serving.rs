@@ -8,7 +8,7 @@ use sidecore_runtime::sys::panics::Quiet;
 use slab::Slab;
 
 use crate::codec::head::HeadLimits;
-use crate::config::Options;
+use crate::config::settings::Options;
 use crate::http::http1::admission::{Admission, Entry};
 use crate::http::http1::date::DateCache;
 use crate::http::http1::timeouts::Timeouts;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use sidecore_runtime::executor::Deadline;
 
-use crate::config::Options;
+use crate::config::settings::Options;
 
 /// Time limits of a connection. Zero means none for `request`.
 #[derive(Clone, Copy, Debug)]

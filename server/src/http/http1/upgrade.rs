@@ -24,7 +24,7 @@ use http::{HeaderMap, Request, StatusCode};
 
 use sidecore_runtime::sys::panics::drop_quietly;
 
-use crate::app::App;
+use crate::app::service::App;
 use crate::http::http1::connection::{Connection, Io, UNSENT_MAX_BYTES};
 use crate::http::http1::panicked;
 use crate::http::http1::peer_watch::{News, PeerWatch};

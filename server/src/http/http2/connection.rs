@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::app::App;
+use crate::app::service::App;
 use crate::http::http1::connection::{Connection, FAREWELLS_MAX, Io};
 use crate::http::http1::serving::Place;
 use crate::http::http1::timeouts::{WaitTimer, Waiting};

@@ -25,7 +25,7 @@
 
 use hyper::server::conn::http2::Builder;
 
-use crate::config::Options;
+use crate::config::settings::Options;
 use crate::http::http1::connection::UNSENT_MAX_BYTES;
 use crate::http::http1::sending::PIECE_MAX_BYTES;
 use crate::http::http1::timeouts::{Timeouts, Waiting};

@@ -16,7 +16,7 @@ use sidecore_runtime::sys::stderr;
 
 use crate::app::body::Incoming;
 use crate::app::http2_body::{RequestBody, Watch};
-use crate::app::{App, PeerAddress, Refused, Secured, ServiceFailed, drop_answered};
+use crate::app::service::{App, PeerAddress, Refused, Secured, ServiceFailed, drop_answered};
 use crate::codec::reject::Reject;
 use crate::http::http1::timeouts::Waiting;
 use crate::http::http1::{encode, panicked};

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use sidecore_runtime::executor::spawn_local;
 use sidecore_runtime::net::TcpStream;
 
-use crate::app::App;
+use crate::app::service::App;
 #[cfg(feature = "tls")]
 use crate::codec::reject::Reject;
 use crate::http::http1::connection::{Connection, Io};

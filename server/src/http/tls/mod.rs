@@ -1,8 +1,9 @@
 //! TLS 1.3 and 1.2 for the listeners that say so, by rustls, on the executors' own threads.
 //!
 //! ```no_run
-//! use sidecore::tls::Certificates;
-//! use sidecore::{Config, Listen, Server};
+//! use sidecore::http::tls::Certificates;
+//! use sidecore::{Config, Server};
+//! use sidecore::config::Listen;
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let certificates = Certificates::from_pem_files("cert.pem", "key.pem")?;
 //! let server = Server::new(Config::load()?).tls(certificates); // host and port speak it

@@ -3,7 +3,7 @@
 
 use super::Server;
 use crate::lifecycle::life::Life;
-use crate::tasks::OnTask;
+use crate::tasks::callbacks::OnTask;
 use crate::tasks::closures::{Closure, ClosureOutput};
 
 impl<T, F> Server<T, F> {
@@ -12,7 +12,8 @@ impl<T, F> Server<T, F> {
     /// reported on standard error and changes nothing else.
     ///
     /// ```no_run
-    /// use sidecore::{Config, Life, Server};
+    /// use sidecore::{Config, Server};
+    /// use sidecore::lifecycle::Life;
     ///
     /// # fn main() -> sidecore::Result<()> {
     /// let server = Server::new(Config::load()?).on_life(|life| match life {
@@ -46,7 +47,9 @@ impl<T, F> Server<T, F> {
     /// own arguments.
     ///
     /// ```no_run
-    /// use sidecore::{Config, Life, OnFinish, OnTask, Server, TaskPool};
+    /// use sidecore::{Config, Server};
+    /// use sidecore::lifecycle::Life;
+    /// use sidecore::tasks::{OnFinish, OnTask, TaskPool};
     ///
     /// /// Adds a pool that sends mails.
     /// fn mailing<T, F>(mail: &TaskPool<String, ()>) -> impl FnOnce(Server<T, F>) -> Server<T, F> {

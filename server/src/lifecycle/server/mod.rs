@@ -15,9 +15,9 @@ use sidecore_runtime::sys::doorbell::Doorbell;
 use sidecore_runtime::sys::panics::Quiet;
 use sidecore_runtime::sys::stderr;
 
-use crate::app::App;
+use crate::app::service::App;
 use crate::config::listen::Listen;
-use crate::config::{Config, Options};
+use crate::config::settings::{Config, Options};
 use crate::lifecycle::companion::{self, Companion, StartCompanion};
 use crate::lifecycle::error::{Error, Result};
 use crate::lifecycle::life::Hooks;
@@ -28,10 +28,12 @@ use crate::lifecycle::shutdown::{RaiseOnDrop, Shutdown};
 use crate::lifecycle::tls_policy::{self, TlsPolicy};
 use crate::lifecycle::worker::{Assignment, ServerStats, Worker};
 use crate::lifecycle::{listen, signals};
+use crate::tasks::callbacks::{
+    Callbacks, FinishContext, OnFinish, OnTask, TaskResult, dead_letters_to, notices_to,
+};
 use crate::tasks::pool_start::{DEFAULT, PoolSpec, PoolStart, ServerPool, StartPool};
-use crate::tasks::{
-    Callbacks, DeadLetter, Failure, FinishContext, Kinds, Notice, OnFinish, OnTask, TaskContext,
-    TaskResult, TaskWorkerInfo, Tasks, dead_letters_to, notices_to,
+use sidecore_runtime::pool::{
+    DeadLetter, Failure, Kinds, Notice, TaskContext, TaskWorkerInfo, Tasks,
 };
 
 /// The longest name of a pool: its threads' names have 15 bytes (prctl(2), PR_SET_NAME).
@@ -67,7 +69,7 @@ impl<T, F> Server<T, F> {
     /// Runs each job, synchronously, on a task worker's thread.
     ///
     /// What it returns reaches `on_finish`, or the future that awaits it. A panic in it is caught
-    /// and reaches them as a [`TaskError`](crate::TaskError). Replaces Swoole's `on('Task')`.
+    /// and reaches them as a [`TaskError`](crate::tasks::TaskError). Replaces Swoole's `on('Task')`.
     pub fn on_task<J: 'static, O: 'static>(
         self,
         on_task: impl Fn(&TaskContext, J) -> O + Send + Sync + 'static,
@@ -78,8 +80,8 @@ impl<T, F> Server<T, F> {
     /// Runs jobs that may fail, and may then be tried again ([`Dispatch::retry`]). What they fail
     /// with reaches `on_finish` as [`TaskError::Failed`].
     ///
-    /// [`Dispatch::retry`]: crate::Dispatch::retry
-    /// [`TaskError::Failed`]: crate::TaskError::Failed
+    /// [`Dispatch::retry`]: crate::tasks::Dispatch::retry
+    /// [`TaskError::Failed`]: crate::tasks::TaskError::Failed
     pub fn try_on_task<J: 'static, O: 'static>(
         self,
         on_task: impl Fn(&TaskContext, J) -> std::result::Result<O, Failure> + Send + Sync + 'static,
@@ -99,14 +101,14 @@ impl<T, F> Server<T, F> {
     /// # use sidecore::{Config, Server};
     /// Server::new(Config::default()).on_task_worker(|worker| {
     ///     let mut log = std::fs::File::create(format!("/tmp/task-{}.log", worker.task_worker))
-    ///         .map_err(sidecore::Failure::new)?;
+    ///         .map_err(sidecore::tasks::Failure::new)?;
     ///     Ok(move |_task: &sidecore::TaskContext, line: String| {
-    ///         std::io::Write::write_all(&mut log, line.as_bytes()).map_err(sidecore::Failure::new)
+    ///         std::io::Write::write_all(&mut log, line.as_bytes()).map_err(sidecore::tasks::Failure::new)
     ///     })
     /// });
     /// ```
     ///
-    /// [`Reload`]: crate::Reload
+    /// [`Reload`]: crate::lifecycle::Reload
     pub fn on_task_worker<J: 'static, O: 'static, R>(
         self,
         make: impl Fn(&TaskWorkerInfo) -> std::result::Result<R, Failure> + Send + Sync + 'static,
@@ -132,7 +134,7 @@ impl<T, F> Server<T, F> {
     /// than those of the configuration. SIGHUP reloads them where [`serve`](Self::serve) runs.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, certificates: crate::http::tls::Certificates) -> Self {
-        self.config.scheme = crate::config::Scheme::Https;
+        self.config.scheme = crate::config::settings::Scheme::Https;
         self.certificates(certificates)
     }
 
@@ -211,7 +213,7 @@ impl<J, O, F> Server<OnTask<J, O>, F> {
     }
 
     /// Receives the jobs whose last attempt has failed or panicked, of those that may be tried
-    /// again ([`Dispatch::retry`](crate::Dispatch::retry)), on the executor that dispatched them
+    /// again ([`Dispatch::retry`](crate::tasks::Dispatch::retry)), on the executor that dispatched them
     /// and before their outcome is delivered.
     pub fn on_dead_letter(
         mut self,
@@ -229,12 +231,12 @@ where
     /// Serves until SIGTERM or SIGINT, then drains; a second signal, half a second later or more,
     /// ends the process at once with the exit code 143. One that comes during the start ends that,
     /// with an empty report; for what comes before this call there is
-    /// [`catch_signals`](crate::catch_signals).
+    /// [`catch_signals`](crate::lifecycle::catch_signals).
     ///
     /// `make_app` is called once on each executor, so what it makes needs no lock. Start-up lines
     /// on standard error say which CPU serves what. Such lines never hold the server up, whoever
-    /// reads them or does not ([`stderr`](crate::stderr)); reports of panics do, unless the
-    /// application has called [`stderr::report_panics`](crate::stderr::report_panics).
+    /// reads them or does not ([`stderr`](crate::lifecycle::stderr)); reports of panics do, unless the
+    /// application has called [`stderr::report_panics`](crate::lifecycle::stderr::report_panics).
     ///
     /// The error: it could not start, or an executor has ended by a panic or an error of its ring
     /// ([`Running::wait`]).

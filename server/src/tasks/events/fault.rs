@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::tasks::{DispatchError, Failure};
+use sidecore_runtime::pool::{DispatchError, Failure};
 
 /// What became of one raised event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

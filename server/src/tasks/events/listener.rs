@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use sidecore_runtime::sys::panics;
 
-use crate::tasks::Tasks;
 use crate::tasks::closures::{Closures, Ending};
 use crate::tasks::events::Cause;
+use sidecore_runtime::pool::Tasks;
 
 /// A listener to events of type `E`.
 pub struct Listener<E>(
@@ -84,7 +84,7 @@ where
 ///
 /// ```
 /// use sidecore::Tasks;
-/// use sidecore::events::{Events, dispatching};
+/// use sidecore::tasks::events::{Events, dispatching};
 ///
 /// struct SignedUp {
 ///     email: String,

@@ -3,8 +3,9 @@
 //! ```no_run
 //! use std::sync::{Arc, OnceLock};
 //!
-//! use sidecore::events::{Events, deferred};
-//! use sidecore::{Config, Failure, Incoming, Request, Response, Server};
+//! use sidecore::tasks::events::{Events, deferred};
+//! use sidecore::{Config, Incoming, Request, Response, Server};
+//! use sidecore::tasks::Failure;
 //!
 //! #[derive(Clone)]
 //! struct SignedUp {

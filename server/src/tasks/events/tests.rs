@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::tasks::closures::{Closure, ClosureOutput};
-use crate::tasks::{Failure, Tasks};
+use sidecore_runtime::pool::{Failure, Tasks};
 
 struct Numbered(u32);
 struct Other;

@@ -30,7 +30,7 @@ impl<D> TriggerAfter<D, (), ()> {
     /// makes of that and of the answer, if it makes one. So nothing else of the request is copied.
     ///
     /// ```
-    /// use sidecore::trigger::TriggerAfter;
+    /// use sidecore::tasks::trigger::TriggerAfter;
     /// use sidecore::{Request, Response, Tasks};
     /// use tower::{Layer, service_fn};
     ///

@@ -13,8 +13,8 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::tasks::DispatchError;
 use crate::tasks::trigger::{Dispatcher, Fired, Trigger, TriggerCounts, Triggering, tell};
+use sidecore_runtime::pool::DispatchError;
 
 /// A layer that dispatches a job made of the request, then calls the service.
 ///

@@ -1,7 +1,8 @@
 //! Middleware that triggers a task of a request, and goes on at once.
 //!
 //! ```no_run
-//! use sidecore::{Config, Request, Response, Server, TriggerTask};
+//! use sidecore::{Config, Request, Response, Server};
+//! use sidecore::tasks::trigger::TriggerTask;
 //! use tower::{Layer, service_fn};
 //!
 //! /// A line of an audit log.
@@ -54,7 +55,7 @@ pub use crate::tasks::trigger::before::Triggered;
 pub use crate::tasks::trigger::before::Unavailable;
 pub use crate::tasks::trigger::before::WhenRefused;
 
-use crate::tasks::{DispatchError, TaskId, Tasks};
+use sidecore_runtime::pool::{DispatchError, TaskId, Tasks};
 
 const TASK_ID: HeaderName = HeaderName::from_static("x-task-id");
 const TASK_REFUSED: HeaderName = HeaderName::from_static("x-task-refused");

@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 use h2::client::SendRequest;
 use http::{HeaderMap, Method, StatusCode, Version};
 use http_body::{Body, Frame};
-use sidecore::WithPeers;
+use sidecore::app::WithPeers;
 use tokio_rustls::TlsConnector;
 
 use self::raw::Raw;
@@ -159,8 +159,8 @@ fn describe(request: &Request<Incoming>) -> String {
         let values = request.headers().get_all(name).iter();
         values.map(|value| value.to_str().unwrap()).collect::<Vec<_>>().join("|")
     };
-    let peer = request.extensions().get::<sidecore::PeerAddress>().expect("a peer");
-    let upgrade = request.extensions().get::<sidecore::Upgrade>().is_some();
+    let peer = request.extensions().get::<sidecore::app::PeerAddress>().expect("a peer");
+    let upgrade = request.extensions().get::<sidecore::http::Upgrade>().is_some();
     format!(
         "{} {:?} {} host={} cookie={} peer={} upgrade={upgrade} hint={:?} end={}",
         request.method(),

@@ -276,7 +276,7 @@ fn logs_ids_files_and_triggers_know_such_a_request() {
     .on_finish(|_, _| {})
     .start(move |worker| {
         let job = |request: &Request<Incoming>| Some(request.uri().path().to_owned());
-        let trigger = sidecore::TriggerTask::before(worker.tasks(), job);
+        let trigger = sidecore::tasks::trigger::TriggerTask::before(worker.tasks(), job);
         let made = tower::service_fn(async |request: Request<Incoming>| {
             let path = request.uri().path().to_owned();
             let _ = request.into_body().collect().await;

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use crate::app::Plain;
+use crate::app::service::Plain;
 use crate::codec::head::Version;
 use crate::codec::head_lines::take_minor_version;
 use crate::codec::head_scan::{HeadScan, is_blank};

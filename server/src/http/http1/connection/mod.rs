@@ -37,7 +37,7 @@ use crate::http::http1::serving::Place;
 use crate::http::http1::timeouts::{WaitTimer, Waiting};
 use crate::http::http1::upgrade::Run;
 
-use crate::app::{App, Refused, drop_answered};
+use crate::app::service::{App, Refused, drop_answered};
 use crate::http::transport::Transport;
 
 pub(crate) use crate::http::http1::connection::io::Io;

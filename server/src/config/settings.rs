@@ -1,0 +1,449 @@
+//! The settings, and how they are loaded.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sidecore_runtime::machine::cpu_list::CpuList;
+use sidecore_runtime::pool::DELAYED_MAX_DEFAULT;
+
+use crate::config::error::ConfigError;
+use crate::config::keys::{Key, keys};
+use crate::config::{file, links, value};
+
+use crate::config::listen::Listen;
+use crate::config::value::Value;
+
+/// The file that is read where `SIDECORE_CONFIG` names no other.
+const DEFAULT_FILE: &str = "sidecore.toml";
+pub(crate) const PREFIX: &str = "SIDECORE_";
+const POOL_PREFIX: &str = "SIDECORE_POOL_";
+const FILE_VARIABLE: &str = "SIDECORE_CONFIG";
+/// The host that is none.
+pub(crate) const NO_HOST: &str = "none";
+/// Variables of the benches and tests, which share the prefix.
+const RESERVED: [&str; 3] = ["SIDECORE_BUDGET_", "SIDECORE_BENCH_", "SIDECORE_TEST_"];
+
+/// The configuration of a server.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The IP address to listen on, or `localhost`; `none` listens at the others in `listen` alone.
+    pub host: String,
+    /// The port to listen on; 0 takes a free one.
+    pub port: u16,
+    /// What is spoken at host and port.
+    pub scheme: Scheme,
+    /// Whether the PROXY protocol comes first there ([`Listen::proxied`]): `proxy` behind the
+    /// scheme, such as `https proxy`.
+    pub proxy: bool,
+    /// Files of certificates, and of their keys in the same order, for the listeners that speak TLS.
+    pub tls_certificate: Vec<PathBuf>,
+    /// The keys of `tls_certificate`.
+    pub tls_key: Vec<PathBuf>,
+    /// Where to listen too.
+    pub listen: Vec<Listen>,
+    /// All else.
+    pub options: Options,
+    sources: BTreeMap<&'static str, Source>,
+    pools: BTreeMap<String, PoolTable>,
+    /// What the operator should know, as start-up lines.
+    pub(crate) notes: Vec<String>,
+}
+
+/// What the file and the variables say of one further pool. Of its options only the `task_*` ones
+/// that stand in `sources` count.
+#[derive(Clone, Debug, Default)]
+struct PoolTable {
+    options: Options,
+    sources: BTreeMap<&'static str, Source>,
+}
+
+/// The keys under `[options]`; [`keys`] says what each means and takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+#[non_exhaustive]
+pub struct Options {
+    pub worker_num: Option<usize>,
+    pub task_worker_num: Option<usize>,
+    pub worker_cpus: Option<CpuList>,
+    pub task_worker_cpus: Option<CpuList>,
+    pub task_queue_depth: usize,
+    pub task_credits: Option<usize>,
+    pub task_delayed_max: usize,
+    pub task_spin_us: Option<u64>,
+    pub task_recycle_after: Option<u64>,
+    pub task_stuck_after_ms: Option<u64>,
+    pub task_stack_signal: Option<u64>,
+    pub task_spares: usize,
+    pub executor_spin_us: u64,
+    pub executor_gather_us: u64,
+    pub head_timeout_ms: u64,
+    pub body_timeout_ms: u64,
+    pub body_rate_min_bytes_per_s: u64,
+    pub keep_alive_timeout_ms: u64,
+    pub write_timeout_ms: u64,
+    pub request_timeout_ms: u64,
+    pub half_close_timeout_ms: u64,
+    pub linger_timeout_ms: u64,
+    pub accept_timeout_ms: u64,
+    pub drain_timeout_ms: u64,
+    pub head_size_max_bytes: usize,
+    pub header_count_max: usize,
+    pub target_length_max_bytes: usize,
+    pub raw_utf8: Option<bool>,
+    pub body_size_max_bytes: u64,
+    pub requests_per_connection_max: u64,
+    pub http2: Option<bool>,
+    pub http2_streams_max: usize,
+    pub connections_max: usize,
+    pub listen_backlog: u64,
+    pub recv_buffers: u64,
+    pub recv_buffer_bytes: u64,
+    pub ring_entries: u64,
+    pub tasks_remembered: usize,
+}
+
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// HTTP without TLS.
+    #[default]
+    Http,
+    /// HTTP over TLS. Needs the feature `tls` of this crate.
+    Https,
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// It is the default.
+    #[default]
+    Default,
+    /// A line of a file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// An environment variable.
+    Variable(String),
+}
+
+/// Reads a configuration from places of the caller's choice.
+#[derive(Debug, Default)]
+pub struct Loader {
+    file: Option<(PathBuf, String)>,
+    variables: Option<Vec<(OsString, OsString)>>,
+    allowed: Vec<String>,
+    /// The file that the variable names.
+    named: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            worker_num: None,
+            task_worker_num: None,
+            worker_cpus: None,
+            task_worker_cpus: None,
+            task_queue_depth: 1024,
+            task_credits: None,
+            task_delayed_max: DELAYED_MAX_DEFAULT,
+            task_spin_us: None,
+            task_recycle_after: None,
+            task_stuck_after_ms: None,
+            task_stack_signal: None,
+            task_spares: 1,
+            executor_spin_us: 0,
+            executor_gather_us: 10,
+            head_timeout_ms: 10_000,
+            body_timeout_ms: 30_000,
+            body_rate_min_bytes_per_s: 256,
+            keep_alive_timeout_ms: 75_000,
+            write_timeout_ms: 30_000,
+            request_timeout_ms: 0,
+            half_close_timeout_ms: 30_000,
+            linger_timeout_ms: 2_000,
+            accept_timeout_ms: 1_000,
+            drain_timeout_ms: 30_000,
+            head_size_max_bytes: 64 * 1024,
+            header_count_max: 200,
+            target_length_max_bytes: 16 * 1024,
+            raw_utf8: None,
+            body_size_max_bytes: 16 << 20,
+            requests_per_connection_max: 0,
+            http2: None,
+            http2_streams_max: 128,
+            connections_max: 16_384,
+            listen_backlog: 4096,
+            recv_buffers: 1024,
+            recv_buffer_bytes: 4096,
+            ring_entries: 1024,
+            tasks_remembered: 4096,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            host: "127.0.0.1".to_owned(),
+            port: 8080,
+            scheme: Scheme::default(),
+            proxy: false,
+            tls_certificate: Vec::new(),
+            tls_key: Vec::new(),
+            listen: Vec::new(),
+            options: Options::default(),
+            sources: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The listener of host and port, unless the host is `none`.
+    pub(crate) fn main_listen(&self) -> Option<Listen> {
+        if self.host == NO_HOST {
+            return None;
+        }
+        // The host was checked: an address, or `localhost`.
+        let host = self.host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let mut listen = Listen::tcp(SocketAddr::new(host, self.port));
+        listen.secure = self.scheme == Scheme::Https;
+        listen.proxied = self.proxy;
+        Some(listen)
+    }
+
+    /// Reads `sidecore.toml` of the working directory, if there is one, or the file that
+    /// `SIDECORE_CONFIG` names, then the variables.
+    pub fn load() -> Result<Config, ConfigError> {
+        Config::loader().load()
+    }
+
+    /// Reads from places of the caller's choice.
+    pub fn loader() -> Loader {
+        Loader::default()
+    }
+
+    /// Where the value of a key came from.
+    pub fn source_of(&self, key: &str) -> Source {
+        self.sources.get(key).cloned().unwrap_or_default()
+    }
+
+    /// The options of a further pool: `defaults`, and over them what `[pools.<name>]` and the
+    /// variables `SIDECORE_POOL_<NAME>_*` say.
+    pub(crate) fn pool(&self, name: &str, defaults: Options) -> Options {
+        let Some(table) = self.pools.get(name) else { return defaults };
+        let set = keys().iter().filter(|key| table.sources.contains_key(key.name));
+        set.fold(defaults, |mut options, key| {
+            value::copy(key, &table.options, &mut options);
+            options
+        })
+    }
+
+    /// A pool that is configured and is none of `known`.
+    pub(crate) fn check_pools(&self, known: &[&str]) -> Result<(), ConfigError> {
+        match self.pools.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some((name, table)) => {
+                let source = table.sources.values().next().cloned().unwrap_or_default();
+                Err(ConfigError::unknown_pool(name, source, known))
+            }
+        }
+    }
+
+    pub(super) fn set(
+        &mut self,
+        key: &'static Key,
+        value: &Value,
+        source: Source,
+    ) -> Result<(), ConfigError> {
+        value::set(self, key, value)
+            .map_err(|problem| ConfigError::value(key, value, &source, problem))?;
+        self.sources.insert(key.name, source);
+        Ok(())
+    }
+
+    pub(super) fn set_of_pool(
+        &mut self,
+        pool: &str,
+        key: &'static Key,
+        value: &Value,
+        source: Source,
+    ) -> Result<(), ConfigError> {
+        let table = self.pools.entry(pool.to_owned()).or_default();
+        value::set_option(&mut table.options, key, value)
+            .map_err(|problem| ConfigError::value(key, value, &source, problem))?;
+        table.sources.insert(key.name, source);
+        Ok(())
+    }
+
+    /// Relations between keys.
+    fn validate(&self) -> Result<(), ConfigError> {
+        let options = &self.options;
+        if options.target_length_max_bytes > options.head_size_max_bytes {
+            return Err(ConfigError::relation(
+                self.source_of("target_length_max_bytes"),
+                "target_length_max_bytes is above head_size_max_bytes, which holds the target: \
+                 raise head_size_max_bytes or lower target_length_max_bytes",
+            ));
+        }
+        if options.http2 == Some(true) && cfg!(not(feature = "http2")) {
+            return Err(ConfigError::relation(
+                self.source_of("http2"),
+                "http2 is on and this program was built without it: build sidecore with its \
+                 feature `http2`, or say auto",
+            ));
+        }
+        if self.tls_certificate.len() != self.tls_key.len() {
+            return Err(ConfigError::relation(
+                self.source_of("tls_certificate"),
+                "tls_certificate and tls_key differ in number: give each certificate its key, in \
+                 the same order",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Loader {
+    /// Takes `text` for the file at `path`, instead of reading one.
+    pub fn file_text(mut self, path: impl AsRef<Path>, text: impl Into<String>) -> Self {
+        self.file = Some((path.as_ref().to_owned(), text.into()));
+        self
+    }
+
+    /// Takes these for the environment.
+    pub fn variables<K: Into<OsString>, V: Into<OsString>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        self.variables = Some(variables.collect());
+        self
+    }
+
+    /// Leaves a variable of the application's own alone, such as `SIDECORE_APPEND_FILE`.
+    pub fn allow_variable(mut self, name: impl Into<String>) -> Self {
+        self.allowed.push(name.into());
+        self
+    }
+
+    /// Reads, checks and returns the configuration.
+    pub fn load(mut self) -> Result<Config, ConfigError> {
+        let variables = self.take_variables()?;
+        let mut config = Config::default();
+        if let Some((path, text)) = self.take_file()? {
+            file::apply(&mut config, &path, &text)?;
+        }
+        let (linked, variables): (Vec<_>, Vec<_>) =
+            variables.into_iter().partition(|(name, value)| links::is_link(name, value));
+        let linked: Vec<String> = linked.into_iter().map(|(name, _)| name).collect();
+        config.notes.extend(links::note(&linked));
+        for (name, value) in variables {
+            if let Some((pool, key)) = key_of_pool(&name) {
+                config.set_of_pool(&pool, key, &Value::Text(value), Source::Variable(name))?;
+                continue;
+            }
+            let key = keys().iter().find(|key| key.variable() == name);
+            let Some(key) = key else { return Err(ConfigError::unknown_variable(&name)) };
+            config.set(key, &Value::Text(value), Source::Variable(name))?;
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn is_foreign(&self, name: &str) -> bool {
+        RESERVED.iter().any(|prefix| name.starts_with(prefix))
+            || self.allowed.iter().any(|allowed| allowed == name)
+    }
+
+    /// The variables with the prefix that are set and nobody else's, in the order of their names.
+    /// The one that names the file is none of them.
+    fn take_variables(&mut self) -> Result<BTreeMap<String, String>, ConfigError> {
+        let all = self.variables.take().unwrap_or_else(|| std::env::vars_os().collect());
+        let mut variables = BTreeMap::new();
+        for (name, value) in all {
+            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
+                continue;
+            };
+            if value.is_empty() || self.is_foreign(name) {
+                continue;
+            }
+            if name == FILE_VARIABLE {
+                self.named = Some(PathBuf::from(value));
+                continue;
+            }
+            let value = value.into_string().map_err(|_| ConfigError::variable_not_text(name))?;
+            variables.insert(name.to_owned(), value);
+        }
+        Ok(variables)
+    }
+
+    fn take_file(&mut self) -> Result<Option<(PathBuf, String)>, ConfigError> {
+        if let Some(file) = self.file.take() {
+            return Ok(Some(file));
+        }
+        let named = self.named.take();
+        let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some((path, text))),
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(ConfigError::unreadable(&path, &error)),
+        }
+    }
+}
+
+/// Of `SIDECORE_POOL_MAIL_TASK_QUEUE_DEPTH`: `mail` and the key `task_queue_depth`.
+fn key_of_pool(variable: &str) -> Option<(String, &'static Key)> {
+    let rest = variable.strip_prefix(POOL_PREFIX)?.to_lowercase();
+    keys().iter().filter(|key| key.is_of_pools()).find_map(|key| {
+        let pool = rest.strip_suffix(key.name)?.strip_suffix('_')?;
+        (!pool.is_empty()).then(|| (pool.to_owned(), key))
+    })
+}
+
+impl Key {
+    /// Whether it may stand in the table of a further pool too: `[pools.<name>]`.
+    pub fn is_of_pools(&self) -> bool {
+        self.name.starts_with("task_")
+    }
+
+    /// The variable that sets it.
+    pub fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.name.to_uppercase())
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Default => f.write_str("default"),
+            Source::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Source::Variable(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A configuration is also a serde value, for applications that keep it inside their own: the
+/// same shape as the file, with the same checks.
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let table = toml::Table::deserialize(deserializer)?;
+        let text = toml::to_string(&table).map_err(D::Error::custom)?;
+        let mut config = Config::default();
+        file::apply(&mut config, Path::new("configuration"), &text).map_err(D::Error::custom)?;
+        config.validate().map_err(D::Error::custom)?;
+        Ok(config)
+    }
+}
