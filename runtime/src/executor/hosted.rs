@@ -7,6 +7,7 @@
 //! thread is sound (`waker.rs`); other threads wake it by eventfds that it polls; and where its
 //! scheduler parks with runnable tasks, the heartbeat brings it back (`pool/wake/heartbeat.rs`).
 
+use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -29,12 +30,11 @@ pub(crate) struct Listener(Task<()>);
 ///
 /// # Panics
 /// If a task that a job has spawned by glommio itself panics.
-pub(crate) fn run<F: Future>(cpu: usize, main: impl FnOnce() -> F) -> Result<F::Output, String> {
+pub(crate) fn run<F: Future>(cpu: usize, main: impl FnOnce() -> F) -> io::Result<F::Output> {
     let executor = LocalExecutorBuilder::new(Placement::Fixed(cpu))
         .io_memory(GLOMMIO_IO_MEMORY_BYTES)
         .preempt_timer(PREEMPT_TIMER)
-        .make()
-        .map_err(|cause| cause.to_string())?;
+        .make()?;
     Ok(executor.run(async move { main().await }))
 }
 
@@ -42,8 +42,8 @@ pub(crate) fn run<F: Future>(cpu: usize, main: impl FnOnce() -> F) -> Result<F::
 pub(crate) fn listen(
     doorbell: impl AsRawFd + 'static,
     read: impl Fn() + 'static,
-) -> Result<Listener, String> {
-    let doorbell = PollableFd::new(doorbell).map_err(|cause| cause.to_string())?;
+) -> io::Result<Listener> {
+    let doorbell = PollableFd::new(doorbell)?;
     let listening = async move {
         while doorbell.readable().await.is_ok() {
             read()

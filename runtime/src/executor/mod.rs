@@ -72,7 +72,7 @@ pub enum ExecutorError {
         /// The CPU it should run on.
         cpu: usize,
         /// What glommio said.
-        cause: String,
+        cause: io::Error,
     },
     /// The executor's own ring failed.
     Ring {
@@ -103,6 +103,9 @@ impl Executor {
     /// `doorbell` is rung by other threads to wake it. The executor ends when the main future does, by a
     /// panic too, or when its loop fails, which one line on standard error says: tasks that are left
     /// are dropped, their sockets closed. `main` is dropped in any case, called or not.
+    ///
+    /// # Errors
+    /// [`ExecutorError::Host`], where there is no thread, memory or descriptor for it.
     pub fn start<F>(
         config: ExecutorConfig,
         doorbell: Arc<Doorbell>,
@@ -117,6 +120,9 @@ impl Executor {
     /// Starts the executor within a scope: on its thread, `within` calls what it is given, once,
     /// and that returns when the last of the executor's tasks is dropped. What `within` has set up
     /// on the thread by then is there for all of them.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
     pub fn start_within<F>(
         config: ExecutorConfig,
         doorbell: Arc<Doorbell>,
@@ -144,7 +150,7 @@ impl Executor {
                 }
                 ended
             })
-            .map_err(|cause| ExecutorError::Host { index, cpu, cause: cause.to_string() })?;
+            .map_err(|cause| ExecutorError::Host { index, cpu, cause: cause.into() })?;
         Ok(Executor { handle, stats })
     }
 
@@ -154,12 +160,15 @@ impl Executor {
     }
 
     /// Waits for the end of the executor.
+    ///
+    /// # Errors
+    /// [`ExecutorError`], where it ended otherwise than by the end of its main future.
     pub fn join(self, index: usize, cpu: usize) -> Result<(), ExecutorError> {
         match self.handle.join() {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Fault::Ring(cause))) => Err(ExecutorError::Ring { index, cause }),
             Ok(Err(Fault::Panicked(message))) => Err(ExecutorError::Panicked { index, message }),
-            Err(cause) => Err(ExecutorError::Host { index, cpu, cause: cause.to_string() }),
+            Err(cause) => Err(ExecutorError::Host { index, cpu, cause: cause.into() }),
         }
     }
 }
@@ -263,7 +272,7 @@ impl fmt::Display for ExecutorError {
         match self {
             ExecutorError::Host { index, cpu, cause } => {
                 write!(f, "exec-{index} could not run on CPU {cpu}: {cause}")?;
-                match cause.contains("os error 11") {
+                match cause.to_string().contains("os error 11") {
                     true => write!(f, "; {NO_THREAD}"),
                     false => Ok(()),
                 }
@@ -287,4 +296,11 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for ExecutorError {}
+impl std::error::Error for ExecutorError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ExecutorError::Host { cause, .. } | ExecutorError::Ring { cause, .. } => Some(cause),
+            ExecutorError::Panicked { .. } => None,
+        }
+    }
+}

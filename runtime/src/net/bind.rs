@@ -20,6 +20,9 @@ const BESIDE_PAUSE: Duration = Duration::from_millis(1);
 /// first socket listens without it, which the kernel allows one socket at a time, and gets it only
 /// then: whoever comes the same way finds a listener, from that moment on until the last of these
 /// sockets is closed. Of two that come at once, one or both are refused.
+///
+/// # Errors
+/// [`BindError`], which names the address, who has it where that is known, and the cure.
 pub fn bind_shared(
     address: SocketAddr,
     count: usize,

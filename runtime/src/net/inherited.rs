@@ -33,6 +33,9 @@ const UNNAMED: &str = "unknown";
 
 /// Takes over those listening sockets of `LISTEN_FDS` whose name is `wanted`, once in a process's
 /// life. The others are left as they are; their names come second.
+///
+/// # Errors
+/// Where there are too many, or one is no listening stream socket.
 pub fn inherited(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<(Vec<Inherited>, Vec<String>), BindError> {

@@ -30,6 +30,9 @@ impl TcpStream {
     ///
     /// At most twice [`READ_AHEAD_MAX_BYTES`](super::READ_AHEAD_MAX_BYTES) and a receive buffer
     /// wait here; a connection that takes nothing is stopped, and its peer by TCP's window.
+    ///
+    /// # Errors
+    /// That of recv(2), once what came before it was taken; the connection is lost then.
     pub fn poll_recv(
         &self,
         context: &mut Context<'_>,
@@ -94,6 +97,9 @@ impl TcpStream {
     }
 
     /// Ready when the kernel has taken all that was written. Call [`flush`](Self::flush) first.
+    ///
+    /// # Errors
+    /// That of the send which failed; what was written is lost with the connection.
     pub fn poll_sent(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (mut ring, mut streams) = (self.core.ring.borrow_mut(), self.core.streams.borrow_mut());
         match streams.poll_sent(&mut ring, self.key, context.waker()) {
@@ -139,6 +145,9 @@ impl TcpStream {
     /// that is written as one of IPv6 (`::ffff:192.0.2.1`), as those of a socket for both are, is
     /// told as the IPv4 address that it is: a peer has one address, by whatever way it comes. Unix
     /// sockets have none ([`io::ErrorKind::Unsupported`]).
+    ///
+    /// # Errors
+    /// That of getpeername(2), as where the peer has reset the connection.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         if let Some(said) = &self.said_peer {
             return said.map(canonical).ok_or_else(|| io::ErrorKind::Unsupported.into());
@@ -223,11 +232,17 @@ impl TcpListener {
     /// The next connection. An error says that the system has no room for one (no descriptors, for
     /// instance) and stops accepting until the next call, so that the caller decides how long to
     /// pause. A connection that failed before it was accepted is no error.
+    ///
+    /// # Errors
+    /// That of accept(2), such as `EMFILE`: the listener goes on.
     pub async fn accept(&self) -> io::Result<TcpStream> {
         std::future::poll_fn(|context| self.poll_accept(context)).await
     }
 
     /// As [`accept`](Self::accept), for who waits for several.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
     pub fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
         let mut ring = self.core.ring.borrow_mut();
         let next = self.core.listeners.borrow_mut().next(&mut ring, self.key, context.waker());

@@ -32,6 +32,9 @@ pub struct UnixPath {
 
 /// Listens on a path, whose file gets `mode`, before anybody can connect. One socket for all
 /// executors: `SO_REUSEPORT` does not spread the connections of Unix sockets.
+///
+/// # Errors
+/// [`BindError`]: somebody listens there, what is there is no socket, or the directory refuses it.
 pub fn bind_unix(path: &Path, mode: u32, backlog: i32) -> Result<(UnixPath, OwnedFd), BindError> {
     let failed = |cause: Errno| BindError::unix(path, cause.into());
     let address = SocketAddrUnix::new(path).map_err(failed)?;

@@ -20,6 +20,9 @@ pub struct Doorbell {
 
 impl Doorbell {
     /// Makes a doorbell; fails where no descriptor is left.
+    ///
+    /// # Errors
+    /// Where there is no descriptor for its eventfd.
     pub fn new() -> io::Result<Self> {
         Ok(Doorbell { armed: Armed::new(), eventfd: eventfd(0, EventfdFlags::CLOEXEC)? })
     }

@@ -52,6 +52,9 @@ pub fn wake_by_ref_quietly(waker: &Waker) {
 }
 
 /// Calls `call`; a panic ends there. The error is its text.
+///
+/// # Errors
+/// The panic's message.
 pub fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(message)
 }

@@ -149,6 +149,9 @@ impl Format {
     /// let refused = Format::parse("%h %I").unwrap_err();
     /// assert!(refused.to_string().contains("`%I`"));
     /// ```
+    ///
+    /// # Errors
+    /// [`FormatError`], which names the word that is none.
     pub fn parse(format: &str) -> Result<Self, FormatError> {
         let (mut items, mut rest) = (Vec::new(), format);
         while let Some(at) = rest.find('%') {

@@ -33,17 +33,26 @@ pub struct AccessLogError {
 
 impl AccessLog {
     /// Appends to a file, which is made if it is not there.
+    ///
+    /// # Errors
+    /// Where the file cannot be opened, or there is no thread for it.
     pub fn to_file(path: impl AsRef<Path>, format: Format) -> Result<Self, AccessLogError> {
         let path = path.as_ref().to_owned();
         AccessLog::start(Output::File(path.clone()), path, format)
     }
 
     /// Writes to standard output.
+    ///
+    /// # Errors
+    /// Where there is no thread for it.
     pub fn to_stdout(format: Format) -> Result<Self, AccessLogError> {
         AccessLog::start(Output::Stdout, "standard output".into(), format)
     }
 
     /// Writes to standard error.
+    ///
+    /// # Errors
+    /// Where there is no thread for it.
     pub fn to_stderr(format: Format) -> Result<Self, AccessLogError> {
         AccessLog::start(Output::Stderr, "standard error".into(), format)
     }
@@ -62,6 +71,9 @@ impl AccessLog {
     }
 
     /// Reopens at SIGHUP, as log rotation sends it: with the first line after it.
+    ///
+    /// # Errors
+    /// Where the handler cannot be set.
     pub fn reopen_on_sighup(&self) -> Result<(), AccessLogError> {
         let reopen = self.writer.queue.reopen.clone();
         signal_hook::flag::register(signal_hook::consts::SIGHUP, reopen)

@@ -126,7 +126,15 @@ impl fmt::Display for JournalError {
     }
 }
 
-impl std::error::Error for JournalError {}
+impl std::error::Error for JournalError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            Kind::Foreign { cause, .. } | Kind::Sqlite { cause, .. } => Some(&**cause),
+            Kind::Io { cause, .. } => Some(&**cause),
+            _ => None,
+        }
+    }
+}
 
 /// A record that was not taken; its payload comes back.
 #[derive(Clone, Debug)]
@@ -166,4 +174,11 @@ impl fmt::Display for AppendError {
     }
 }
 
-impl std::error::Error for AppendError {}
+impl std::error::Error for AppendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            AppendError::Poisoned(_, failure) => Some(failure),
+            _ => None,
+        }
+    }
+}

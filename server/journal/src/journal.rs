@@ -35,6 +35,10 @@ impl Journal {
     /// Opens or creates `<name>.sqlite` in `directory`, and returns what is pending in it.
     ///
     /// A name holds letters, digits, `-` and `_`. Of all processes one may have a journal open.
+    ///
+    /// # Errors
+    /// [`JournalError`]: the name is none, somebody has the journal open, or its files cannot be read
+    /// or made.
     pub fn open(
         directory: &Path,
         name: &str,
@@ -64,6 +68,9 @@ impl Journal {
     ///
     /// `done` is called once if this returns `Ok`, and never otherwise. It shall be short; a panic
     /// in it is caught and reported.
+    ///
+    /// # Errors
+    /// [`AppendError`], which has the payload.
     pub fn append(
         &self,
         payload: Vec<u8>,
@@ -148,6 +155,9 @@ impl Journal {
     /// back. An attempt that is under way counts at the next open.
     ///
     /// After `deadline` it returns an error while the thread goes on.
+    ///
+    /// # Errors
+    /// [`JournalError`], where it does not close in time, or a write has failed.
     pub fn close(&self, deadline: Duration) -> Result<(), JournalError> {
         let end = instant::after(deadline);
         self.shared.closing.store(true, Ordering::Relaxed);

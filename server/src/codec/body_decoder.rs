@@ -46,6 +46,9 @@ enum Kind {
 impl BodyDecoder {
     /// A body's beginning; one that says to be larger than `size_max_bytes` is refused with 413
     /// before any of it is read (RFC 9110 §15.5.14).
+    ///
+    /// # Errors
+    /// A [`Reject`], where the declared length is above `size_max_bytes`.
     pub fn new(framing: Framing, size_max_bytes: u64) -> Result<Self, Reject> {
         let kind = match framing {
             // RFC 9112 §6.3 rule 7: a request that says nothing of a body has none.
@@ -60,6 +63,9 @@ impl BodyDecoder {
     }
 
     /// Consumes input up to and with the next piece of data.
+    ///
+    /// # Errors
+    /// A [`Reject`], where the framing is broken or the body is too large.
     pub fn decode(&mut self, input: &[u8]) -> Result<BodyPart, Reject> {
         match &mut self.kind {
             Kind::Length(0) => Ok(BodyPart::End { consumed: 0, trailers: None }),

@@ -85,6 +85,9 @@ impl ChunkedDecoder {
     }
 
     /// Consumes input up to and with the next piece of data.
+    ///
+    /// # Errors
+    /// A [`Reject`], where the framing is broken or something is too large.
     pub fn decode(&mut self, input: &[u8]) -> Result<Chunk, Reject> {
         let mut at = 0;
         while at < input.len() {

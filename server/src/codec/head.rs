@@ -98,6 +98,9 @@ pub type FieldSlots<'a> = [MaybeUninit<httparse::Header<'a>>];
 
 /// The next head of `input`, if all of it is there. `scan` is what earlier calls for the same head
 /// came to.
+///
+/// # Errors
+/// A [`Reject`]: what the client is to be answered.
 pub fn next_head<'a>(
     input: &'a [u8],
     scan: &mut HeadScan,

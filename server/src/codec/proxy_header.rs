@@ -54,6 +54,9 @@ impl fmt::Display for Malformed {
 impl std::error::Error for Malformed {}
 
 /// Reads the header that `bytes` begin with; None if it is not all there yet.
+///
+/// # Errors
+/// Where the bytes cannot begin a header.
 pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     if begins_alike(bytes, SIGNATURE) {
         return binary(bytes);

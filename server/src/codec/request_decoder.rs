@@ -89,6 +89,9 @@ impl RequestDecoder {
     }
 
     /// The next event. After a refusal the connection is closed.
+    ///
+    /// # Errors
+    /// A [`Reject`]: what its client is to be answered. The connection ends with it.
     pub fn next_event(&mut self) -> Result<Event, Reject> {
         let event = match &mut self.state {
             State::Head { .. } => self.head(),
@@ -102,6 +105,9 @@ impl RequestDecoder {
     }
 
     /// The peer sends no more: refused in the middle of a request.
+    ///
+    /// # Errors
+    /// A [`Reject`], where a request has begun and not ended.
     pub fn finish(&mut self) -> Result<(), Reject> {
         let ended = match &self.state {
             State::Head { .. } => check_end(&self.input),

@@ -1,23 +1,31 @@
 //! What is wrong with a configuration, in one line: where, what, and what to write instead.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::config::settings::{PREFIX, Source};
 use crate::config::value::Value;
 use crate::config::{Key, keys};
 
 /// A configuration that is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ConfigError {
     line: String,
     key: Option<&'static str>,
+    /// Why its file could not be read.
+    cause: Option<Arc<io::Error>>,
 }
 
 impl ConfigError {
     /// The key at fault, if it is a known one.
     pub fn key(&self) -> Option<&'static str> {
         self.key
+    }
+
+    fn says(line: String, key: Option<&'static str>) -> Self {
+        ConfigError { line, key, cause: None }
     }
 
     pub(super) fn value(
@@ -39,16 +47,16 @@ impl ConfigError {
             Source::Variable(name) => format!("{name}={shown}: {problem}"),
             source => format!("{source}: {} = {shown}: {problem}", key.name),
         };
-        ConfigError { line, key: Some(key.name) }
+        ConfigError::says(line, Some(key.name))
     }
 
     pub(super) fn relation(source: Source, problem: &str) -> Self {
-        ConfigError { line: format!("{source}: {problem}"), key: None }
+        ConfigError::says(format!("{source}: {problem}"), None)
     }
 
     pub(super) fn syntax(source: Source, message: &str) -> Self {
         let message = message.lines().collect::<Vec<_>>().join("; ");
-        ConfigError { line: format!("{source}: {message}"), key: None }
+        ConfigError::says(format!("{source}: {message}"), None)
     }
 
     pub(super) fn misplaced(key: &'static Key, source: Source) -> Self {
@@ -56,12 +64,12 @@ impl ConfigError {
             true => "belongs under [options]",
             false => "belongs at the top of the file, before [options]",
         };
-        ConfigError { line: format!("{source}: {} {advice}", key.name), key: Some(key.name) }
+        ConfigError::says(format!("{source}: {} {advice}", key.name), Some(key.name))
     }
 
     pub(super) fn unknown_key(name: &str, source: Source) -> Self {
         let hint = nearest(name, keys().iter().map(|key| key.name.to_owned()));
-        ConfigError { line: format!("{source}: {name} is not a known key; {hint}"), key: None }
+        ConfigError::says(format!("{source}: {name} is not a known key; {hint}"), None)
     }
 
     pub(super) fn unknown_pool(name: &str, source: Source, known: &[&str]) -> Self {
@@ -69,31 +77,31 @@ impl ConfigError {
             [] => "this server has none but the one of [options]".to_owned(),
             known => format!("those of this server are {}", known.join(", ")),
         };
-        ConfigError { line: format!("{source}: there is no pool {name}; {known}"), key: None }
+        ConfigError::says(format!("{source}: there is no pool {name}; {known}"), None)
     }
 
     pub(super) fn not_of_pools(name: &str, source: Source) -> Self {
         let known = keys().iter().filter(|key| key.is_of_pools()).map(|key| key.name.to_owned());
         let hint = nearest(name, known);
-        ConfigError { line: format!("{source}: {name} is not a key of a pool; {hint}"), key: None }
+        ConfigError::says(format!("{source}: {name} is not a key of a pool; {hint}"), None)
     }
 
     pub(super) fn unknown_variable(name: &str) -> Self {
         let hint = nearest(name, keys().iter().map(Key::variable));
         let line = format!("{name} is not a known variable, and {PREFIX} is this server's; {hint}");
-        ConfigError { line, key: None }
+        ConfigError::says(line, None)
     }
 
     pub(super) fn variable_not_text(name: &str) -> Self {
-        ConfigError { line: format!("{name} is not UTF-8: give it as text"), key: None }
+        ConfigError::says(format!("{name} is not UTF-8: give it as text"), None)
     }
 
-    pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+    pub(super) fn unreadable(path: &Path, error: io::Error) -> Self {
         let line = format!(
             "{} cannot be read: {error}; mend its path (SIDECORE_CONFIG) or its permissions",
             path.display()
         );
-        ConfigError { line, key: None }
+        ConfigError { line, key: None, cause: Some(Arc::new(error)) }
     }
 }
 
@@ -129,4 +137,17 @@ impl fmt::Display for ConfigError {
     }
 }
 
-impl std::error::Error for ConfigError {}
+/// What they say counts.
+impl PartialEq for ConfigError {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.line, self.key) == (&other.line, other.key)
+    }
+}
+
+impl Eq for ConfigError {}
+
+impl std::error::Error for ConfigError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}

@@ -223,6 +223,9 @@ impl Config {
 
     /// Reads `sidecore.toml` of the working directory, if there is one, or the file that
     /// `SIDECORE_CONFIG` names, then the variables.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the place and what to write instead.
     pub fn load() -> Result<Config, ConfigError> {
         Config::loader().load()
     }
@@ -337,6 +340,9 @@ impl Loader {
     }
 
     /// Reads, checks and returns the configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the place and what to write instead.
     pub fn load(mut self) -> Result<Config, ConfigError> {
         let variables = self.take_variables()?;
         let mut config = Config::default();
@@ -398,7 +404,7 @@ impl Loader {
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
                 Ok(None)
             }
-            Err(error) => Err(ConfigError::unreadable(&path, &error)),
+            Err(error) => Err(ConfigError::unreadable(&path, error)),
         }
     }
 }

@@ -313,6 +313,9 @@ impl<J> Dispatching<J> {
     /// Blocks a thread that is no executor until the job is on the disk and in the pool, for `limit`
     /// at most; then the future comes back, and the job is dispatched all the same. On an executor
     /// it comes back at once: await it there.
+    ///
+    /// # Errors
+    /// The future itself, where it is not decided by then.
     pub fn wait(mut self, limit: Duration) -> Result<Result<TaskHandle, DurableError<J>>, Self> {
         wait(&mut self, limit).ok_or(self)
     }
@@ -340,6 +343,9 @@ pub struct DurableRun<J, O> {
 impl<J, O> DurableRun<J, O> {
     /// Blocks a thread that is no executor until the task is over, for `limit` at most; then the
     /// future comes back. On an executor it comes back at once: await it there.
+    ///
+    /// # Errors
+    /// The future itself, where the task is not over by then.
     pub fn wait(mut self, limit: Duration) -> Result<Result<O, DurableRunError<J>>, Self> {
         wait(&mut self, limit).ok_or(self)
     }

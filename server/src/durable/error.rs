@@ -96,7 +96,15 @@ impl<J> fmt::Debug for DurableError<J> {
     }
 }
 
-impl<J> std::error::Error for DurableError<J> {}
+impl<J> std::error::Error for DurableError<J> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            DurableError::Unwritable(_, cause) => Some(cause),
+            DurableError::Journal(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 impl<J> fmt::Display for DurableRunError<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,4 +124,11 @@ impl<J> fmt::Debug for DurableRunError<J> {
     }
 }
 
-impl<J> std::error::Error for DurableRunError<J> {}
+impl<J> std::error::Error for DurableRunError<J> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            DurableRunError::Failed(error) => Some(error),
+            DurableRunError::Refused(_) => None,
+        }
+    }
+}

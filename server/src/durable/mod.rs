@@ -169,6 +169,10 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
     /// Opens or creates the journal `name` in `directory`; what is pending in it will be redelivered.
     ///
     /// Damage is reported on standard error, in one line, and by [`recovery`](Self::recovery).
+    ///
+    /// # Errors
+    /// [`JournalError`]: the name is none, somebody has the journal open, or its files cannot be read
+    /// or made.
     pub fn open(directory: &Path, name: &str, limits: DurableLimits) -> Result<Self, JournalError> {
         let (journal, mut recovery) = Journal::open(directory, name, limits.journal)?;
         let backlog = Backlog::new(std::mem::take(&mut recovery.pending), Instant::now());
@@ -204,6 +208,9 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
 
     /// Makes one attempt of an entry's job by `run`: what [`on_task`](Self::on_task) does, for a
     /// task worker that runs jobs by something of its own.
+    ///
+    /// # Errors
+    /// What the job failed with, or that it stopped.
     pub fn attempt(
         &self,
         task: &TaskContext,
@@ -275,6 +282,9 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
     /// [`kept`](DurableStats::kept) for the next start. A second call has the result of the first.
     ///
     /// After `deadline` it returns an error while the journal's thread goes on.
+    ///
+    /// # Errors
+    /// [`JournalError`], where it does not close in time, or a write has failed.
     pub fn close(&self, deadline: Duration) -> Result<DurableStats, JournalError> {
         let closed = self.shared.closed.get_or_init(|| self.shared.journal.close(deadline));
         closed.clone().map(|()| self.stats())

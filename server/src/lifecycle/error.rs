@@ -199,7 +199,30 @@ impl fmt::Debug for Error {
     }
 }
 
-impl std::error::Error for Error {}
+/// The type of what lies beneath, and an `io::Error` where one is the cause, can be had back by
+/// `downcast_ref` of the sources.
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            Kind::Config(error) => Some(error),
+            Kind::Topology(error) => Some(error),
+            Kind::Placement(error) | Kind::PoolPlace { error, .. } => Some(error),
+            Kind::Probe(error) => Some(error),
+            Kind::Bind(error) => Some(error),
+            #[cfg(feature = "tls")]
+            Kind::Certificate(error) => Some(error),
+            Kind::Pool { error, .. } => Some(error),
+            Kind::Executor(error) => Some(error),
+            Kind::Io { cause, .. } | Kind::Thread { cause, .. } => Some(cause),
+            Kind::MissingCallback { .. }
+            | Kind::Nowhere
+            | Kind::ToldToEnd
+            | Kind::Listen { .. }
+            | Kind::PoolName { .. }
+            | Kind::Failed { .. } => None,
+        }
+    }
+}
 
 macro_rules! from {
     ($($error:ty => $kind:ident),* $(,)?) => {

@@ -68,6 +68,9 @@ impl Reload {
 impl Reload {
     /// Reads the certificates again, if there are any: new connections get them, open ones stay.
     /// Where a file is at fault all stay as they were.
+    ///
+    /// # Errors
+    /// What is at fault, and the cure; all goes on with what was read before.
     pub fn certificates(&self) -> Result<()> {
         self.shared.tls_policy.renew()
     }

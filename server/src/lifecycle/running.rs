@@ -99,6 +99,10 @@ impl Running {
     /// it closes its sockets, the shutdown begins, and the others drain. Then this gives that error,
     /// with the report of the tasks ([`Error::report`]): those that the executor had accepted and
     /// not delivered are among the lost ones.
+    ///
+    /// # Errors
+    /// An [`Error`] with the cause, where an executor ended before it was told to; what became of the
+    /// tasks is in its [report](Error::report).
     pub fn wait(self) -> Result<Report> {
         let mut failed: Option<String> = None;
         for (index, (cpu, executor)) in self.executors.into_iter().enumerate() {

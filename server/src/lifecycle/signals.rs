@@ -73,6 +73,9 @@ pub(crate) struct Attached {
 /// listens. Without it such a signal kills the process, and as process 1 of a container it is lost.
 ///
 /// Again does nothing. The error: no descriptor or thread is to be had.
+///
+/// # Errors
+/// Where the thread that waits for signals cannot be made.
 pub fn catch_signals() -> Result<()> {
     let mut told = told();
     if told.is_caught {

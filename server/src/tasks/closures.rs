@@ -107,6 +107,9 @@ impl Closure {
 
     /// Runs it, on this thread: the `on_task` of a pool of closures, as in
     /// `.try_on_task(Closure::run)`.
+    ///
+    /// # Errors
+    /// What the closure failed with.
     pub fn run(task: &TaskContext, closure: Closure) -> Result<ClosureOutput, Failure> {
         (closure.0)(task)
     }
@@ -114,6 +117,9 @@ impl Closure {
 
 impl ClosureOutput {
     /// The value, if it is of type `T`; else it is given back.
+    ///
+    /// # Errors
+    /// The output itself, where it is of another type.
     pub fn downcast<T: 'static>(self) -> Result<T, ClosureOutput> {
         self.0.downcast().map(|value| *value).map_err(ClosureOutput)
     }
@@ -235,6 +241,9 @@ impl<T: 'static> Call<T> {
 
     /// Blocks a thread that is no executor until the closure has returned, for `limit` at most;
     /// then the future comes back.
+    ///
+    /// # Errors
+    /// The future itself, where the task is not over by then.
     pub fn wait(self, limit: Duration) -> Result<Result<T, RunError<Closure>>, Self> {
         match self.run.wait(limit) {
             Ok(outcome) => Ok(typed(outcome)),

@@ -76,6 +76,9 @@ pub struct TasksOutstanding(pub u64);
 impl<J: Send + 'static, O: Send + 'static> TestServer<J, O> {
     /// Starts a server on a free port of 127.0.0.1 and not behind a proxy, whatever its configuration
     /// says of host and port; all else is as it would run.
+    ///
+    /// # Errors
+    /// As [`Server::start`](crate::Server::start).
     pub fn start<A: App, T, F>(
         mut server: Server<T, F>,
         make_app: impl Fn(&Worker<J, O>) -> A + Send + Sync + 'static,
@@ -123,17 +126,26 @@ impl<J, O> TestServer<J, O> {
     }
 
     /// Asks for a path.
+    ///
+    /// # Errors
+    /// Where the connection fails, or the answer is no HTTP.
     pub fn get(&self, path: &str) -> io::Result<Answer> {
         self.request("GET", path, &[], b"")
     }
 
     /// Posts a body.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
     pub fn post(&self, path: &str, body: impl AsRef<[u8]>) -> io::Result<Answer> {
         self.request("POST", path, &[], body.as_ref())
     }
 
     /// Sends a request with fields, such as `&[("Accept", "text/plain")]`. Those of the framing,
     /// Host and Connection are the client's own.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
     pub fn request(
         &self,
         method: &str,
@@ -148,6 +160,9 @@ impl<J, O> TestServer<J, O> {
     /// most. Then each has had its outcome, and the `on_finish` or callback of those that executors
     /// dispatched has returned. (Of a task that another thread dispatched, such as the test's own
     /// by [`tasks`](Self::tasks), it may be just about to be called, on the task worker.)
+    ///
+    /// # Errors
+    /// How many tasks are outstanding when the time is over.
     pub fn tasks_quiet(&self, limit: Duration) -> std::result::Result<(), TasksOutstanding> {
         let end = Instant::now() + limit;
         loop {
@@ -177,6 +192,9 @@ impl<J, O> TestServer<J, O> {
     }
 
     /// Ends it: what was read is answered, what was accepted is delivered. What became of the tasks.
+    ///
+    /// # Errors
+    /// As [`Running::wait`].
     pub fn stop(mut self) -> Result<Report> {
         self.end().unwrap_or_else(|| unreachable!("it is taken when it is consumed"))
     }

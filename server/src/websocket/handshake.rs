@@ -48,12 +48,18 @@ pub enum WebSocketRejection {
 
 impl WebSocketUpgrade {
     /// Checks a request and takes its upgrade.
+    ///
+    /// # Errors
+    /// [`WebSocketRejection`], which is the answer to such a request.
     pub fn from_request<B>(request: &mut Request<B>) -> Result<Self, WebSocketRejection> {
         let fields = check(request.method(), request.headers())?;
         Self::take(fields, request.extensions_mut())
     }
 
     /// Checks the head of a request and takes its upgrade.
+    ///
+    /// # Errors
+    /// [`WebSocketRejection`], which is the answer to such a request.
     pub fn from_parts(parts: &mut http::request::Parts) -> Result<Self, WebSocketRejection> {
         let fields = check(&parts.method, &parts.headers)?;
         Self::take(fields, &mut parts.extensions)

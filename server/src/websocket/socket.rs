@@ -109,11 +109,17 @@ impl WebSocket {
     /// to ours, as at shutdown. After that, or an error, it says the same again.
     ///
     /// Dropping the future loses nothing, so that one may wait for a message or something else.
+    ///
+    /// # Errors
+    /// [`WebSocketError`], once, where it ended otherwise than by the peer's close.
     pub async fn recv(&mut self) -> Result<Option<Message>, WebSocketError> {
         poll_fn(|context| self.poll_recv(context)).await
     }
 
     /// As [`recv`](Self::recv), for futures written by hand.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
     pub fn poll_recv(
         &mut self,
         context: &mut Context<'_>,
@@ -153,6 +159,9 @@ impl WebSocket {
     /// says that it is on its way, not that it has arrived.
     ///
     /// Dropping the future before it is ready sends nothing.
+    ///
+    /// # Errors
+    /// [`WebSocketError`], where it has ended; the message is lost.
     pub async fn send(&mut self, message: Message) -> Result<(), WebSocketError> {
         poll_fn(|context| match self.poll_lost_connection(context) {
             Poll::Ready(()) => Poll::Ready(()),
@@ -179,6 +188,9 @@ impl WebSocket {
     /// reason of at most 123 bytes (what is longer is cut), and waits for the peer's answer.
     ///
     /// Dropping the future leaves the close sent and waits no longer.
+    ///
+    /// # Errors
+    /// [`WebSocketError`], where the code is none, or the peer does not answer the close.
     pub async fn close(mut self, code: u16, reason: &str) -> Result<(), WebSocketError> {
         if !CloseCode::from(code).is_allowed() {
             return Err(WebSocketError::CloseCode(code));

@@ -145,6 +145,10 @@ impl StaticFilesBuilder {
     }
 
     /// Opens the root. It is opened once: a directory that takes its place is not seen.
+    ///
+    /// # Errors
+    /// [`StaticFilesError`], where the root is no directory that can be read, or a setting makes no
+    /// sense.
     pub fn build(self) -> Result<StaticFiles, StaticFilesError> {
         self.check_paths()?;
         let types = types(self.only, self.types, self.any_type)?;

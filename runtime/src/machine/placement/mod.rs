@@ -69,6 +69,9 @@ pub struct Placement {
 }
 
 /// Decides the places of executors and task workers.
+///
+/// # Errors
+/// [`PlacementError`], which names the setting at fault.
 pub fn place(topology: &Topology, request: &PlacementRequest) -> Result<Placement, PlacementError> {
     check(topology, request)?;
     let counts = Counts::decide(topology, request);

@@ -18,6 +18,9 @@ pub struct PoolRequest {
 
 /// Decides the seats of a further pool, dealt over its CPUs round robin. Workers of other pools on
 /// these CPUs are no reason not to spin there: they mostly sleep, and a spin is short.
+///
+/// # Errors
+/// [`PlacementError`], which names the setting at fault.
 pub fn place_pool(
     topology: &Topology,
     placement: &Placement,

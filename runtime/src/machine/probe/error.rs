@@ -145,7 +145,14 @@ impl fmt::Display for ProbeError {
     }
 }
 
-impl std::error::Error for ProbeError {}
+impl std::error::Error for ProbeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ProbeError::NoPinning(errno) | ProbeError::LimitNotRaised { errno, .. } => Some(errno),
+            _ => None,
+        }
+    }
+}
 
 fn forbidden(f: &mut fmt::Formatter<'_>, disabled_sysctl: Option<u8>) -> fmt::Result {
     f.write_str("io_uring is not permitted: ")?;

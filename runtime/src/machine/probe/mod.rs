@@ -54,6 +54,9 @@ pub struct Needs {
 ///
 /// Raises the soft limits on locked memory and descriptors where the hard limits allow it, so
 /// the limits come before the ring, which needs both.
+///
+/// # Errors
+/// The first thing that is missing, with its cure.
 pub fn check(needs: &Needs) -> Result<(), ProbeError> {
     threads::pinning()?;
     limits::descriptors(needs)?;

@@ -52,6 +52,9 @@ pub struct Topology {
 
 impl Topology {
     /// Reads the topology of this machine, with the calling thread's affinity mask.
+    ///
+    /// # Errors
+    /// Where the affinity mask cannot be read, or leaves no CPU.
     pub fn read() -> Result<Topology, TopologyError> {
         Topology::read_from(Path::new("/"), affinity()?)
     }
@@ -118,9 +121,19 @@ impl fmt::Display for TopologyError {
     }
 }
 
-impl std::error::Error for TopologyError {}
+impl std::error::Error for TopologyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            TopologyError::Affinity(cause) => Some(cause),
+            TopologyError::NoUsableCpu(_) => None,
+        }
+    }
+}
 
 /// Has the calling thread, and the threads that it starts from now on, run on these CPUs only.
+///
+/// # Errors
+/// That of sched_setaffinity(2).
 pub fn run_on(cpus: &CpuList) -> io::Result<()> {
     let mut set = CpuSet::new();
     cpus.iter().filter(|cpu| cpu.0 < PINNABLE_CPUS).for_each(|cpu| set.set(cpu.0));
@@ -128,6 +141,9 @@ pub fn run_on(cpus: &CpuList) -> io::Result<()> {
 }
 
 /// Pins the calling thread, and the threads that it starts from now on, to one CPU.
+///
+/// # Errors
+/// Where the CPU is outside what the process may use.
 pub fn pin_to(cpu: CpuId) -> io::Result<()> {
     // The crate says only whether it succeeded; the cause is left in errno by its one call.
     match core_affinity::set_for_current(core_affinity::CoreId { id: cpu.0 }) {

@@ -104,12 +104,18 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
     }
 
     /// Dispatches it, at once, with a handle; its outcome goes to `on_finish`.
+    ///
+    /// # Errors
+    /// [`DispatchError`], which has the job.
     pub fn dispatch(self) -> Result<TaskHandle, DispatchError<J>> {
         self.order(Sink::OnFinish, || None).map(|(handle, _)| handle)
     }
 
     /// Dispatches it with a callback of its own in the place of `on_finish`; on an executor it is
     /// called there, on another thread by the task worker. Replaces the callback of Swoole's `task`.
+    ///
+    /// # Errors
+    /// [`DispatchError`], which has the job; the callback is dropped.
     pub fn dispatch_then(
         self,
         on_finish: impl FnOnce(Finish<O>) + Send + 'static,

@@ -112,6 +112,9 @@ impl<J: Send + 'static, O: Send + 'static> Run<J, O> {
 
     /// Blocks a thread that is no executor until the task is over, for `limit` at most; then the
     /// future comes back. Replaces Swoole's `taskwait`.
+    ///
+    /// # Errors
+    /// The future itself, where the task is not over by then.
     pub fn wait(mut self, limit: Duration) -> Result<Result<O, RunError<J>>, Self> {
         match std::mem::replace(&mut self.state, RunState::Done) {
             RunState::Refused(refused) => Ok(Err(RunError::Refused(refused))),

@@ -33,6 +33,9 @@ pub(crate) type Started<J, O> = (Pool<J, O>, Vec<Lane<J, O>>);
 impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     /// Starts the task workers, pinned to their seats, and returns a lane for each executor, one
     /// for each of `doorbells`. All of them run jobs by `run`.
+    ///
+    /// # Errors
+    /// [`PoolError`]: a number that makes no pool, or a thread that could not be made or pinned.
     pub fn start(
         config: &PoolConfig,
         doorbells: &[Arc<Doorbell>],
@@ -50,6 +53,9 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     /// the worker ends or is made anew. Replaces Swoole's `WorkerStart` and `WorkerStop`.
     ///
     /// Where `make` fails or panics, the start fails; later on the worker goes on with what it has.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), or [`PoolError::Make`] where `make` fails.
     pub fn start_with<R>(
         config: &PoolConfig,
         setup: PoolSetup<J>,

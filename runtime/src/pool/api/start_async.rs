@@ -58,6 +58,9 @@ impl<J: Send + 'static, O: Send + 'static> Pool<J, O> {
     /// then the start does. [`PoolConfig::recycle_after`], [`stuck_after`](PoolConfig::stuck_after)
     /// and spares are for workers that run one job at a time; here they change nothing, and neither
     /// does [`reload`](Self::reload).
+    ///
+    /// # Errors
+    /// As [`start_async`](Self::start_async), or [`PoolError::Make`] where `make` fails.
     pub fn start_async_with<R, F>(
         config: &PoolConfig,
         setup: PoolSetup<J>,
@@ -103,7 +106,7 @@ fn worker_doorbell() -> std::io::Result<Arc<Doorbell>> {
     Ok(Arc::new(doorbell))
 }
 
-fn no_descriptor<E: ToString>(config: &PoolConfig) -> impl Fn(E) -> PoolError {
+fn no_descriptor<E: Into<std::io::Error>>(config: &PoolConfig) -> impl Fn(E) -> PoolError {
     let cpu = config.seats[0].cpu;
-    move |cause| PoolError::Host { task_worker: 0, cpu, cause: cause.to_string() }
+    move |cause| PoolError::Host { task_worker: 0, cpu, cause: cause.into() }
 }

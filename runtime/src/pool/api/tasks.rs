@@ -42,6 +42,9 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
     /// A job that is not accepted is given back. Replaces Swoole's `task`.
     ///
     /// Costs no system call while a task worker is awake.
+    ///
+    /// # Errors
+    /// [`DispatchError`], which has the job.
     pub fn dispatch(&self, job: J) -> Result<TaskId, DispatchError<J>> {
         let mut job = Some(job);
         let sent = self.on_lane(|lane| Some(lane.dispatch(job.take()?)));

@@ -16,6 +16,7 @@
 mod job;
 pub(crate) mod start;
 
+use std::io;
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -119,12 +120,12 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
     /// Listens to the doorbell and the beats, in the executor of this thread.
     pub(crate) fn listen(self: &Rc<Self>) -> Result<Vec<Listener>, PoolError> {
         let Hosted { doorbells, heartbeat, .. } = self.hosted();
-        let ropes = heartbeat.strings(self.index).iter().map(|string| Rope::String(string.clone()));
-        ropes
-            .chain([Rope::Doorbell(doorbells[self.index].clone())])
-            .map(|rope| {
+        let wakeups = heartbeat.beat_fds(self.index).iter().map(|beat_fd| Wakeup::Beat(beat_fd.clone()));
+        wakeups
+            .chain([Wakeup::Doorbell(doorbells[self.index].clone())])
+            .map(|wakeup| {
                 let worker = self.clone();
-                let (is_beat, to_read) = (matches!(rope, Rope::String(_)), rope.clone());
+                let (is_beat, to_read) = (matches!(wakeup, Wakeup::Beat(_)), wakeup.clone());
                 let on_ring = move || {
                     let _ = rustix::io::read(&to_read, &mut [0; 8]);
                     match is_beat {
@@ -133,9 +134,9 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
                     }
                     waker::wake_host();
                 };
-                listen(rope, on_ring)
+                listen(wakeup, on_ring)
             })
-            .collect::<Result<_, String>>()
+            .collect::<io::Result<_>>()
             .map_err(|cause| {
                 let cpu = self.cpu;
                 PoolError::Host { task_worker: self.index, cpu, cause }
@@ -393,21 +394,21 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
 
 /// A descriptor that a worker listens to.
 #[derive(Clone)]
-enum Rope {
+enum Wakeup {
     Doorbell(Arc<Doorbell>),
-    String(Arc<OwnedFd>),
+    Beat(Arc<OwnedFd>),
 }
 
-impl AsFd for Rope {
+impl AsFd for Wakeup {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Rope::Doorbell(doorbell) => doorbell.fd(),
-            Rope::String(string) => string.as_fd(),
+            Wakeup::Doorbell(doorbell) => doorbell.fd(),
+            Wakeup::Beat(beat_fd) => beat_fd.as_fd(),
         }
     }
 }
 
-impl AsRawFd for Rope {
+impl AsRawFd for Wakeup {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
     }

@@ -105,7 +105,7 @@ impl<J: Send + 'static, O: Send + 'static> Start<J, O> {
                 Ok(Ok(Lived::NotAtAll(error))) => error,
                 Ok(Err(cause)) => PoolError::Host { task_worker: index, cpu: seat.cpu, cause },
                 Err(message) => {
-                    let cause = format!("it panicked: {message}");
+                    let cause = std::io::Error::other(format!("it panicked: {message}"));
                     PoolError::Host { task_worker: index, cpu: seat.cpu, cause }
                 }
             };

@@ -52,7 +52,7 @@ pub enum PoolError {
         /// The CPU it should run on.
         cpu: usize,
         /// What was said.
-        cause: String,
+        cause: std::io::Error,
     },
 }
 
@@ -260,7 +260,14 @@ impl<J> fmt::Display for RunError<J> {
     }
 }
 
-impl<J> std::error::Error for RunError<J> {}
+impl<J> std::error::Error for RunError<J> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            RunError::Failed(error) => Some(error),
+            RunError::Refused(_) | RunError::WrongThread => None,
+        }
+    }
+}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -285,7 +292,14 @@ impl fmt::Display for TaskError {
     }
 }
 
-impl std::error::Error for TaskError {}
+impl std::error::Error for TaskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            TaskError::Failed(failure) => Some(failure),
+            _ => None,
+        }
+    }
+}
 
 impl fmt::Display for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -325,4 +339,15 @@ impl fmt::Display for PoolError {
     }
 }
 
-impl std::error::Error for PoolError {}
+impl std::error::Error for PoolError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            PoolError::Watchdog(cause)
+            | PoolError::Thread { cause, .. }
+            | PoolError::Pin { cause, .. }
+            | PoolError::Host { cause, .. } => Some(cause),
+            PoolError::Stacks(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}

@@ -23,15 +23,15 @@ use crate::pool::wake::heartbeat_state::HeartbeatState;
 /// How long a job of a worker that its host has parked by mistake waits at most, about.
 const BEAT: Duration = Duration::from_millis(10);
 /// Wrong parks in a row, with no look at the beats between them, that would silence a worker.
-const STRINGS: usize = 4;
+const BEAT_FDS: usize = 4;
 
 /// The beats of one worker: eventfds that do not block.
-pub(crate) type Strings = [Arc<OwnedFd>; STRINGS];
+pub(crate) type BeatFds = [Arc<OwnedFd>; BEAT_FDS];
 
 /// The heartbeat of one pool.
 pub(crate) struct Heartbeat {
     beats: HeartbeatState,
-    strings: Box<[Strings]>,
+    beat_fds: Box<[BeatFds]>,
     thread: OnceLock<Thread>,
 }
 
@@ -39,15 +39,15 @@ impl Heartbeat {
     /// A heart for so many workers, each of which has to [`leave`](Self::leave).
     pub(crate) fn new(workers: usize) -> rustix::io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let strings: rustix::io::Result<Vec<Strings>> = (0..workers)
+        let beat_fds: rustix::io::Result<Vec<BeatFds>> = (0..workers)
             .map(|_| {
-                let string = || eventfd(0, flags).map(Arc::new);
-                Ok([string()?, string()?, string()?, string()?])
+                let beat_fd = || eventfd(0, flags).map(Arc::new);
+                Ok([beat_fd()?, beat_fd()?, beat_fd()?, beat_fd()?])
             })
             .collect();
         Ok(Heartbeat {
             beats: HeartbeatState::new(workers),
-            strings: strings?.into(),
+            beat_fds: beat_fds?.into(),
             thread: OnceLock::new(),
         })
     }
@@ -63,8 +63,8 @@ impl Heartbeat {
     }
 
     /// What a worker listens to.
-    pub(crate) fn strings(&self, worker: usize) -> &Strings {
-        &self.strings[worker]
+    pub(crate) fn beat_fds(&self, worker: usize) -> &BeatFds {
+        &self.beat_fds[worker]
     }
 
     /// A worker has something to do, or will have: it gets beats from now on.
@@ -94,13 +94,13 @@ impl Heartbeat {
     fn run(&self) {
         // `start` may not have come so far; `wake` needs it once this thread parks.
         let _ = self.thread.set(std::thread::current());
-        let string = Cell::new(0);
+        let beat_fd = Cell::new(0);
         let beat = |worker: usize| {
             // It fails only where 2^64 - 2 beats are unread.
-            let _ = rustix::io::write(&self.strings[worker][string.get()], &1u64.to_ne_bytes());
+            let _ = rustix::io::write(&self.beat_fds[worker][beat_fd.get()], &1u64.to_ne_bytes());
         };
         let pause = || {
-            string.set((string.get() + 1) % STRINGS);
+            beat_fd.set((beat_fd.get() + 1) % BEAT_FDS);
             std::thread::sleep(BEAT);
         };
         self.beats.give(beat, pause, std::thread::park);

@@ -142,6 +142,9 @@ impl Upgraded {
     /// Receives more to the end of `into`, as many bytes as there are; 0 is the peer's end. Over TLS
     /// an end that the peer did not say is an error: it may be anybody's. What
     /// had arrived with the request comes first. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// Where the connection is lost, or was silent for longer than its limit.
     pub async fn recv(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
         poll_fn(|context| {
             let io = self.io_mut();
@@ -167,6 +170,9 @@ impl Upgraded {
 
     /// Sends `bytes`; waits first while more than 256 KiB are unsent. An error says that the
     /// connection is lost. Dropping the future before it is ready sends nothing.
+    ///
+    /// # Errors
+    /// Where the connection is lost, or its peer takes nothing for longer than its limit.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         poll_fn(|context| {
             if self.home.news.is_known.get() {

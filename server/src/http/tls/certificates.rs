@@ -57,6 +57,9 @@ struct Files {
 
 impl Certificates {
     /// Reads a certificate, with those up to the root behind it, and its key.
+    ///
+    /// # Errors
+    /// [`CertificateError`], which names the file and the cure.
     pub fn from_pem_files(
         chain: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
@@ -71,6 +74,9 @@ impl Certificates {
     ///
     /// What clients will refuse, such as one that has expired, is told on standard error, and by
     /// [`warnings`](Self::warnings).
+    ///
+    /// # Errors
+    /// [`CertificateError`], which names the file and the cure.
     pub fn from_pem_pairs(
         pairs: impl IntoIterator<Item = (impl Into<PathBuf>, impl Into<PathBuf>)>,
     ) -> Result<Self, CertificateError> {
@@ -85,6 +91,9 @@ impl Certificates {
 
     /// Reads the files again. Handshakes from now on are made with what they hold; connections that
     /// are open stay. Where a file is at fault all goes on with what was read before.
+    ///
+    /// # Errors
+    /// [`CertificateError`], which names the file and the cure.
     pub fn reload(&self) -> Result<(), CertificateError> {
         let shared = &self.shared;
         let loaded = load(&shared.files, &shared.tickets)?;

@@ -94,4 +94,12 @@ impl fmt::Display for CertificateError {
     }
 }
 
-impl std::error::Error for CertificateError {}
+impl std::error::Error for CertificateError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.problem {
+            Problem::Unreadable(cause) => Some(cause),
+            Problem::Unusable(error) | Problem::Key { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}

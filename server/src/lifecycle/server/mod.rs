@@ -240,6 +240,9 @@ where
     ///
     /// The error: it could not start, or an executor has ended by a panic or an error of its ring
     /// ([`Running::wait`]).
+    ///
+    /// # Errors
+    /// What kept it from starting, with cause and cure; or why it ended before it was told to.
     pub fn serve<A: App>(
         self,
         make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
@@ -260,6 +263,9 @@ where
     }
 
     /// Starts the server and returns when it accepts connections.
+    ///
+    /// # Errors
+    /// What kept it from starting, with cause and cure.
     pub fn start<A: App>(
         self,
         make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,

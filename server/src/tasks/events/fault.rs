@@ -110,4 +110,12 @@ impl fmt::Display for Cause {
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for Fault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            Cause::Refused(refused) => Some(refused),
+            Cause::Failed(failure) => Some(failure),
+            Cause::Panicked(_) => None,
+        }
+    }
+}
