@@ -25,10 +25,10 @@ const PIECES_MAX: usize = 1024;
 /// Dropping it unread is fine: what is left is skipped if it is short, else the connection closes
 /// after the answer. In HTTP/2 the client is told to send no more of it, and the connection goes on.
 pub struct Incoming {
-    inner: Inner,
+    inner: BodyInner,
 }
 
-enum Inner {
+enum BodyInner {
     Empty,
     Full(Option<Bytes>),
     Stream(Reader),
@@ -65,16 +65,16 @@ pub(crate) struct BodySender(Arc<Mutex<Channel>>);
 
 impl Incoming {
     pub(crate) fn empty() -> Self {
-        Incoming { inner: Inner::Empty }
+        Incoming { inner: BodyInner::Empty }
     }
 
     pub(crate) fn full(bytes: Bytes) -> Self {
-        Incoming { inner: Inner::Full(Some(bytes)) }
+        Incoming { inner: BodyInner::Full(Some(bytes)) }
     }
 
     #[cfg(feature = "http2")]
     pub(crate) fn http2(body: crate::app::http2_body::RequestBody) -> Self {
-        Incoming { inner: Inner::Http2(Box::new(body)) }
+        Incoming { inner: BodyInner::Http2(Box::new(body)) }
     }
 
     /// A streamed body, of `length` bytes if known.
@@ -90,7 +90,7 @@ impl Incoming {
             reader: None,
             connection: None,
         }));
-        let inner = Inner::Stream(Reader(channel.clone()));
+        let inner = BodyInner::Stream(Reader(channel.clone()));
         (BodySender(channel), Incoming { inner })
     }
 }
@@ -176,33 +176,33 @@ impl Body for Incoming {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.inner {
-            Inner::Empty => Poll::Ready(None),
-            Inner::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Inner::Stream(reader) => reader.poll_frame(context),
+            BodyInner::Empty => Poll::Ready(None),
+            BodyInner::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            BodyInner::Stream(reader) => reader.poll_frame(context),
             #[cfg(feature = "http2")]
-            Inner::Http2(body) => body.poll_frame(context),
+            BodyInner::Http2(body) => body.poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.inner {
-            Inner::Empty | Inner::Full(None) => true,
-            Inner::Full(Some(_)) => false,
-            Inner::Stream(reader) => {
+            BodyInner::Empty | BodyInner::Full(None) => true,
+            BodyInner::Full(Some(_)) => false,
+            BodyInner::Stream(reader) => {
                 let channel = lock(&reader.0);
                 let over = channel.frames.is_empty() && channel.trailers.is_none();
                 over && channel.end == Some(Ok(()))
             }
             #[cfg(feature = "http2")]
-            Inner::Http2(body) => body.is_end_stream(),
+            BodyInner::Http2(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Inner::Empty | Inner::Full(None) => SizeHint::with_exact(0),
-            Inner::Full(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
-            Inner::Stream(reader) => {
+            BodyInner::Empty | BodyInner::Full(None) => SizeHint::with_exact(0),
+            BodyInner::Full(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
+            BodyInner::Stream(reader) => {
                 let channel = lock(&reader.0);
                 let buffered = channel.buffered_bytes as u64;
                 channel.remaining.map_or(SizeHint::default(), |remaining| {
@@ -210,7 +210,7 @@ impl Body for Incoming {
                 })
             }
             #[cfg(feature = "http2")]
-            Inner::Http2(body) => body.size_hint(),
+            BodyInner::Http2(body) => body.size_hint(),
         }
     }
 }

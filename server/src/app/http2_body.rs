@@ -29,10 +29,10 @@ pub(crate) struct RequestBody {
 /// What an exchange knows of its request's body. The lock is contended only where a handler reads
 /// from another thread.
 #[derive(Clone)]
-pub(crate) struct Watch(Arc<Mutex<Seen>>);
+pub(crate) struct Watch(Arc<Mutex<BodySeen>>);
 
 #[derive(Default)]
-struct Seen {
+struct BodySeen {
     /// The handler has asked for more than has come.
     awaited: bool,
     received: u64,
@@ -132,7 +132,7 @@ impl Drop for RequestBody {
 impl Watch {
     /// Of a body that nobody is to read.
     pub(crate) fn of_unread(body: hyper::body::Incoming) -> Self {
-        Watch(Arc::new(Mutex::new(Seen { unread: Some(body), ..Seen::default() })))
+        Watch(Arc::new(Mutex::new(BodySeen { unread: Some(body), ..BodySeen::default() })))
     }
 
     /// The body, if it was dropped before its end.
@@ -169,7 +169,7 @@ impl Watch {
         seen.refused.is_some() && !seen.answered && is_within
     }
 
-    fn lock_with(&self, waker: &Waker) -> MutexGuard<'_, Seen> {
+    fn lock_with(&self, waker: &Waker) -> MutexGuard<'_, BodySeen> {
         let mut seen = self.lock();
         match &mut seen.waker {
             Some(kept) => kept.clone_from(waker),
@@ -203,12 +203,12 @@ impl Watch {
     }
 
     /// No code that can panic runs under the lock, so poison means nothing here.
-    fn lock(&self) -> MutexGuard<'_, Seen> {
+    fn lock(&self) -> MutexGuard<'_, BodySeen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn wake(seen: MutexGuard<'_, Seen>) {
+fn wake(seen: MutexGuard<'_, BodySeen>) {
     let waker = seen.waker.clone();
     drop(seen);
     if let Some(waker) = waker {

@@ -183,7 +183,7 @@ where
     type Future = Oneshot<S>;
 
     fn call(&self, request: Request<Incoming>) -> Oneshot<S> {
-        Oneshot { state: State::NotReady { service: self.clone(), request: Some(request) } }
+        Oneshot { state: OneshotState::NotReady { service: self.clone(), request: Some(request) } }
     }
 }
 
@@ -191,13 +191,13 @@ pin_project! {
     /// Waits until a clone of a service is ready, then for its response.
     pub struct Oneshot<S: Service<Request<Incoming>>> {
         #[pin]
-        state: State<S, S::Future>,
+        state: OneshotState<S, S::Future>,
     }
 }
 
 pin_project! {
     #[project = StateProjected]
-    enum State<S, F> {
+    enum OneshotState<S, F> {
         NotReady { service: S, request: Option<Request<Incoming>> },
         Called { #[pin] future: F },
     }
@@ -221,7 +221,7 @@ where
                     service.call(request)
                 }
             };
-            state.set(State::Called { future });
+            state.set(OneshotState::Called { future });
         }
     }
 }

@@ -30,14 +30,14 @@ pub enum BodyPart {
 /// The state of one body. A request without one is a body of no bytes.
 #[derive(Debug)]
 pub struct BodyDecoder {
-    kind: Kind,
+    kind: BodyKind,
     size_max_bytes: u64,
     /// Bytes of data that were found.
     taken: u64,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum BodyKind {
     /// Bytes to come.
     Length(u64),
     Chunked(ChunkedDecoder),
@@ -52,12 +52,12 @@ impl BodyDecoder {
     pub fn new(framing: Framing, size_max_bytes: u64) -> Result<Self, Reject> {
         let kind = match framing {
             // RFC 9112 §6.3 rule 7: a request that says nothing of a body has none.
-            Framing::None => Kind::Length(0),
+            Framing::None => BodyKind::Length(0),
             Framing::Length(length) if length > size_max_bytes => {
                 return Err(Reject::body_too_large());
             }
-            Framing::Length(length) => Kind::Length(length),
-            Framing::Chunked => Kind::Chunked(ChunkedDecoder::new()),
+            Framing::Length(length) => BodyKind::Length(length),
+            Framing::Chunked => BodyKind::Chunked(ChunkedDecoder::new()),
         };
         Ok(BodyDecoder { kind, size_max_bytes, taken: 0 })
     }
@@ -68,14 +68,14 @@ impl BodyDecoder {
     /// A [`Reject`], where the framing is broken or the body is too large.
     pub fn decode(&mut self, input: &[u8]) -> Result<BodyPart, Reject> {
         match &mut self.kind {
-            Kind::Length(0) => Ok(BodyPart::End { consumed: 0, trailers: None }),
-            Kind::Length(_) if input.is_empty() => Ok(BodyPart::Incomplete),
-            Kind::Length(left) => {
+            BodyKind::Length(0) => Ok(BodyPart::End { consumed: 0, trailers: None }),
+            BodyKind::Length(_) if input.is_empty() => Ok(BodyPart::Incomplete),
+            BodyKind::Length(left) => {
                 let end = (*left).min(input.len() as u64);
                 *left -= end;
                 Ok(BodyPart::Data { start: 0, end: end as usize })
             }
-            Kind::Chunked(decoder) => match decoder.decode(input)? {
+            BodyKind::Chunked(decoder) => match decoder.decode(input)? {
                 Chunk::Incomplete => Ok(BodyPart::Incomplete),
                 Chunk::End { consumed } => {
                     Ok(BodyPart::End { consumed, trailers: decoder.trailers()? })
@@ -95,12 +95,12 @@ impl BodyDecoder {
 
     /// Whether the body's end is known without another byte.
     pub fn is_over(&self) -> bool {
-        matches!(self.kind, Kind::Length(0))
+        matches!(self.kind, BodyKind::Length(0))
     }
 
     /// Whether more than `bytes` are known to be to come.
     pub fn exceeds(&self, bytes: u64) -> bool {
-        matches!(self.kind, Kind::Length(left) if left > bytes)
+        matches!(self.kind, BodyKind::Length(left) if left > bytes)
     }
 }
 

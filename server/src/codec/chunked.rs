@@ -20,7 +20,7 @@ use crate::codec::trailers::{TRAILERS_MAX_BYTES, parse_trailers, too_many_traile
 const EXTENSIONS_MAX_BYTES: usize = 4096;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     #[default]
     SizeStart,
     Size,
@@ -70,7 +70,7 @@ pub enum Chunk {
 /// The state of one body.
 #[derive(Debug, Default)]
 pub struct ChunkedDecoder {
-    state: State,
+    state: ChunkState,
     /// Bytes left in the current chunk.
     remaining: u64,
     digits: u8,
@@ -91,18 +91,18 @@ impl ChunkedDecoder {
     pub fn decode(&mut self, input: &[u8]) -> Result<Chunk, Reject> {
         let mut at = 0;
         while at < input.len() {
-            if self.state == State::Data {
+            if self.state == ChunkState::Data {
                 let here = (input.len() - at) as u64;
                 let count = self.remaining.min(here);
                 self.remaining -= count;
                 if self.remaining == 0 {
-                    self.state = State::DataCr;
+                    self.state = ChunkState::DataCr;
                 }
                 return Ok(Chunk::Data { start: at, end: at + count as usize });
             }
             self.state = self.step(input[at])?;
             at += 1;
-            if self.state == State::End {
+            if self.state == ChunkState::End {
                 return Ok(Chunk::End { consumed: at });
             }
         }
@@ -119,32 +119,32 @@ impl ChunkedDecoder {
         parse_trailers(&self.trailer_bytes)
     }
 
-    fn step(&mut self, byte: u8) -> Result<State, Reject> {
+    fn step(&mut self, byte: u8) -> Result<ChunkState, Reject> {
         match self.state {
-            State::SizeStart | State::Size => self.size(byte),
-            State::Extension(extension) => self.extension(extension, byte),
-            State::SizeLf => match (byte, self.remaining) {
-                (b'\n', 0) => Ok(State::Trailers),
-                (b'\n', _) => Ok(State::Data),
+            ChunkState::SizeStart | ChunkState::Size => self.size(byte),
+            ChunkState::Extension(extension) => self.extension(extension, byte),
+            ChunkState::SizeLf => match (byte, self.remaining) {
+                (b'\n', 0) => Ok(ChunkState::Trailers),
+                (b'\n', _) => Ok(ChunkState::Data),
                 _ => Err(Reject::bad("a chunk size line ends with CRLF")),
             },
-            State::DataCr if byte == b'\r' => Ok(State::DataLf),
-            State::DataLf if byte == b'\n' => {
+            ChunkState::DataCr if byte == b'\r' => Ok(ChunkState::DataLf),
+            ChunkState::DataLf if byte == b'\n' => {
                 (self.remaining, self.digits) = (0, 0);
-                Ok(State::SizeStart)
+                Ok(ChunkState::SizeStart)
             }
-            State::DataCr | State::DataLf => Err(Reject::bad("a chunk's data ends with CRLF")),
-            State::Trailers => self.trailer(byte),
-            State::Data | State::End => Err(Reject::bad("there is data after the last chunk")),
+            ChunkState::DataCr | ChunkState::DataLf => Err(Reject::bad("a chunk's data ends with CRLF")),
+            ChunkState::Trailers => self.trailer(byte),
+            ChunkState::Data | ChunkState::End => Err(Reject::bad("there is data after the last chunk")),
         }
     }
 
     /// One to sixteen hexadecimal digits; an empty size is no last chunk.
-    fn size(&mut self, byte: u8) -> Result<State, Reject> {
+    fn size(&mut self, byte: u8) -> Result<ChunkState, Reject> {
         let Some(digit) = char::from(byte).to_digit(16) else {
             return match (self.state, byte) {
-                (State::Size, b'\r') => Ok(State::SizeLf),
-                (State::Size, b';' | b' ' | b'\t') => {
+                (ChunkState::Size, b'\r') => Ok(ChunkState::SizeLf),
+                (ChunkState::Size, b';' | b' ' | b'\t') => {
                     self.extension(Extension::BeforeSemicolon, byte)
                 }
                 _ => Err(Reject::bad("a chunk size is no hexadecimal number")),
@@ -157,16 +157,16 @@ impl ChunkedDecoder {
             return Err(Reject::bad("a chunk size is too large"));
         }
         self.remaining = self.remaining << 4 | u64::from(digit);
-        Ok(State::Size)
+        Ok(ChunkState::Size)
     }
 
     /// RFC 9110 §5.6.3: bad white space (BWS) is taken where the grammar has it, and nowhere else:
     /// a size or an extension with blanks before its CRLF is refused.
-    fn extension(&mut self, extension: Extension, byte: u8) -> Result<State, Reject> {
+    fn extension(&mut self, extension: Extension, byte: u8) -> Result<ChunkState, Reject> {
         use Extension::*;
         self.count_extension()?;
         let next = match (extension, byte) {
-            (Name | Value | AfterQuoted, b'\r') => return Ok(State::SizeLf),
+            (Name | Value | AfterQuoted, b'\r') => return Ok(ChunkState::SizeLf),
             (BeforeSemicolon | Name | AfterName | Value | AfterQuoted, b';') => BeforeName,
             (Name | AfterName, b'=') => BeforeValue,
             (BeforeName | BeforeValue | AfterName | BeforeSemicolon, b' ' | b'\t') => extension,
@@ -180,7 +180,7 @@ impl ChunkedDecoder {
             (Quoted | Escaped, b'\t' | b' '..=b'~' | 0x80..) => Quoted,
             _ => return Err(Reject::bad("a chunk extension is malformed")),
         };
-        Ok(State::Extension(next))
+        Ok(ChunkState::Extension(next))
     }
 
     fn count_extension(&mut self) -> Result<(), Reject> {
@@ -191,7 +191,7 @@ impl ChunkedDecoder {
         }
     }
 
-    fn trailer(&mut self, byte: u8) -> Result<State, Reject> {
+    fn trailer(&mut self, byte: u8) -> Result<ChunkState, Reject> {
         let before = self.trailer_bytes.last().copied();
         if byte == b'\n' && before != Some(b'\r') || byte != b'\n' && before == Some(b'\r') {
             return Err(Reject::bad("lines end with CRLF"));
@@ -202,10 +202,10 @@ impl ChunkedDecoder {
         }
         let over = self.trailer_bytes == b"\r\n" || self.trailer_bytes.ends_with(b"\r\n\r\n");
         if !over {
-            return Ok(State::Trailers);
+            return Ok(ChunkState::Trailers);
         }
         self.trailers()?;
-        Ok(State::End)
+        Ok(ChunkState::End)
     }
 }
 

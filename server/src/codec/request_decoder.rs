@@ -28,11 +28,11 @@ pub struct RequestDecoder {
     body_size_max_bytes: u64,
     /// Bytes that were fed and not consumed: a head at most, if events are taken after each feed.
     input: Vec<u8>,
-    state: State,
+    state: DecoderState,
 }
 
 #[derive(Debug)]
-enum State {
+enum DecoderState {
     Head { scan: HeadScan },
     Body { decoder: BodyDecoder, keep_alive: bool },
     Closed,
@@ -77,13 +77,13 @@ pub struct HeadSummary {
 impl RequestDecoder {
     /// A connection's beginning.
     pub fn new(limits: HeadLimits, body_size_max_bytes: u64) -> Self {
-        let state = State::Head { scan: HeadScan::default() };
+        let state = DecoderState::Head { scan: HeadScan::default() };
         RequestDecoder { limits, body_size_max_bytes, input: Vec::new(), state }
     }
 
     /// Adds bytes that arrived; a connection that is closed takes none.
     pub fn feed(&mut self, bytes: &[u8]) {
-        if !matches!(self.state, State::Closed) {
+        if !matches!(self.state, DecoderState::Closed) {
             self.input.extend_from_slice(bytes);
         }
     }
@@ -94,9 +94,9 @@ impl RequestDecoder {
     /// A [`Reject`]: what its client is to be answered. The connection ends with it.
     pub fn next_event(&mut self) -> Result<Event, Reject> {
         let event = match &mut self.state {
-            State::Head { .. } => self.head(),
-            State::Body { .. } => self.body(),
-            State::Closed => Ok(Event::Closed),
+            DecoderState::Head { .. } => self.head(),
+            DecoderState::Body { .. } => self.body(),
+            DecoderState::Closed => Ok(Event::Closed),
         };
         if event.is_err() {
             self.close();
@@ -110,10 +110,10 @@ impl RequestDecoder {
     /// A [`Reject`], where a request has begun and not ended.
     pub fn finish(&mut self) -> Result<(), Reject> {
         let ended = match &self.state {
-            State::Head { .. } => check_end(&self.input),
-            State::Body { decoder, .. } if decoder.is_over() => Ok(()),
-            State::Body { .. } => Err(cut_off()),
-            State::Closed => Ok(()),
+            DecoderState::Head { .. } => check_end(&self.input),
+            DecoderState::Body { decoder, .. } if decoder.is_over() => Ok(()),
+            DecoderState::Body { .. } => Err(cut_off()),
+            DecoderState::Closed => Ok(()),
         };
         self.close();
         ended
@@ -122,7 +122,7 @@ impl RequestDecoder {
     fn head(&mut self) -> Result<Event, Reject> {
         match self.try_head() {
             Err(reject) if reject.is_version() => {
-                self.state = State::Head { scan: HeadScan::default() };
+                self.state = DecoderState::Head { scan: HeadScan::default() };
                 match take_minor_version(&mut self.input) {
                     true => self.try_head(),
                     false => Err(reject),
@@ -133,19 +133,19 @@ impl RequestDecoder {
     }
 
     fn try_head(&mut self) -> Result<Event, Reject> {
-        let State::Head { scan } = &mut self.state else { return Ok(Event::Closed) };
+        let DecoderState::Head { scan } = &mut self.state else { return Ok(Event::Closed) };
         let mut slots = [MaybeUninit::uninit(); HEADER_COUNT_CAP];
         let parsed = next_head(&self.input, scan, &mut slots, &self.limits)?;
         let Parsed::Complete(head) = parsed else { return Ok(Event::Incomplete) };
         let decoder = BodyDecoder::new(head.framing, self.body_size_max_bytes)?;
         let (summary, size) = (HeadSummary::new(&head), head.size_bytes);
-        self.state = State::Body { decoder, keep_alive: summary.keep_alive };
+        self.state = DecoderState::Body { decoder, keep_alive: summary.keep_alive };
         self.input.drain(..size);
         Ok(Event::Head(summary))
     }
 
     fn body(&mut self) -> Result<Event, Reject> {
-        let State::Body { decoder, keep_alive } = &mut self.state else {
+        let DecoderState::Body { decoder, keep_alive } = &mut self.state else {
             return Ok(Event::Closed);
         };
         match decoder.decode(&self.input)? {
@@ -161,7 +161,7 @@ impl RequestDecoder {
             BodyPart::End { consumed, trailers } => {
                 self.input.drain(..consumed);
                 match *keep_alive {
-                    true => self.state = State::Head { scan: HeadScan::default() },
+                    true => self.state = DecoderState::Head { scan: HeadScan::default() },
                     // RFC 9112 §9.6: what follows a request that closes is not read.
                     false => self.close(),
                 }
@@ -171,7 +171,7 @@ impl RequestDecoder {
     }
 
     fn close(&mut self) {
-        self.state = State::Closed;
+        self.state = DecoderState::Closed;
         self.input = Vec::new();
     }
 }

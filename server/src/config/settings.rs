@@ -62,48 +62,91 @@ struct PoolTable {
     sources: BTreeMap<&'static str, Source>,
 }
 
-/// The keys under `[options]`; [`keys`] says what each means and takes.
+/// The keys under `[options]`; [`keys`] says what each takes, and its default.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 #[non_exhaustive]
 pub struct Options {
+    /// Executors; `None`: from the CPUs.
     pub worker_num: Option<usize>,
+    /// Task workers; 0 for none, `None`: from the CPUs.
     pub task_worker_num: Option<usize>,
+    /// CPUs of the executors, such as `0-3,8`; `None`: from the topology.
     pub worker_cpus: Option<CpuList>,
+    /// CPUs of the task workers; `None`: from the topology.
     pub task_worker_cpus: Option<CpuList>,
+    /// Tasks of each priority that may wait in the queue before a dispatch is refused.
     pub task_queue_depth: usize,
+    /// Tasks an executor may have in the queue and running; `None`: as many as both take.
     pub task_credits: Option<usize>,
+    /// Tasks of an executor that may sleep: delayed, or paused before another attempt.
     pub task_delayed_max: usize,
+    /// Microseconds an idle task worker spins before it sleeps; `None`: by its CPU.
     pub task_spin_us: Option<u64>,
+    /// Tasks after which a task worker is made anew; `None`: never.
     pub task_recycle_after: Option<u64>,
+    /// Milliseconds after which a running task is reported as stuck; `None`: nobody looks.
     pub task_stuck_after_ms: Option<u64>,
+    /// The number n of SIGRTMIN+n, which reads the stacks of stuck tasks; 0 for none, `None`: 10 in
+    /// builds with stacks.
     pub task_stack_signal: Option<u64>,
+    /// Task workers that may stand in for those whose task is stuck.
     pub task_spares: usize,
+    /// Microseconds an idle executor spins before it sleeps.
     pub executor_spin_us: u64,
+    /// Microseconds a busy executor may wait to serve requests together; 0 for none.
     pub executor_gather_us: u64,
+    /// Milliseconds for a request's head, from its first byte on, of the first request from the accept
+    /// on; else 408.
     pub head_timeout_ms: u64,
+    /// Milliseconds in which a body has to go on at its least rate; else 408.
     pub body_timeout_ms: u64,
+    /// The least rate of a body in bytes a second, averaged over `body_timeout_ms`; with 0 any byte
+    /// will do.
     pub body_rate_min_bytes_per_s: u64,
+    /// Milliseconds for the first byte of a connection's next request.
     pub keep_alive_timeout_ms: u64,
+    /// Milliseconds for a peer to take what was written, or the next 64 KiB of it.
     pub write_timeout_ms: u64,
+    /// Milliseconds for a request, from its head's end to its answer's; else 503, or 408 in its body.
+    /// 0: no limit.
     pub request_timeout_ms: u64,
+    /// Milliseconds for an answer, or its next part, once the peer has ended its side.
     pub half_close_timeout_ms: u64,
+    /// Milliseconds for the peer's end after ours, or for more of what it still sends.
     pub linger_timeout_ms: u64,
+    /// Milliseconds for room among `connections_max`, else 503; 0: no limit.
     pub accept_timeout_ms: u64,
+    /// Milliseconds for requests and tasks at the shutdown.
     pub drain_timeout_ms: u64,
+    /// The most bytes of a request's head; else 431.
     pub head_size_max_bytes: usize,
+    /// The most fields of a head; else 431.
     pub header_count_max: usize,
+    /// The most bytes of a target; else 414.
     pub target_length_max_bytes: usize,
+    /// Whether characters outside ASCII may stand in targets and Host unencoded, else 400; `None`: they
+    /// may not.
     pub raw_utf8: Option<bool>,
+    /// The most bytes of a request's body, in chunks or not; else 413.
     pub body_size_max_bytes: u64,
+    /// Requests after which a connection closes; 0 for no limit.
     pub requests_per_connection_max: u64,
+    /// Whether HTTP/2 is spoken, over TLS where the client asks for it and without TLS where it begins
+    /// with it; `None`: where it is built in.
     pub http2: Option<bool>,
+    /// Requests that an HTTP/2 connection may have open at once; more are refused.
     pub http2_streams_max: usize,
+    /// Connections of an executor; more wait in the backlog.
     pub connections_max: usize,
+    /// Connections that wait to be accepted.
     pub listen_backlog: u64,
+    /// Receive buffers of an executor; a power of two.
     pub recv_buffers: u64,
+    /// The size of a receive buffer, in bytes.
     pub recv_buffer_bytes: u64,
+    /// Submission entries of an executor's ring; a power of two.
     pub ring_entries: u64,
+    /// Finished tasks whose state can be asked for.
     pub tasks_remembered: usize,
 }
 

@@ -34,10 +34,10 @@ pub(super) enum Value {
 }
 
 /// What a key takes, said to who wrote something else.
-pub(super) type Problem = String;
+pub(super) type ValueProblem = String;
 
 /// Sets the field of a key.
-pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), Problem> {
+pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), ValueProblem> {
     match &key.field {
         Field::Host => config.host = host(value)?,
         Field::Port => config.port = number(value, 0, 65_535)? as u16,
@@ -50,7 +50,7 @@ pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), P
 }
 
 /// Sets the field of an option's key.
-pub(super) fn set_option(options: &mut Options, key: &Key, value: &Value) -> Result<(), Problem> {
+pub(super) fn set_option(options: &mut Options, key: &Key, value: &Value) -> Result<(), ValueProblem> {
     match &key.field {
         Field::Host | Field::Port | Field::Scheme | Field::Files { .. } | Field::Listen => {}
         Field::Number { get, min, max, power_of_two } => {
@@ -100,7 +100,7 @@ fn is_auto(value: &Value) -> bool {
 }
 
 /// None for `auto`.
-fn switch(value: &Value) -> Result<Option<bool>, Problem> {
+fn switch(value: &Value) -> Result<Option<bool>, ValueProblem> {
     match value {
         Value::Text(text) if text == "on" => Ok(Some(true)),
         Value::Text(text) if text == "off" => Ok(Some(false)),
@@ -109,7 +109,7 @@ fn switch(value: &Value) -> Result<Option<bool>, Problem> {
     }
 }
 
-fn number(value: &Value, min: u64, max: u64) -> Result<u64, Problem> {
+fn number(value: &Value, min: u64, max: u64) -> Result<u64, ValueProblem> {
     let number = match value {
         Value::Text(text) => text.parse().ok(),
         Value::Number(number) => u64::try_from(*number).ok(),
@@ -120,7 +120,7 @@ fn number(value: &Value, min: u64, max: u64) -> Result<u64, Problem> {
         .ok_or_else(|| format!("give a number from {min} to {max}"))
 }
 
-fn host(value: &Value) -> Result<String, Problem> {
+fn host(value: &Value) -> Result<String, ValueProblem> {
     match value {
         Value::Text(text)
             if ["localhost", NO_HOST].contains(&&**text) || text.parse::<IpAddr>().is_ok() =>
@@ -144,7 +144,7 @@ fn list(value: &Value) -> Option<Vec<&str>> {
     }
 }
 
-fn files(value: &Value) -> Result<Vec<PathBuf>, Problem> {
+fn files(value: &Value) -> Result<Vec<PathBuf>, ValueProblem> {
     match list(value) {
         Some(parts) if !parts.contains(&"") => Ok(parts.iter().map(PathBuf::from).collect()),
         _ => Err("give the path of a file, or a list of paths".to_owned()),
@@ -152,7 +152,7 @@ fn files(value: &Value) -> Result<Vec<PathBuf>, Problem> {
 }
 
 /// The scheme, and whether a proxy's header comes before it.
-fn scheme(value: &Value) -> Result<(Scheme, bool), Problem> {
+fn scheme(value: &Value) -> Result<(Scheme, bool), ValueProblem> {
     let Value::Text(text) = value else { return Err(SCHEMES.to_owned()) };
     match *text.split_ascii_whitespace().collect::<Vec<_>>() {
         ["http"] => Ok((Scheme::Http, false)),
@@ -163,7 +163,7 @@ fn scheme(value: &Value) -> Result<(Scheme, bool), Problem> {
     }
 }
 
-fn listens(value: &Value) -> Result<Vec<Listen>, Problem> {
+fn listens(value: &Value) -> Result<Vec<Listen>, ValueProblem> {
     let parts = list(value).ok_or_else(|| {
         "give a list, such as [\"127.0.0.1:8081\", \"unix:/run/app.sock\"]".to_owned()
     })?;
@@ -174,7 +174,7 @@ fn listens(value: &Value) -> Result<Vec<Listen>, Problem> {
     parts.iter().map(one).collect()
 }
 
-fn cpus(value: &Value) -> Result<CpuList, Problem> {
+fn cpus(value: &Value) -> Result<CpuList, ValueProblem> {
     let text = match value {
         Value::Text(text) => text.clone(),
         Value::Number(number) => number.to_string(),

@@ -15,7 +15,7 @@ use sidecore_runtime::sys::instant;
 use sidecore_runtime::sys::panics::{catch, drop_quietly};
 use sidecore_runtime::sys::stderr;
 
-use crate::durable::finish::{Placed, Told};
+use crate::durable::finish::{Placed, Acknowledged};
 use crate::durable::intake::{Intake, Offer};
 use crate::durable::oneshot::{Receiver, Sender, oneshot};
 use crate::durable::plan::Plan;
@@ -145,7 +145,7 @@ impl<J: DurableJob, O: Send + 'static> DurableDispatch<J, O> {
         DurableRun { dispatching: Some(self.send(Some(awaiter))), outcome, shared }
     }
 
-    fn send(self, awaiter: Option<Sender<Told<O>>>) -> Dispatching<J> {
+    fn send(self, awaiter: Option<Sender<Acknowledged<O>>>) -> Dispatching<J> {
         let (told, answer) = oneshot();
         let intake = self.to.intake.clone();
         match self.append() {
@@ -163,7 +163,7 @@ impl<J: DurableJob, O: Send + 'static> DurableDispatch<J, O> {
     }
 
     /// Checks what can be known before, and begins the write.
-    fn append(self) -> Result<(Parcel<J, O>, Receiver<Durable>), DurableError<J>> {
+    fn append(self) -> Result<(Parcel<J, O>, Receiver<WriteResult>), DurableError<J>> {
         if let Err(refused) = self.check() {
             return Err(DurableError::Refused(refused(self.job)));
         }
@@ -200,7 +200,7 @@ impl<J: DurableJob, O: Send + 'static> DurableDispatch<J, O> {
 }
 
 /// What the journal says of a write, and what a dispatch came to.
-pub(super) type Durable = Result<Sequence, JournalError>;
+pub(super) type WriteResult = Result<Sequence, JournalError>;
 pub(super) type Answer<J> = Result<TaskHandle, DurableError<J>>;
 
 /// A job on its way into the pool.
@@ -216,17 +216,17 @@ impl<J: DurableJob, O: Send + 'static> Parcel<J, O> {
     /// Places it when it is durable, on this executor, whether or not somebody still waits.
     pub(super) fn place_later(
         self,
-        durable: Receiver<Durable>,
+        durable: Receiver<WriteResult>,
         told: Sender<Answer<J>>,
-        awaiter: Option<Sender<Told<O>>>,
+        awaiter: Option<Sender<Acknowledged<O>>>,
     ) {
         spawn_local(async move { drop(told.send(self.place_when(durable, awaiter).await)) });
     }
 
     async fn place_when(
         self,
-        mut durable: Receiver<Durable>,
-        awaiter: Option<Sender<Told<O>>>,
+        mut durable: Receiver<WriteResult>,
+        awaiter: Option<Sender<Acknowledged<O>>>,
     ) -> Answer<J> {
         let durable = match self.plan.time_left() {
             Some(left) => match either(pin!(sleep(left)), &mut durable).await {
@@ -244,7 +244,7 @@ impl<J: DurableJob, O: Send + 'static> Parcel<J, O> {
 
     /// The deadline has passed before the write was over: the job is given back, and its record, if
     /// it comes to be one, settled.
-    fn give_up(self, durable: Receiver<Durable>) -> DurableError<J> {
+    fn give_up(self, durable: Receiver<WriteResult>) -> DurableError<J> {
         let shared = self.shared;
         spawn_local(async move {
             if let Some(Ok(sequence)) = durable.await {
@@ -258,7 +258,7 @@ impl<J: DurableJob, O: Send + 'static> Parcel<J, O> {
     pub(super) async fn place(
         self,
         sequence: Sequence,
-        awaiter: Option<Sender<Told<O>>>,
+        awaiter: Option<Sender<Acknowledged<O>>>,
     ) -> Answer<J> {
         let Parcel { shared, tasks, job, plan, on_dispatch } = self;
         let entry = Entry { job, sequence, retry: plan.retry };
@@ -336,7 +336,7 @@ impl<J> Future for Dispatching<J> {
 pub struct DurableRun<J, O> {
     /// Until the job is in the pool.
     dispatching: Option<Dispatching<J>>,
-    outcome: Receiver<Told<O>>,
+    outcome: Receiver<Acknowledged<O>>,
     shared: Arc<Shared<O>>,
 }
 

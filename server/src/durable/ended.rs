@@ -9,14 +9,14 @@ use sidecore_runtime::executor::spawn_local;
 
 /// The executors that have ended.
 #[derive(Debug, Default)]
-pub(super) struct Ended {
+pub(super) struct EndedExecutors {
     /// Set once there is one. Task workers look at it before each job, and take the lock only where
     /// it is set: the lock orders what they find, so the flag is Relaxed.
     any: AtomicBool,
     executors: Mutex<BTreeSet<usize>>,
 }
 
-impl Ended {
+impl EndedExecutors {
     pub(super) fn contains(&self, executor: usize) -> bool {
         self.any.load(Ordering::Relaxed) && self.lock().contains(&executor)
     }
@@ -32,7 +32,7 @@ impl Ended {
 }
 
 /// Notes the end of this executor, which drops its tasks then.
-pub(super) fn note_the_end(ended: Arc<Ended>, executor: usize) {
+pub(super) fn note_the_end(ended: Arc<EndedExecutors>, executor: usize) {
     let note = Note { ended, executor };
     spawn_local(async move {
         let _note = note;
@@ -41,7 +41,7 @@ pub(super) fn note_the_end(ended: Arc<Ended>, executor: usize) {
 }
 
 struct Note {
-    ended: Arc<Ended>,
+    ended: Arc<EndedExecutors>,
     executor: usize,
 }
 

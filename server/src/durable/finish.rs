@@ -24,29 +24,29 @@ use sidecore_runtime::pool::{TaskError, TaskId};
 const SHARDS: usize = 64;
 
 /// An outcome on its way to the future that awaits it.
-pub(super) type Told<O> = (FinishContext, TaskResult<O>);
+pub(super) type Acknowledged<O> = (FinishContext, TaskResult<O>);
 
 /// The user's callback.
-pub(super) type OnFinish<O> = Arc<dyn Fn(&FinishContext, TaskResult<O>) + Send + Sync>;
+pub(super) type OnDurableFinish<O> = Arc<dyn Fn(&FinishContext, TaskResult<O>) + Send + Sync>;
 
 /// A task in the pool.
 pub(super) struct Placed<O> {
     pub(super) sequence: Sequence,
     /// The future of its output, if it has one.
-    pub(super) awaiter: Option<Sender<Told<O>>>,
+    pub(super) awaiter: Option<Sender<Acknowledged<O>>>,
 }
 
 /// The tasks in the pool, by executor: each lock is taken by one executor's thread, and at the end.
 /// Bounded by the pool's credits.
-pub(super) struct Open<O> {
+pub(super) struct OpenFinish<O> {
     shards: Box<[Shard<O>]>,
 }
 
 type Shard<O> = Mutex<HashMap<TaskId, Placed<O>>>;
 
-impl<O> Open<O> {
+impl<O> OpenFinish<O> {
     pub(super) fn new() -> Self {
-        Open { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+        OpenFinish { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
     }
 
     pub(super) fn insert(&self, executor: usize, id: TaskId, placed: Placed<O>) {
@@ -65,8 +65,8 @@ impl<O> Open<O> {
 
 /// Takes outcomes in.
 pub(super) struct Finisher<O> {
-    pub(super) open: Open<O>,
-    pub(super) on_finish: OnceLock<OnFinish<O>>,
+    pub(super) open: OpenFinish<O>,
+    pub(super) on_finish: OnceLock<OnDurableFinish<O>>,
 }
 
 impl<O> Finisher<O> {
@@ -88,7 +88,7 @@ impl<O> Finisher<O> {
     }
 
     /// Tells an outcome whose future was dropped after it had come, on the thread of that.
-    pub(super) fn tell_instead(&self, (finish, outcome): Told<O>) {
+    pub(super) fn tell_instead(&self, (finish, outcome): Acknowledged<O>) {
         if catch(|| self.call(&finish, outcome)).is_none() {
             stderr::line(format_args!("on_finish of a durable pool panicked"));
         }

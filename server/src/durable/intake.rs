@@ -15,8 +15,8 @@ use std::task::{Context, Poll, Waker};
 
 use sidecore_runtime::executor::spawn_local;
 
-use crate::durable::dispatch::{Answer, Durable, Parcel};
-use crate::durable::finish::Told;
+use crate::durable::dispatch::{Answer, WriteResult, Parcel};
+use crate::durable::finish::Acknowledged;
 use crate::durable::oneshot::{Receiver, Sender};
 use crate::durable::plan::Plan;
 use crate::durable::{DurableJob, DurableTasks};
@@ -25,18 +25,18 @@ use crate::durable::{DurableJob, DurableTasks};
 pub(super) struct Offer<J, O> {
     pub(super) job: J,
     pub(super) plan: Plan,
-    pub(super) durable: Receiver<Durable>,
+    pub(super) durable: Receiver<WriteResult>,
     /// Who dispatched it, and who awaits its output.
     pub(super) told: Sender<Answer<J>>,
-    pub(super) awaiter: Option<Sender<Told<O>>>,
+    pub(super) awaiter: Option<Sender<Acknowledged<O>>>,
 }
 
 /// See the module.
 pub(super) struct Intake<J, O> {
-    state: Mutex<State<J, O>>,
+    state: Mutex<IntakeState<J, O>>,
 }
 
-struct State<J, O> {
+struct IntakeState<J, O> {
     offers: VecDeque<Offer<J, O>>,
     taker: Option<Waker>,
     is_closed: bool,
@@ -44,7 +44,7 @@ struct State<J, O> {
 
 impl<J, O> Intake<J, O> {
     pub(super) fn new() -> Self {
-        let state = State { offers: VecDeque::new(), taker: None, is_closed: false };
+        let state = IntakeState { offers: VecDeque::new(), taker: None, is_closed: false };
         Intake { state: Mutex::new(state) }
     }
 
@@ -92,7 +92,7 @@ impl<J, O> Intake<J, O> {
     }
 
     /// Nothing of the user's runs under the lock.
-    fn lock(&self) -> MutexGuard<'_, State<J, O>> {
+    fn lock(&self) -> MutexGuard<'_, IntakeState<J, O>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

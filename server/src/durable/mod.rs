@@ -96,8 +96,8 @@ pub use crate::durable::pool::DurablePool;
 pub use crate::durable::stats::DurableStats;
 
 use crate::durable::attempt::Attempt;
-use crate::durable::ended::{Ended, note_the_end};
-use crate::durable::finish::{Finisher, Open};
+use crate::durable::ended::{EndedExecutors, note_the_end};
+use crate::durable::finish::{Finisher, OpenFinish};
 use crate::durable::intake::{Intake, take_offers};
 use crate::durable::redelivery::{Backlog, redeliver};
 use crate::lifecycle::worker::Worker;
@@ -139,7 +139,7 @@ pub(crate) struct Shared<O> {
     finisher: Finisher<O>,
     crashes_max: u32,
     recovery: Recovery,
-    ended: Arc<Ended>,
+    ended: Arc<EndedExecutors>,
     /// How the journal was closed.
     closed: OnceLock<Result<(), JournalError>>,
     /// Until executor 0 takes it.
@@ -178,7 +178,7 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
         let backlog = Backlog::new(std::mem::take(&mut recovery.pending), Instant::now());
         let shared = Arc::new(Shared {
             journal,
-            finisher: Finisher { open: Open::new(), on_finish: OnceLock::new() },
+            finisher: Finisher { open: OpenFinish::new(), on_finish: OnceLock::new() },
             crashes_max: limits.crashes_max,
             recovery,
             ended: Arc::default(),

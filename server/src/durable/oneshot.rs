@@ -7,20 +7,20 @@ use std::task::{Context, Poll, Waker};
 
 /// Gives the value. Dropping it unused tells the receiver that none will come.
 pub(super) struct Sender<T> {
-    place: Arc<Place<T>>,
+    place: Arc<OneshotPlace<T>>,
 }
 
 /// The future of the value: `None` if none will come.
 pub(super) struct Receiver<T> {
-    place: Arc<Place<T>>,
+    place: Arc<OneshotPlace<T>>,
 }
 
-struct Place<T> {
-    content: Mutex<Content<T>>,
+struct OneshotPlace<T> {
+    content: Mutex<OneshotContent<T>>,
 }
 
 /// Nothing that can panic runs under its lock, and no waker is woken.
-struct Content<T> {
+struct OneshotContent<T> {
     value: Option<T>,
     waker: Option<Waker>,
     sender_is_gone: bool,
@@ -28,18 +28,18 @@ struct Content<T> {
 }
 
 pub(super) fn oneshot<T>() -> (Sender<T>, Receiver<T>) {
-    let content = Mutex::new(Content {
+    let content = Mutex::new(OneshotContent {
         value: None,
         waker: None,
         sender_is_gone: false,
         receiver_is_gone: false,
     });
-    let place = Arc::new(Place { content });
+    let place = Arc::new(OneshotPlace { content });
     (Sender { place: place.clone() }, Receiver { place })
 }
 
-impl<T> Place<T> {
-    fn lock(&self) -> MutexGuard<'_, Content<T>> {
+impl<T> OneshotPlace<T> {
+    fn lock(&self) -> MutexGuard<'_, OneshotContent<T>> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

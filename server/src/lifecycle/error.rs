@@ -20,11 +20,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// An error of a server. Its text is one line that names cause and cure; `{:?}` gives the same, so
 /// that a `main` which returns it says it.
 pub struct Error {
-    kind: Kind,
+    kind: ErrorKind,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum ErrorKind {
     Config(ConfigError),
     MissingCallback {
         name: &'static str,
@@ -74,121 +74,121 @@ enum Kind {
 
 impl Error {
     pub(crate) fn missing_callback(name: &'static str, task_workers: usize) -> Self {
-        Error { kind: Kind::MissingCallback { name, task_workers } }
+        Error { kind: ErrorKind::MissingCallback { name, task_workers } }
     }
 
     pub(crate) fn pool(name: &str, error: PoolError) -> Self {
-        Error { kind: Kind::Pool { name: name.to_owned(), error } }
+        Error { kind: ErrorKind::Pool { name: name.to_owned(), error } }
     }
 
     pub(crate) fn pool_name(name: &str, problem: &'static str) -> Self {
-        Error { kind: Kind::PoolName { name: name.to_owned(), problem } }
+        Error { kind: ErrorKind::PoolName { name: name.to_owned(), problem } }
     }
 
     pub(crate) fn pool_place(name: &str, error: PlacementError) -> Self {
-        Error { kind: Kind::PoolPlace { name: name.to_owned(), error } }
+        Error { kind: ErrorKind::PoolPlace { name: name.to_owned(), error } }
     }
 
     pub(crate) fn listen(listen: &Listen, problem: &'static str) -> Self {
-        Error { kind: Kind::Listen { listen: listen.to_string(), problem } }
+        Error { kind: ErrorKind::Listen { listen: listen.to_string(), problem } }
     }
 
     pub(crate) fn nowhere() -> Self {
-        Error { kind: Kind::Nowhere }
+        Error { kind: ErrorKind::Nowhere }
     }
 
     pub(crate) fn failed(cause: String, report: Report) -> Self {
-        Error { kind: Kind::Failed { cause, report } }
+        Error { kind: ErrorKind::Failed { cause, report } }
     }
 
     /// What became of the tasks, where the server has served and an executor ended before it was
     /// told to.
     pub fn report(&self) -> Option<Report> {
         match &self.kind {
-            Kind::Failed { report, .. } => Some(*report),
+            ErrorKind::Failed { report, .. } => Some(*report),
             _ => None,
         }
     }
 
     pub(crate) fn told_to_end() -> Self {
-        Error { kind: Kind::ToldToEnd }
+        Error { kind: ErrorKind::ToldToEnd }
     }
 
     pub(crate) fn is_told_to_end(&self) -> bool {
-        matches!(self.kind, Kind::ToldToEnd)
+        matches!(self.kind, ErrorKind::ToldToEnd)
     }
 
     pub(crate) fn io(what: &'static str, cause: io::Error) -> Self {
-        Error { kind: Kind::Io { what, cause } }
+        Error { kind: ErrorKind::Io { what, cause } }
     }
 
     pub(crate) fn thread(what: &'static str, cause: io::Error) -> Self {
-        Error { kind: Kind::Thread { what, cause } }
+        Error { kind: ErrorKind::Thread { what, cause } }
     }
 
     /// Whether the configuration is at fault.
     pub fn is_config(&self) -> bool {
         #[cfg(feature = "tls")]
-        if let Kind::Certificate(_) = self.kind {
+        if let ErrorKind::Certificate(_) = self.kind {
             return true;
         }
         matches!(
             self.kind,
-            Kind::Config(_)
-                | Kind::Placement(_)
-                | Kind::PoolPlace { .. }
-                | Kind::Listen { .. }
-                | Kind::Nowhere
+            ErrorKind::Config(_)
+                | ErrorKind::Placement(_)
+                | ErrorKind::PoolPlace { .. }
+                | ErrorKind::Listen { .. }
+                | ErrorKind::Nowhere
         )
     }
 
     /// Whether `on_task` or `on_finish` is missing.
     pub fn is_missing_callback(&self) -> bool {
-        matches!(self.kind, Kind::MissingCallback { .. })
+        matches!(self.kind, ErrorKind::MissingCallback { .. })
     }
 
     /// Whether the system does not give what is needed: io_uring, memory, descriptors.
     pub fn is_system(&self) -> bool {
         matches!(
             self.kind,
-            Kind::Probe(_) | Kind::Topology(_) | Kind::Io { .. } | Kind::Thread { .. }
+            ErrorKind::Probe(_) | ErrorKind::Topology(_) | ErrorKind::Io { .. } | ErrorKind::Thread { .. }
         )
     }
 
     /// Whether the address cannot be listened on.
     pub fn is_bind(&self) -> bool {
-        matches!(self.kind, Kind::Bind(_))
+        matches!(self.kind, ErrorKind::Bind(_))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Config(error) => error.fmt(f),
-            Kind::MissingCallback { name, task_workers } => write!(
+            ErrorKind::Config(error) => error.fmt(f),
+            ErrorKind::MissingCallback { name, task_workers } => write!(
                 f,
                 "task_worker_num is {task_workers} and {name} is missing: give the server \
                  `.{name}(...)`, or set task_worker_num = 0"
             ),
-            Kind::Topology(error) => error.fmt(f),
-            Kind::Placement(error) => error.fmt(f),
-            Kind::Probe(error) => error.fmt(f),
-            Kind::Bind(error) => error.fmt(f),
-            Kind::Nowhere => f.write_str(
+            ErrorKind::Topology(error) => error.fmt(f),
+            ErrorKind::Placement(error) => error.fmt(f),
+            ErrorKind::Probe(error) => error.fmt(f),
+            ErrorKind::Bind(error) => error.fmt(f),
+            ErrorKind::Nowhere => f.write_str(
                 "the server would listen nowhere: host is none and no other listener is there; \
                  name one in listen, such as unix:/run/app.sock, or give host an address",
             ),
-            Kind::ToldToEnd => f.write_str("it was told to end before it served"),
-            Kind::Listen { listen, problem } => write!(f, "{listen}: {problem}"),
+            ErrorKind::ToldToEnd => f.write_str("it was told to end before it served"),
+            ErrorKind::Listen { listen, problem } => write!(f, "{listen}: {problem}"),
             #[cfg(feature = "tls")]
-            Kind::Certificate(error) => error.fmt(f),
-            Kind::Pool { name, error } => write!(f, "pool {name}: {error}"),
-            Kind::PoolName { name, problem } => write!(f, "pool {name}: {problem}"),
-            Kind::PoolPlace { name, error } => write!(f, "pool {name}: {error}"),
-            Kind::Executor(error) => error.fmt(f),
-            Kind::Failed { cause, report } => write!(f, "{cause}; the server has ended: {report}"),
-            Kind::Io { what, cause } => write!(f, "{what}: {cause}"),
-            Kind::Thread { what, cause } => write!(f, "{what}: {cause}; {NO_THREAD}"),
+            ErrorKind::Certificate(error) => error.fmt(f),
+            ErrorKind::Pool { name, error } => write!(f, "pool {name}: {error}"),
+            ErrorKind::PoolName { name, problem } => write!(f, "pool {name}: {problem}"),
+            ErrorKind::PoolPlace { name, error } => write!(f, "pool {name}: {error}"),
+            ErrorKind::Executor(error) => error.fmt(f),
+            ErrorKind::Failed { cause, report } => write!(f, "{cause}; the server has ended: {report}"),
+            ErrorKind::Io { what, cause } => write!(f, "{what}: {cause}"),
+            ErrorKind::Thread { what, cause } => write!(f, "{what}: {cause}; {NO_THREAD}"),
         }
     }
 }
@@ -204,22 +204,22 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.kind {
-            Kind::Config(error) => Some(error),
-            Kind::Topology(error) => Some(error),
-            Kind::Placement(error) | Kind::PoolPlace { error, .. } => Some(error),
-            Kind::Probe(error) => Some(error),
-            Kind::Bind(error) => Some(error),
+            ErrorKind::Config(error) => Some(error),
+            ErrorKind::Topology(error) => Some(error),
+            ErrorKind::Placement(error) | ErrorKind::PoolPlace { error, .. } => Some(error),
+            ErrorKind::Probe(error) => Some(error),
+            ErrorKind::Bind(error) => Some(error),
             #[cfg(feature = "tls")]
-            Kind::Certificate(error) => Some(error),
-            Kind::Pool { error, .. } => Some(error),
-            Kind::Executor(error) => Some(error),
-            Kind::Io { cause, .. } | Kind::Thread { cause, .. } => Some(cause),
-            Kind::MissingCallback { .. }
-            | Kind::Nowhere
-            | Kind::ToldToEnd
-            | Kind::Listen { .. }
-            | Kind::PoolName { .. }
-            | Kind::Failed { .. } => None,
+            ErrorKind::Certificate(error) => Some(error),
+            ErrorKind::Pool { error, .. } => Some(error),
+            ErrorKind::Executor(error) => Some(error),
+            ErrorKind::Io { cause, .. } | ErrorKind::Thread { cause, .. } => Some(cause),
+            ErrorKind::MissingCallback { .. }
+            | ErrorKind::Nowhere
+            | ErrorKind::ToldToEnd
+            | ErrorKind::Listen { .. }
+            | ErrorKind::PoolName { .. }
+            | ErrorKind::Failed { .. } => None,
         }
     }
 }
@@ -228,7 +228,7 @@ macro_rules! from {
     ($($error:ty => $kind:ident),* $(,)?) => {
         $(impl From<$error> for Error {
             fn from(error: $error) -> Self {
-                Error { kind: Kind::$kind(error) }
+                Error { kind: ErrorKind::$kind(error) }
             }
         })*
     };

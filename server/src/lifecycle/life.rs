@@ -62,17 +62,17 @@ type Hook = Arc<dyn Fn(&Life) + Send + Sync>;
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
     hooks: Vec<Hook>,
-    told: Arc<Told>,
+    told: Arc<ToldOnce>,
 }
 
-struct Told {
+struct ToldOnce {
     started: AtomicBool,
     draining: Once,
 }
 
-impl Default for Told {
+impl Default for ToldOnce {
     fn default() -> Self {
-        Told { started: AtomicBool::new(false), draining: Once::new() }
+        ToldOnce { started: AtomicBool::new(false), draining: Once::new() }
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct PoolSet {
 }
 
 /// The running pools, and for each executor its lanes.
-type Started = (Vec<Box<dyn RunningPool>>, Vec<Vec<Install>>);
+type StartedPools = (Vec<Box<dyn RunningPool>>, Vec<Vec<Install>>);
 
 impl PoolSet {
     /// Decides the places of all pools' task workers, those of the server's own as `placement` says.
@@ -74,7 +74,7 @@ impl PoolSet {
         topology: &Topology,
         placement: &Placement,
         doorbells: &[Arc<Doorbell>],
-    ) -> Result<Started> {
+    ) -> Result<StartedPools> {
         let domain = |cpu| topology.cpu(cpu).map_or(0, |cpu| cpu.cache_domain);
         let domains: Vec<usize> = placement.executors.iter().map(|cpu| domain(*cpu)).collect();
         let mut running: Vec<Box<dyn RunningPool>> = Vec::new();

@@ -18,10 +18,10 @@ const LOOK_LAST: Duration = Duration::from_millis(500);
 /// Renews parts of a running server, from any thread: nothing is lost.
 #[derive(Clone)]
 pub struct Reload {
-    shared: Arc<Shared>,
+    shared: Arc<ReloadShared>,
 }
 
-struct Shared {
+struct ReloadShared {
     pools: Vec<(Arc<dyn Fn() + Send + Sync>, Counters)>,
     tls_policy: TlsPolicy,
     hooks: Hooks,
@@ -42,7 +42,7 @@ impl Reload {
         let pools = pools.map(|pool| (pool.reloader(), pool.counters())).collect();
         let (hooks, shutdown) = (hooks.clone(), shutdown.clone());
         let (tls_policy, before) = (tls_policy.clone(), Mutex::new(None));
-        Reload { shared: Arc::new(Shared { pools, tls_policy, hooks, shutdown, before }) }
+        Reload { shared: Arc::new(ReloadShared { pools, tls_policy, hooks, shutdown, before }) }
     }
 
     /// Has the task workers made anew, each after its job. Begins it; comes back at once. [`Life::Reloading`] is told before, [`Life::Reloaded`] after.
@@ -76,7 +76,7 @@ impl Reload {
     }
 }
 
-impl Shared {
+impl ReloadShared {
     fn begin(&self) {
         self.pools.iter().for_each(|(reload, _)| reload());
     }

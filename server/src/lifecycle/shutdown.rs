@@ -9,11 +9,11 @@ use sidecore_runtime::sys::published::Flag;
 /// Tells a running server to shut down gracefully. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
-    shared: Arc<Shared>,
+    shared: Arc<ShutdownShared>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct ShutdownShared {
     raised: Flag,
     /// A waker an executor that waits: as many as there are executors.
     wakers: Mutex<Vec<Waker>>,

@@ -37,10 +37,10 @@ const CAUGHT: [i32; 6] = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP, SIGXFSZ];
 /// Reloads that wait while one is under way: one of each signal, and some.
 const RENEWALS_MAX: usize = 8;
 
-static TOLD: Mutex<Told> = Mutex::new(Told::new());
+static TOLD: Mutex<Notified> = Mutex::new(Notified::new());
 
 /// What the process was told, and whom that concerns.
-struct Told {
+struct Notified {
     /// The thread is there.
     is_caught: bool,
     servers: Vec<Served>,
@@ -141,9 +141,9 @@ impl Drop for Attached {
     }
 }
 
-impl Told {
+impl Notified {
     const fn new() -> Self {
-        Told { is_caught: false, servers: Vec::new(), has_served: false, ended: None, next_id: 0 }
+        Notified { is_caught: false, servers: Vec::new(), has_served: false, ended: None, next_id: 0 }
     }
 
     /// What reloads the servers that run.
@@ -152,7 +152,7 @@ impl Told {
     }
 }
 
-fn told() -> MutexGuard<'static, Told> {
+fn told() -> MutexGuard<'static, Notified> {
     TOLD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -44,10 +44,10 @@ use sidecore_runtime::pool::{
 /// `[pools.mail]` in the file and `SIDECORE_POOL_MAIL_*` in the environment go over what is said
 /// here. Swoole has one kind of task worker; this is what its users start a second server for.
 pub struct TaskPool<J, O> {
-    shared: Arc<Shared<J, O>>,
+    shared: Arc<TaskPoolShared<J, O>>,
 }
 
-struct Shared<J, O> {
+struct TaskPoolShared<J, O> {
     name: Arc<str>,
     options: Options,
     /// Until a server starts it.
@@ -261,7 +261,7 @@ impl<T, O> PoolBuilder<T, OnFinish<O>> {
     pub(crate) fn build_with<J>(self, jobs: impl FnOnce(T) -> Jobs<J, O>) -> TaskPool<J, O> {
         let PoolBuilder { name, options, on_task, on_finish, on_notice } = self;
         let spec = Mutex::new(Some((jobs(on_task), on_finish, on_notice)));
-        TaskPool { shared: Arc::new(Shared { name, options, spec, tasks: OnceLock::new() }) }
+        TaskPool { shared: Arc::new(TaskPoolShared { name, options, spec, tasks: OnceLock::new() }) }
     }
 }
 

@@ -125,7 +125,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> StartPool for PoolSpec<J, O> 
             install(lane, pool.tasks(), on_finish.clone())
         });
         let installs = installs.collect();
-        Ok((Box::new(Named { name, pool, is_made_anew }), installs))
+        Ok((Box::new(NamedPool { name, pool, is_made_anew }), installs))
     }
 }
 
@@ -148,13 +148,13 @@ fn deliver_to<O>(on_finish: Arc<OnFinish<O>>, executor: Option<usize>) -> impl F
     }
 }
 
-struct Named<J, O> {
+struct NamedPool<J, O> {
     name: Arc<str>,
     pool: Pool<J, O>,
     is_made_anew: bool,
 }
 
-impl<J: Send + 'static, O: Send + 'static> RunningPool for Named<J, O> {
+impl<J: Send + 'static, O: Send + 'static> RunningPool for NamedPool<J, O> {
     fn name(&self) -> Arc<str> {
         self.name.clone()
     }

@@ -11,12 +11,12 @@ use std::time::Duration;
 /// Shared by a test's thread and one executor.
 #[derive(Default)]
 pub(super) struct Echo {
-    state: Mutex<State>,
+    state: Mutex<EchoState>,
     answered: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct EchoState {
     asked: u64,
     answered: u64,
     waker: Option<Waker>,
@@ -45,13 +45,13 @@ impl Echo {
             waker.wake();
             state = self.state();
         }
-        let unanswered = |state: &mut State| state.answered < asked;
+        let unanswered = |state: &mut EchoState| state.answered < asked;
         let waited = self.answered.wait_timeout_while(state, limit, unanswered);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// Nothing panics under the lock.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, EchoState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,7 +13,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use crate::codec::head::tokens;
 use crate::http::http1::upgrade::Upgrade;
-use crate::websocket::socket::{Limits, WebSocket};
+use crate::websocket::socket::{WebSocketLimits, WebSocket};
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 const VERSION: HeaderValue = HeaderValue::from_static("13");
@@ -27,7 +27,7 @@ pub struct WebSocketUpgrade {
     /// What the client speaks, in the order of its preference.
     offered: Vec<HeaderValue>,
     protocol: Option<HeaderValue>,
-    limits: Limits,
+    limits: WebSocketLimits,
 }
 
 /// Why a request gets no WebSocket.
@@ -68,7 +68,7 @@ impl WebSocketUpgrade {
     fn take(fields: Fields, extensions: &mut Extensions) -> Result<Self, WebSocketRejection> {
         let Fields { accept, offered } = fields;
         let upgrade = extensions.remove().ok_or(WebSocketRejection::Connection)?;
-        let limits = Limits::default();
+        let limits = WebSocketLimits::default();
         Ok(WebSocketUpgrade { upgrade, accept, offered, protocol: None, limits })
     }
 

@@ -24,7 +24,7 @@ use crate::http::http1::connection::UNSENT_MAX_BYTES;
 use crate::http::http1::upgrade::Upgraded;
 use crate::websocket::error::WebSocketError;
 use crate::websocket::message::{Closed, Message, Text, close_code};
-use crate::websocket::wire::Wire;
+use crate::websocket::wire::WebSocketWire;
 
 /// What a connection holds for its input while it is idle.
 const READ_BUFFER_BYTES: usize = 4096;
@@ -39,7 +39,7 @@ const REASON_MAX_BYTES: usize = 123;
 pub struct WebSocket {
     protocol: WebSocketContext,
     upgraded: Upgraded,
-    limits: Limits,
+    limits: WebSocketLimits,
     /// Until when the peer may be silent; in the closing, until when it may answer.
     silence: Deadline,
     /// It has been asked whether it is still there.
@@ -58,7 +58,7 @@ pub struct WebSocket {
 
 /// See the table of the module.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct WebSocketLimits {
     pub(super) message_size_max: usize,
     pub(super) frame_size_max: usize,
     pub(super) idle_timeout: Duration,
@@ -67,9 +67,9 @@ pub(super) struct Limits {
     pub(super) close_at_shutdown: bool,
 }
 
-impl Default for Limits {
+impl Default for WebSocketLimits {
     fn default() -> Self {
-        Limits {
+        WebSocketLimits {
             message_size_max: 1 << 20,
             frame_size_max: 1 << 20,
             idle_timeout: Duration::from_secs(60),
@@ -81,7 +81,7 @@ impl Default for Limits {
 }
 
 impl WebSocket {
-    pub(super) fn new(upgraded: Upgraded, limits: Limits) -> Self {
+    pub(super) fn new(upgraded: Upgraded, limits: WebSocketLimits) -> Self {
         upgraded.ends_with_peer();
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
@@ -141,7 +141,7 @@ impl WebSocket {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            match self.protocol.read(&mut Wire(self.upgraded.io_mut())) {
+            match self.protocol.read(&mut WebSocketWire(self.upgraded.io_mut())) {
                 Ok(message) => {
                     self.frames += 1;
                     if let Some(message) = self.take(message) {
@@ -176,7 +176,7 @@ impl WebSocket {
             None if !self.protocol.can_write() => return Err(WebSocketError::Closed),
             None => {}
         }
-        let mut wire = Wire(self.upgraded.io_mut());
+        let mut wire = WebSocketWire(self.upgraded.io_mut());
         let sent = self.protocol.write(&mut wire, message.into());
         sent.and_then(|()| self.protocol.flush(&mut wire)).map_err(|error| {
             self.fail(error);
@@ -274,7 +274,7 @@ impl WebSocket {
         }
         self.pinged = true;
         self.silence.set(self.limits.idle_timeout / 2);
-        let mut wire = Wire(self.upgraded.io_mut());
+        let mut wire = WebSocketWire(self.upgraded.io_mut());
         let ping = tungstenite::Message::Ping(Bytes::new());
         let sent = self.protocol.write(&mut wire, ping);
         if let Err(error) = sent.and_then(|()| self.protocol.flush(&mut wire)) {
@@ -338,7 +338,7 @@ impl WebSocket {
         let reason = &reason[..reason.floor_char_boundary(REASON_MAX_BYTES)];
         let frame = CloseFrame { code: code.into(), reason: reason.into() };
         // An error says that the peer has closed before; reading says so too.
-        let _ = self.protocol.close(&mut Wire(self.upgraded.io_mut()), Some(frame));
+        let _ = self.protocol.close(&mut WebSocketWire(self.upgraded.io_mut()), Some(frame));
     }
 
     /// Ends with what the protocol found, and tells the peer what it did wrong.

@@ -5,9 +5,9 @@ use std::io::{self, Read, Write};
 use crate::http::http1::connection::Io;
 
 /// The bytes of a connection, for one call of the protocol.
-pub(super) struct Wire<'a>(pub(super) &'a mut Io);
+pub(super) struct WebSocketWire<'a>(pub(super) &'a mut Io);
 
-impl Read for Wire<'_> {
+impl Read for WebSocketWire<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let rest = self.0.rest();
         if rest.is_empty() {
@@ -21,7 +21,7 @@ impl Read for Wire<'_> {
 }
 
 /// It takes all: who writes waits for room first.
-impl Write for Wire<'_> {
+impl Write for WebSocketWire<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.stream.write(|out| out.extend_from_slice(bytes));
         Ok(bytes.len())

@@ -34,7 +34,7 @@ pub(crate) struct Admission {
 
 /// How a connection was let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
+pub(crate) enum Admitted {
     /// To be served.
     Served,
     /// To be told that there is no room.
@@ -73,20 +73,20 @@ impl Admission {
     }
 
     /// Counts in a connection that was accepted.
-    pub(crate) fn enter(&self) -> Entry {
+    pub(crate) fn enter(&self) -> Admitted {
         let (entry, count) = match self.has_room() || self.full_since.get().is_none() {
-            true => (Entry::Served, &self.served),
-            false => (Entry::Refused, &self.refused),
+            true => (Admitted::Served, &self.served),
+            false => (Admitted::Refused, &self.refused),
         };
         count.set(count.get() + 1);
         entry
     }
 
     /// Counts out a connection that has closed.
-    pub(crate) fn leave(&self, entry: Entry) {
+    pub(crate) fn leave(&self, entry: Admitted) {
         let count = match entry {
-            Entry::Served => &self.served,
-            Entry::Refused => &self.refused,
+            Admitted::Served => &self.served,
+            Admitted::Refused => &self.refused,
         };
         count.set(count.get() - 1);
         self.departures.set(self.departures.get() + 1);

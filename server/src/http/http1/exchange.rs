@@ -21,7 +21,7 @@ use crate::http::http1::connection::{Io, UNSENT_MAX_BYTES};
 use crate::http::http1::encode::{self, BodyLength, CONTINUE, Content, HeadContext};
 use crate::http::http1::panicked;
 use crate::http::http1::request_head::Started;
-use crate::http::http1::sending::{Next, Sending};
+use crate::http::http1::sending::{NextPiece, Sending};
 use crate::http::http1::serving::Serving;
 use crate::http::http1::timeouts::Waiting;
 use crate::http::http1::upgrade::{Offered, Run};
@@ -37,8 +37,8 @@ pub(crate) struct Exchange<A: App> {
     version: Version,
     head_request: bool,
     keep_alive: bool,
-    request_body: RequestBody,
-    response: Answer<A>,
+    request_body: ExchangeBody,
+    response: Answering<A>,
     /// Where the client offers one.
     upgrade: Option<Offered>,
     /// When the request has taken too long, where that is limited.
@@ -46,7 +46,7 @@ pub(crate) struct Exchange<A: App> {
 }
 
 /// The rest of the request's body.
-enum RequestBody {
+enum ExchangeBody {
     Done,
     Reading {
         decoder: BodyDecoder,
@@ -59,7 +59,7 @@ enum RequestBody {
 }
 
 /// The response, as far as it has come.
-enum Answer<A: App> {
+enum Answering<A: App> {
     Called(Pin<Box<A::Future>>),
     /// The application panicked before there was a future.
     Failed,
@@ -69,7 +69,7 @@ enum Answer<A: App> {
 
 /// How far a response is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum ExchangeStage {
     /// None of it is written: the request may still be refused.
     Unanswered,
     /// Its head is written, its body is not.
@@ -106,8 +106,8 @@ impl<A: App> Exchange<A> {
         let upgrade = upgrade.then(|| Offered::to(&mut request));
         let request = request.map(|()| incoming);
         let response = match panicked::caught(|| serving.app.call(request)) {
-            Some(future) => Answer::Called(Box::pin(future)),
-            None => Answer::Failed,
+            Some(future) => Answering::Called(Box::pin(future)),
+            None => Answering::Failed,
         };
         let deadline = deadline(serving.timeouts.request);
         Exchange { version, head_request, keep_alive, request_body, response, upgrade, deadline }
@@ -119,11 +119,11 @@ impl<A: App> Exchange<A> {
     }
 
     /// How far the response is.
-    pub(crate) fn stage(&self) -> Stage {
+    pub(crate) fn stage(&self) -> ExchangeStage {
         match self.response {
-            Answer::Called(_) | Answer::Failed => Stage::Unanswered,
-            Answer::Body(_) => Stage::Begun,
-            Answer::Sent => Stage::Answered,
+            Answering::Called(_) | Answering::Failed => ExchangeStage::Unanswered,
+            Answering::Body(_) => ExchangeStage::Begun,
+            Answering::Sent => ExchangeStage::Answered,
         }
     }
 
@@ -161,8 +161,8 @@ impl<A: App> Exchange<A> {
 
     /// Decodes what arrived of the body and receives more, as the handler asks for it.
     fn read_body(&mut self, io: &mut Io, context: &mut Context<'_>) -> Result<Read, Progress> {
-        let unanswered = self.stage() == Stage::Unanswered;
-        let RequestBody::Reading { decoder, sender, expects, skipped } = &mut self.request_body
+        let unanswered = self.stage() == ExchangeStage::Unanswered;
+        let ExchangeBody::Reading { decoder, sender, expects, skipped } = &mut self.request_body
         else {
             return watch_peer(io, context);
         };
@@ -178,7 +178,7 @@ impl<A: App> Exchange<A> {
             }
             Demand::Gone if *expects || *skipped > SKIP_MAX_BYTES => {
                 self.keep_alive = false;
-                self.request_body = RequestBody::Done;
+                self.request_body = ExchangeBody::Done;
                 return Ok(Read::Nothing);
             }
             _ => {}
@@ -209,7 +209,7 @@ impl<A: App> Exchange<A> {
             Ok(BodyPart::End { consumed, trailers }) => {
                 io.consumed += consumed;
                 sender.finish(trailers);
-                self.request_body = RequestBody::Done;
+                self.request_body = ExchangeBody::Done;
             }
             Err(reject) => {
                 sender.fail(reject.reason());
@@ -222,18 +222,18 @@ impl<A: App> Exchange<A> {
     /// A body that breaks its framing: the handler's answer to it would not be to this request.
     fn refuse(&self, reject: Reject) -> Progress {
         match self.stage() {
-            Stage::Unanswered => Progress::Refused(reject),
-            Stage::Begun => Progress::CutOff,
-            Stage::Answered => Progress::Done { keep_alive: false },
+            ExchangeStage::Unanswered => Progress::Refused(reject),
+            ExchangeStage::Begun => Progress::CutOff,
+            ExchangeStage::Answered => Progress::Done { keep_alive: false },
         }
     }
 
     /// Polls the handler, then its body, and writes what they give.
     fn answer(&mut self, io: &mut Io, serving: &Serving<A>, context: &mut Context<'_>) -> Progress {
-        if let Answer::Failed = self.response {
+        if let Answering::Failed = self.response {
             return Progress::Refused(Reject::handler_failed());
         }
-        if let Answer::Called(future) = &mut self.response {
+        if let Answering::Called(future) = &mut self.response {
             match panicked::caught(|| future.as_mut().poll(context)) {
                 Some(Poll::Pending) => return Progress::Waiting(Waiting::Handler),
                 Some(Poll::Ready(Ok(response))) if !encode::is_final(response.status()) => {
@@ -295,8 +295,8 @@ impl<A: App> Exchange<A> {
             || matches!(length, BodyLength::None | BodyLength::Known(0))
             || parts.status == StatusCode::NOT_MODIFIED;
         self.response = match bodiless {
-            true => Answer::Sent,
-            false => Answer::Body(Sending::new(body, length)),
+            true => Answering::Sent,
+            false => Answering::Body(Sending::new(body, length)),
         };
     }
 
@@ -304,7 +304,7 @@ impl<A: App> Exchange<A> {
     /// interim response has to come before that.
     fn ask_for_body(&mut self, status: StatusCode, io: &Io) {
         let refuses = status.is_client_error() || status.is_server_error();
-        if let RequestBody::Reading { expects, sender, .. } = &mut self.request_body
+        if let ExchangeBody::Reading { expects, sender, .. } = &mut self.request_body
             && *expects
             && !refuses
             && !sender.is_reader_gone()
@@ -346,15 +346,15 @@ impl<A: App> Exchange<A> {
     /// Whether the rest of the request's body is short enough to be skipped for another request.
     fn body_can_be_skipped(&self) -> bool {
         match &self.request_body {
-            RequestBody::Done => true,
-            RequestBody::Reading { expects: true, .. } => false,
-            RequestBody::Reading { decoder, .. } => !decoder.exceeds(SKIP_MAX_BYTES),
+            ExchangeBody::Done => true,
+            ExchangeBody::Reading { expects: true, .. } => false,
+            ExchangeBody::Reading { decoder, .. } => !decoder.exceeds(SKIP_MAX_BYTES),
         }
     }
 
     /// Writes the response's body, as far as the peer takes it.
     fn send_body(&mut self, io: &mut Io, context: &mut Context<'_>) -> Progress {
-        while let Answer::Body(sending) = &mut self.response {
+        while let Answering::Body(sending) = &mut self.response {
             if io.stream.unsent() > UNSENT_MAX_BYTES {
                 io.stream.flush();
                 match io.stream.poll_sent(context) {
@@ -364,16 +364,16 @@ impl<A: App> Exchange<A> {
                 }
             }
             match sending.next(context) {
-                Next::Piece(piece) => io.stream.write(|out| sending.encode(out, &piece)),
-                Next::Pending => {
+                NextPiece::Piece(piece) => io.stream.write(|out| sending.encode(out, &piece)),
+                NextPiece::Pending => {
                     io.stream.flush();
                     return Progress::Waiting(Waiting::Handler);
                 }
-                Next::End(trailers) => {
+                NextPiece::End(trailers) => {
                     io.stream.write(|out| sending.encode_end(out, trailers.as_ref()));
-                    self.response = Answer::Sent;
+                    self.response = Answering::Sent;
                 }
-                Next::Broken => return Progress::CutOff,
+                NextPiece::Broken => return Progress::CutOff,
             }
         }
         self.end(io, context)
@@ -390,7 +390,7 @@ impl<A: App> Exchange<A> {
             }
         }
         match &self.request_body {
-            RequestBody::Reading { .. } if self.keep_alive => Progress::Waiting(Waiting::Body),
+            ExchangeBody::Reading { .. } if self.keep_alive => Progress::Waiting(Waiting::Body),
             _ => Progress::Done { keep_alive: self.keep_alive },
         }
     }
@@ -441,15 +441,15 @@ fn receive_body(
     decoder: BodyDecoder,
     expects: bool,
     io: &mut Io,
-) -> (RequestBody, Incoming) {
+) -> (ExchangeBody, Incoming) {
     let length = match framing {
-        Framing::None => return (RequestBody::Done, Incoming::empty()),
+        Framing::None => return (ExchangeBody::Done, Incoming::empty()),
         Framing::Length(length) => {
             let arrived = io.rest().len().min(BUFFER_MAX_BYTES) as u64;
             if length <= arrived {
                 let bytes = Bytes::copy_from_slice(&io.rest()[..length as usize]);
                 io.consumed += bytes.len();
-                return (RequestBody::Done, Incoming::full(bytes));
+                return (ExchangeBody::Done, Incoming::full(bytes));
             }
             Some(length)
         }
@@ -458,5 +458,5 @@ fn receive_body(
     let (sender, incoming) = Incoming::stream(length);
     // A client that sent some of its body already does not wait for `100 Continue`.
     let expects = expects && io.rest().is_empty();
-    (RequestBody::Reading { decoder, sender, expects, skipped: 0 }, incoming)
+    (ExchangeBody::Reading { decoder, sender, expects, skipped: 0 }, incoming)
 }

@@ -26,7 +26,7 @@ pub(crate) struct Sending<B> {
 }
 
 /// What is next to be written.
-pub(crate) enum Next {
+pub(crate) enum NextPiece {
     /// Data, never empty.
     Piece(Bytes),
     Pending,
@@ -41,16 +41,16 @@ impl<B: Body<Data = Bytes, Error: Display>> Sending<B> {
         Sending { body: Box::pin(body), length, sent: 0, rest: Bytes::new() }
     }
 
-    pub(crate) fn next(&mut self, context: &mut Context<'_>) -> Next {
+    pub(crate) fn next(&mut self, context: &mut Context<'_>) -> NextPiece {
         while self.rest.is_empty() {
             let body = &mut self.body;
             let frame = match panicked::caught(|| body.as_mut().poll_frame(context)) {
-                Some(Poll::Pending) => return Next::Pending,
+                Some(Poll::Pending) => return NextPiece::Pending,
                 Some(Poll::Ready(None)) => return self.end(None),
                 Some(Poll::Ready(Some(Ok(frame)))) => frame,
                 Some(Poll::Ready(Some(Err(error)))) => return broken(&error),
                 // The panic hook has reported it.
-                None => return Next::Broken,
+                None => return NextPiece::Broken,
             };
             match frame.into_data() {
                 Ok(data) => self.rest = data,
@@ -62,7 +62,7 @@ impl<B: Body<Data = Bytes, Error: Display>> Sending<B> {
         self.sent += piece.len() as u64;
         match self.length {
             BodyLength::Known(length) if self.sent > length => broken(&"it is longer than it said"),
-            _ => Next::Piece(piece),
+            _ => NextPiece::Piece(piece),
         }
     }
 
@@ -72,12 +72,12 @@ impl<B: Body<Data = Bytes, Error: Display>> Sending<B> {
         self.rest.is_empty() && self.body.is_end_stream()
     }
 
-    fn end(&self, trailers: Option<HeaderMap>) -> Next {
+    fn end(&self, trailers: Option<HeaderMap>) -> NextPiece {
         match self.length {
             BodyLength::Known(length) if self.sent < length => {
                 broken(&"it is shorter than it said")
             }
-            _ => Next::End(trailers),
+            _ => NextPiece::End(trailers),
         }
     }
 
@@ -99,7 +99,7 @@ impl<B: Body<Data = Bytes, Error: Display>> Sending<B> {
     }
 }
 
-fn broken(cause: &dyn Display) -> Next {
+fn broken(cause: &dyn Display) -> NextPiece {
     stderr::line(format_args!("a response's body failed: {cause}"));
-    Next::Broken
+    NextPiece::Broken
 }

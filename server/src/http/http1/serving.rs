@@ -9,7 +9,7 @@ use slab::Slab;
 
 use crate::codec::head::HeadLimits;
 use crate::config::settings::Options;
-use crate::http::http1::admission::{Admission, Entry};
+use crate::http::http1::admission::{Admission, Admitted};
 use crate::http::http1::date::DateCache;
 use crate::http::http1::timeouts::Timeouts;
 
@@ -35,7 +35,7 @@ pub(crate) struct Serving<A> {
 pub(crate) struct Place<A> {
     serving: Rc<Serving<A>>,
     index: usize,
-    entry: Entry,
+    entry: Admitted,
 }
 
 impl<A> Serving<A> {
@@ -120,7 +120,7 @@ impl<A> Place<A> {
 
     /// Whether there was no room: the connection is to be told so and closed.
     pub(crate) fn is_refused(&self) -> bool {
-        self.entry == Entry::Refused
+        self.entry == Admitted::Refused
     }
 
     /// Keeps the task's waker, once: it is the same for the connection's whole life.

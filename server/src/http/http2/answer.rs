@@ -15,8 +15,8 @@ use sidecore_runtime::executor::unix_seconds;
 use crate::codec::reject::Reject;
 use crate::codec::trailers::is_forbidden_trailer;
 use crate::http::http1::encode::{self, BodyLength, Content};
-use crate::http::http1::sending::{Next, Sending};
-use crate::http::http2::session::Session;
+use crate::http::http1::sending::{NextPiece, Sending};
+use crate::http::http2::session::Http2Session;
 use crate::http::http2::stream::{Piece, Stage, Stream};
 
 /// The last piece of a body, if it is no larger, ends its stream: one frame less. A larger one is
@@ -25,11 +25,11 @@ const END_AT_ONCE_BYTES: usize = 16 * 1024;
 
 /// The body of an answer.
 pub(crate) struct Outgoing<B> {
-    state: State<B>,
+    state: AnswerState<B>,
     stream: Rc<Stream>,
 }
 
-enum State<B> {
+enum AnswerState<B> {
     Empty,
     /// Of a refusal.
     Text(&'static str),
@@ -42,13 +42,13 @@ enum State<B> {
 
 /// What makes hyper reset the stream; the cause was reported, or is the peer's.
 #[derive(Debug)]
-pub(crate) struct Broken;
+pub(crate) struct AnswerBroken;
 
 /// The answer that the application gave.
 pub(crate) fn answer<A, B: Body<Data = Bytes, Error: Display>>(
     response: Response<B>,
     is_head: bool,
-    session: &Session<A>,
+    session: &Http2Session<A>,
     stream: &Rc<Stream>,
 ) -> Response<Outgoing<B>> {
     let (mut parts, body) = response.into_parts();
@@ -61,8 +61,8 @@ pub(crate) fn answer<A, B: Body<Data = Bytes, Error: Display>>(
     let is_empty =
         is_head || encode::content_of(parts.status) != Content::Allowed || body.is_end_stream();
     let state = match is_empty {
-        true => State::Empty,
-        false => State::Body { sending: Sending::new(body, length), piece_bytes: 0 },
+        true => AnswerState::Empty,
+        false => AnswerState::Body { sending: Sending::new(body, length), piece_bytes: 0 },
     };
     Response::from_parts(parts, outgoing(state, stream))
 }
@@ -71,11 +71,11 @@ pub(crate) fn answer<A, B: Body<Data = Bytes, Error: Display>>(
 pub(crate) fn refusal<A, B>(
     reject: Reject,
     is_head: bool,
-    session: &Session<A>,
+    session: &Http2Session<A>,
     stream: &Rc<Stream>,
 ) -> Response<Outgoing<B>> {
     stream.answer(reject.status());
-    let state = if is_head { State::Empty } else { State::Text(reject.reason()) };
+    let state = if is_head { AnswerState::Empty } else { AnswerState::Text(reject.reason()) };
     let mut response = Response::new(outgoing(state, stream));
     *response.status_mut() = reject.status();
     *response.headers_mut() = reject.fields();
@@ -84,8 +84,8 @@ pub(crate) fn refusal<A, B>(
     response
 }
 
-fn outgoing<B>(state: State<B>, stream: &Rc<Stream>) -> Outgoing<B> {
-    let is_empty = matches!(state, State::Empty);
+fn outgoing<B>(state: AnswerState<B>, stream: &Rc<Stream>) -> Outgoing<B> {
+    let is_empty = matches!(state, AnswerState::Empty);
     stream.advance(if is_empty { Stage::Answered } else { Stage::Begun });
     Outgoing { state, stream: stream.clone() }
 }
@@ -119,7 +119,7 @@ fn frame<B: Body>(
     length.map_or(BodyLength::Chunked, BodyLength::Known)
 }
 
-fn date<A>(fields: &mut HeaderMap, session: &Session<A>) {
+fn date<A>(fields: &mut HeaderMap, session: &Http2Session<A>) {
     if !fields.contains_key(DATE)
         && let Ok(date) = HeaderValue::from_bytes(&session.serving.date.at(unix_seconds()))
     {
@@ -129,22 +129,22 @@ fn date<A>(fields: &mut HeaderMap, session: &Session<A>) {
 
 impl<B: Body<Data = Bytes, Error: Display>> Outgoing<B> {
     /// The next piece, or the end.
-    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, Broken>>> {
-        let State::Body { sending, piece_bytes } = &mut self.state else {
-            let text = match std::mem::replace(&mut self.state, State::Empty) {
-                State::Text(text) => Bytes::from_static(text.as_bytes()),
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, AnswerBroken>>> {
+        let AnswerState::Body { sending, piece_bytes } = &mut self.state else {
+            let text = match std::mem::replace(&mut self.state, AnswerState::Empty) {
+                AnswerState::Text(text) => Bytes::from_static(text.as_bytes()),
                 _ => return Poll::Ready(None),
             };
             return Poll::Ready(Some(Ok(Frame::data(self.stream.give(text)))));
         };
         match sending.next(context) {
-            Next::Piece(piece) => {
+            NextPiece::Piece(piece) => {
                 *piece_bytes = piece.len();
                 Poll::Ready(Some(Ok(Frame::data(self.stream.give(piece)))))
             }
-            Next::Pending => Poll::Pending,
-            Next::End(trailers) => Poll::Ready(trailers.and_then(sendable).map(Ok)),
-            Next::Broken => Poll::Ready(Some(Err(Broken))),
+            NextPiece::Pending => Poll::Pending,
+            NextPiece::End(trailers) => Poll::Ready(trailers.and_then(sendable).map(Ok)),
+            NextPiece::AnswerBroken => Poll::Ready(Some(Err(AnswerBroken))),
         }
     }
 }
@@ -161,21 +161,21 @@ fn sendable(mut trailers: HeaderMap) -> Option<Frame<Piece>> {
 
 impl<B: Body<Data = Bytes, Error: Display>> Body for Outgoing<B> {
     type Data = Piece;
-    type Error = Broken;
+    type Error = AnswerBroken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Piece>, Broken>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, AnswerBroken>>> {
         let this = &mut *self;
         if this.stream.is_overdue() {
-            return Poll::Ready(Some(Err(Broken)));
+            return Poll::Ready(Some(Err(AnswerBroken)));
         }
         ready!(this.stream.poll_taken(context));
         let next = ready!(this.next(context));
         let is_end = match &next {
             Some(Ok(frame)) => frame.is_trailers() || this.is_end_stream(),
-            Some(Err(Broken)) | None => true,
+            Some(Err(AnswerBroken)) | None => true,
         };
         if is_end {
             this.stream.advance(Stage::Answered);
@@ -185,9 +185,9 @@ impl<B: Body<Data = Bytes, Error: Display>> Body for Outgoing<B> {
 
     fn is_end_stream(&self) -> bool {
         match &self.state {
-            State::Empty => true,
-            State::Text(_) => false,
-            State::Body { sending, piece_bytes } => {
+            AnswerState::Empty => true,
+            AnswerState::Text(_) => false,
+            AnswerState::Body { sending, piece_bytes } => {
                 *piece_bytes <= END_AT_ONCE_BYTES && sending.is_over()
             }
         }
@@ -199,10 +199,10 @@ impl<B: Body<Data = Bytes, Error: Display>> Body for Outgoing<B> {
     }
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for AnswerBroken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the answer cannot be ended")
     }
 }
 
-impl std::error::Error for Broken {}
+impl std::error::Error for AnswerBroken {}

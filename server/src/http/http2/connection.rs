@@ -22,20 +22,20 @@ use crate::http::http1::serving::Place;
 use crate::http::http1::timeouts::{WaitTimer, Waiting};
 use crate::http::http2::limits::ABANDONED_MAX;
 use crate::http::http2::service::{Calls, tell_unheard};
-use crate::http::http2::session::Session;
+use crate::http::http2::session::Http2Session;
 use crate::http::http2::stream::Spawner;
-use crate::http::http2::wire::{Wire, WireEnd};
+use crate::http::http2::wire::{Http2Wire, WireEnd};
 
 type Hyper<A> = hyper::server::conn::http2::Connection<WireEnd, Calls<A>, Spawner<A>>;
 
 /// Serves a connection; what is left of it is to be closed, unless it was cut off.
 pub(crate) async fn serve<A: App>(io: Io, place: Place<A>) -> Option<Connection<A>> {
-    let wire = Wire::new(io);
+    let wire = Http2Wire::new(io);
     let end = Serve::begin(wire.clone(), &place).await;
     let Ok(wire) = Rc::try_unwrap(wire) else { return None };
     match end {
-        End::Over => Some(Connection::closing(wire.into_io(), place)),
-        End::CutOff => {
+        ConnectionEnd::Over => Some(Connection::closing(wire.into_io(), place)),
+        ConnectionEnd::CutOff => {
             wire.transport().reset_on_close();
             None
         }
@@ -44,7 +44,7 @@ pub(crate) async fn serve<A: App>(io: Io, place: Place<A>) -> Option<Connection<
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum ConnectionEnd {
     /// All that there was to say is written.
     Over,
     /// The peer is not to get the rest.
@@ -53,8 +53,8 @@ enum End {
 
 struct Serve<'a, A: App> {
     hyper: Pin<Box<Hyper<A>>>,
-    session: Rc<Session<A>>,
-    wire: Rc<Wire>,
+    session: Rc<Http2Session<A>>,
+    wire: Rc<Http2Wire>,
     place: &'a Place<A>,
     /// Requests that had been read when the client was told to leave.
     left_at: Option<u64>,
@@ -63,10 +63,10 @@ struct Serve<'a, A: App> {
 }
 
 impl<'a, A: App> Serve<'a, A> {
-    fn begin(wire: Rc<Wire>, place: &'a Place<A>) -> Self {
+    fn begin(wire: Rc<Http2Wire>, place: &'a Place<A>) -> Self {
         let serving = place.shared().clone();
         let peer = serving.app.wants_peers().then(|| wire.transport().peer_addr().ok()).flatten();
-        let session = Session::new(serving, &wire, peer, place.is_refused());
+        let session = Http2Session::new(serving, &wire, peer, place.is_refused());
         let serving = &session.serving;
         let builder = serving.http2.builder(Spawner(session.clone()), &serving.timeouts);
         let hyper = builder.serve_connection(WireEnd(wire.clone()), Calls(session.clone()));
@@ -79,7 +79,7 @@ impl<'a, A: App> Serve<'a, A> {
 
     /// Whether this connection is to take no further request.
     fn is_over_soon(&self) -> bool {
-        let Session { serving, is_refused, .. } = &*self.session;
+        let Http2Session { serving, is_refused, .. } = &*self.session;
         let begun = self.session.begun();
         serving.is_draining()
             || *is_refused && begun > 0
@@ -144,9 +144,9 @@ impl<'a, A: App> Serve<'a, A> {
 }
 
 impl<A: App> Future for Serve<'_, A> {
-    type Output = End;
+    type Output = ConnectionEnd;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<End> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<ConnectionEnd> {
         let this = &mut *self;
         this.place.keep_waker(context.waker());
         this.session.keep_waker(context.waker());
@@ -158,14 +158,14 @@ impl<A: App> Future for Serve<'_, A> {
             let polled = this.hyper.as_mut().poll(context);
             (0..this.wire.take_untold()).for_each(|_| tell_unheard(&this.session));
             if polled.is_ready() {
-                return Poll::Ready(End::Over);
+                return Poll::Ready(ConnectionEnd::Over);
             }
             if this.is_unbearable() || this.poll_blocked(context).is_ready() {
-                return Poll::Ready(End::CutOff);
+                return Poll::Ready(ConnectionEnd::CutOff);
             }
             if this.poll_idle(context).is_ready() {
                 if this.left_at.is_some() {
-                    return Poll::Ready(End::Over);
+                    return Poll::Ready(ConnectionEnd::Over);
                 }
                 this.leave();
                 continue;

@@ -48,16 +48,16 @@ const _: () = assert!(PIECE_MAX_BYTES <= UNSENT_MAX_BYTES);
 
 /// What of the options is HTTP/2's own.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct StreamLimits {
     is_on: bool,
     streams_max: u32,
     head_size_max_bytes: u32,
 }
 
-impl Limits {
+impl StreamLimits {
     pub(crate) fn new(options: &Options) -> Self {
         let bounded = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        Limits {
+        StreamLimits {
             is_on: options.http2 != Some(false),
             streams_max: bounded(options.http2_streams_max),
             head_size_max_bytes: bounded(options.head_size_max_bytes),

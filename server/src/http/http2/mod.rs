@@ -44,4 +44,4 @@ mod unread;
 mod wire;
 
 pub(crate) use crate::http::http2::connection::serve;
-pub(crate) use crate::http::http2::limits::Limits;
+pub(crate) use crate::http::http2::limits::StreamLimits;

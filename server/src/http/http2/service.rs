@@ -23,11 +23,11 @@ use crate::http::http1::{encode, panicked};
 use crate::http::http2::answer::{Outgoing, answer, refusal};
 use crate::http::http2::received::take_stream;
 use crate::http::http2::request::{admit, expects_continue};
-use crate::http::http2::session::Session;
+use crate::http::http2::session::Http2Session;
 use crate::http::http2::stream::Stream;
 
 /// The application, as hyper calls it.
-pub(crate) struct Calls<A>(pub(crate) Rc<Session<A>>);
+pub(crate) struct Calls<A>(pub(crate) Rc<Http2Session<A>>);
 
 impl<A: App> hyper::service::Service<Request<hyper::body::Incoming>> for Calls<A> {
     type Response = Response<Outgoing<A::Body>>;
@@ -54,7 +54,7 @@ impl<A: App> hyper::service::Service<Request<hyper::body::Incoming>> for Calls<A
 /// What the application gets, if the request is right, and what its body is watched by.
 fn admitted<A: App>(
     request: Request<hyper::body::Incoming>,
-    session: &Session<A>,
+    session: &Http2Session<A>,
 ) -> (Result<Request<Incoming>, Reject>, Option<Watch>) {
     let serving = &session.serving;
     let (mut parts, body) = request.into_parts();
@@ -86,7 +86,7 @@ fn admitted<A: App>(
 
 /// An application that has no call for a request, such as a log, is told as in HTTP/1.1: with the
 /// line that the request would have had.
-fn tell_refused<A: App>(parts: &Parts, reject: Reject, session: &Session<A>) {
+fn tell_refused<A: App>(parts: &Parts, reject: Reject, session: &Http2Session<A>) {
     let target = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
     session.serving.app.refused(&Refused {
         status: reject.status(),
@@ -101,7 +101,7 @@ fn tell_refused<A: App>(parts: &Parts, reject: Reject, session: &Session<A>) {
 }
 
 /// The same for one that h2 has answered, of which no more is known than that.
-pub(crate) fn tell_unheard<A: App>(session: &Session<A>) {
+pub(crate) fn tell_unheard<A: App>(session: &Http2Session<A>) {
     session.serving.app.refused(&Refused {
         status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         body_bytes: 0,
@@ -131,7 +131,7 @@ pin_project! {
         #[pin]
         call: Call<A::Future>,
         is_head: bool,
-        session: Rc<Session<A>>,
+        session: Rc<Http2Session<A>>,
         stream: Rc<Stream>,
     }
 }

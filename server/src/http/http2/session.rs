@@ -11,12 +11,12 @@ use sidecore_runtime::executor::Deadline;
 use crate::http::http1::serving::Serving;
 use crate::http::http2::stream::Stream;
 use crate::http::http2::turns::Flow;
-use crate::http::http2::wire::Wire;
+use crate::http::http2::wire::Http2Wire;
 
 /// Shared by a connection and its streams, on their executor.
-pub(crate) struct Session<A> {
+pub(crate) struct Http2Session<A> {
     pub(crate) serving: Rc<Serving<A>>,
-    wire: Weak<Wire>,
+    wire: Weak<Http2Wire>,
     /// The wire's.
     pub(crate) flow: Rc<Flow>,
     /// The server has no room: every request is told so.
@@ -43,15 +43,15 @@ pub(crate) struct Session<A> {
     waker: RefCell<Option<Waker>>,
 }
 
-impl<A> Session<A> {
+impl<A> Http2Session<A> {
     pub(crate) fn new(
         serving: Rc<Serving<A>>,
-        wire: &Rc<Wire>,
+        wire: &Rc<Http2Wire>,
         peer: Option<SocketAddr>,
         is_refused: bool,
     ) -> Rc<Self> {
         let is_secured = wire.transport().is_secured();
-        Rc::new(Session {
+        Rc::new(Http2Session {
             serving,
             wire: Rc::downgrade(wire),
             flow: wire.flow(),

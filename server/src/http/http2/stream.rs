@@ -28,7 +28,7 @@ use sidecore_runtime::executor::{Deadline, spawn_local};
 
 use crate::app::http2_body::Watch;
 use crate::http::http1::timeouts::{Timeouts, WaitTimer, Waiting};
-use crate::http::http2::session::Session;
+use crate::http::http2::session::Http2Session;
 use crate::http::http2::turns::{Flow, Turn, parts};
 use crate::http::http2::unread::{Answered, Unread};
 
@@ -230,7 +230,7 @@ impl Drop for Piece {
 }
 
 /// What hyper spawns a connection's streams with.
-pub(crate) struct Spawner<A>(pub(crate) Rc<Session<A>>);
+pub(crate) struct Spawner<A>(pub(crate) Rc<Http2Session<A>>);
 
 impl<A> Clone for Spawner<A> {
     fn clone(&self) -> Self {
@@ -255,7 +255,7 @@ impl<A: 'static, F: Future<Output = ()> + 'static> Executor<F> for Spawner<A> {
 /// A stream that is not over.
 struct Open<A> {
     stream: Rc<Stream>,
-    session: Rc<Session<A>>,
+    session: Rc<Http2Session<A>>,
 }
 
 impl<A> Drop for Open<A> {

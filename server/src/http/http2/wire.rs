@@ -21,7 +21,7 @@ use crate::http::http2::turns::Flow;
 use crate::http::transport::Transport;
 
 /// A transport, and what has arrived on it.
-pub(crate) struct Wire {
+pub(crate) struct Http2Wire {
     transport: Transport,
     input: RefCell<Input>,
     /// The peer has sent its last byte.
@@ -39,15 +39,15 @@ struct Input {
 }
 
 /// hyper's end of it.
-pub(crate) struct WireEnd(pub(crate) Rc<Wire>);
+pub(crate) struct WireEnd(pub(crate) Rc<Http2Wire>);
 
-impl Wire {
+impl Http2Wire {
     pub(crate) fn new(io: Io) -> Rc<Self> {
         let (ended, flow) = (Cell::new(io.ended), Rc::default());
         let (transport, bytes, consumed) = io.into_parts();
         let input = RefCell::new(Input::new(bytes, consumed));
         let (sent, untold) = (RefCell::default(), Cell::new(0));
-        Rc::new(Wire { transport, input, ended, flow, sent, untold })
+        Rc::new(Http2Wire { transport, input, ended, flow, sent, untold })
     }
 
     pub(crate) fn transport(&self) -> &Transport {

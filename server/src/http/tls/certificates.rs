@@ -20,9 +20,9 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{InconsistentKeys, ServerConfig};
 
 use crate::http::tls::by_name::{ByName, Named};
-use crate::http::tls::error::{CertificateError, Problem};
+use crate::http::tls::error::{CertificateError, CertificateProblem};
 use crate::http::tls::warnings::{Worry, worries};
-use crate::http::tls::x509::{Facts, Key};
+use crate::http::tls::x509::{Facts, KeyKind};
 
 /// The protocols that may be offered (RFC 7301), best first.
 pub(crate) const HTTP2: &[u8] = b"h2";
@@ -31,10 +31,10 @@ const HTTP1: &[u8] = b"http/1.1";
 /// Certificates with their keys. Cheap to clone: the clones are one, and reloaded together.
 #[derive(Clone)]
 pub struct Certificates {
-    shared: Arc<Shared>,
+    shared: Arc<CertificatesShared>,
 }
 
-struct Shared {
+struct CertificatesShared {
     files: Vec<Files>,
     tickets: Arc<dyn ProducesTickets>,
     current: Mutex<Loaded>,
@@ -83,10 +83,10 @@ impl Certificates {
         let files = |(chain, key): (_, _)| Files { chain: Into::into(chain), key: Into::into(key) };
         let files: Vec<_> = pairs.into_iter().map(|(c, k)| files((c.into(), k.into()))).collect();
         let tickets = ring::Ticketer::new()
-            .map_err(|error| CertificateError::new(Path::new(""), Problem::Unusable(error)))?;
+            .map_err(|error| CertificateError::new(Path::new(""), CertificateProblem::Unusable(error)))?;
         let current = Mutex::new(load(&files, &tickets)?);
         let version = AtomicU64::new(0);
-        Ok(Certificates { shared: Arc::new(Shared { files, tickets, current, version }) })
+        Ok(Certificates { shared: Arc::new(CertificatesShared { files, tickets, current, version }) })
     }
 
     /// Reads the files again. Handshakes from now on are made with what they hold; connections that
@@ -170,7 +170,7 @@ fn load(files: &[Files], tickets: &Arc<dyn ProducesTickets>) -> Result<Loaded, C
     let provider = Arc::new(ring::default_provider());
     let keys: Vec<_> = files.iter().map(|files| files.read(&provider)).collect::<Result<_, _>>()?;
     if keys.is_empty() {
-        return Err(CertificateError::new(Path::new(""), Problem::None));
+        return Err(CertificateError::new(Path::new(""), CertificateProblem::None));
     }
     let (mut named, mut facts) = (Vec::new(), Vec::new());
     for (files, key) in files.iter().zip(keys) {
@@ -182,7 +182,7 @@ fn load(files: &[Files], tickets: &Arc<dyn ProducesTickets>) -> Result<Loaded, C
     }
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])
-        .map_err(|error| CertificateError::new(&files[0].chain, Problem::Unusable(error)))?
+        .map_err(|error| CertificateError::new(&files[0].chain, CertificateProblem::Unusable(error)))?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(ByName::new(named)));
     config.ticketer = tickets.clone();
@@ -200,17 +200,17 @@ impl Files {
             .collect::<Result<_, _>>()
             .map_err(|error| bad_pem(&self.chain, &error))?;
         if chain.is_empty() {
-            return Err(CertificateError::new(&self.chain, Problem::NoCertificate));
+            return Err(CertificateError::new(&self.chain, CertificateProblem::NoCertificate));
         }
         let own = Facts::of(&chain[0]);
         let text = read(&self.key)?;
         let key = match PrivateKeyDer::from_pem_slice(&text) {
             Ok(key) => key,
             Err(_) if is_encrypted(&text) => {
-                return Err(CertificateError::new(&self.key, Problem::Encrypted));
+                return Err(CertificateError::new(&self.key, CertificateProblem::Encrypted));
             }
             Err(pem::Error::NoItemsFound) => {
-                return Err(CertificateError::new(&self.key, Problem::NoKey));
+                return Err(CertificateError::new(&self.key, CertificateProblem::NoKey));
             }
             Err(error) => return Err(bad_pem(&self.key, &error)),
         };
@@ -218,17 +218,17 @@ impl Files {
         certified.map(Arc::new).map_err(|error| match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                 let key = self.key.clone();
-                CertificateError::new(&self.chain, Problem::Mismatch { key })
+                CertificateError::new(&self.chain, CertificateProblem::Mismatch { key })
             }
             // The certificate was not read before its key.
             rustls::Error::InvalidCertificate(_) => {
                 let is_old = own.is_some_and(|own| own.version < 3);
-                let problem = if is_old { Problem::Version } else { Problem::Unusable(error) };
+                let problem = if is_old { CertificateProblem::Version } else { CertificateProblem::Unusable(error) };
                 CertificateError::new(&self.chain, problem)
             }
             error => {
-                let kind = own.map_or(Key::Unknown, |own| own.key);
-                CertificateError::new(&self.key, Problem::Key { kind, error })
+                let kind = own.map_or(KeyKind::Unknown, |own| own.key);
+                CertificateError::new(&self.key, CertificateProblem::KeyKind { kind, error })
             }
         })
     }
@@ -241,9 +241,9 @@ fn is_encrypted(pem: &[u8]) -> bool {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    std::fs::read(path).map_err(|cause| CertificateError::new(path, Problem::Unreadable(cause)))
+    std::fs::read(path).map_err(|cause| CertificateError::new(path, CertificateProblem::Unreadable(cause)))
 }
 
 fn bad_pem(path: &Path, error: &pem::Error) -> CertificateError {
-    CertificateError::new(path, Problem::BadPem(error.to_string()))
+    CertificateError::new(path, CertificateProblem::BadPem(error.to_string()))
 }

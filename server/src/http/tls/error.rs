@@ -4,17 +4,17 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::http::tls::x509::Key;
+use crate::http::tls::x509::KeyKind;
 
 /// Certificates that cannot be used.
 #[derive(Debug)]
 pub struct CertificateError {
     file: PathBuf,
-    problem: Problem,
+    problem: CertificateProblem,
 }
 
 #[derive(Debug)]
-pub(crate) enum Problem {
+pub(crate) enum CertificateProblem {
     Unreadable(io::Error),
     NoCertificate,
     NoKey,
@@ -25,9 +25,9 @@ pub(crate) enum Problem {
     },
     Unusable(rustls::Error),
     /// Not a key that handshakes can be made with.
-    Key {
+    KeyKind {
         /// The certificate's.
-        kind: Key,
+        kind: KeyKind,
         error: rustls::Error,
     },
     Encrypted,
@@ -37,7 +37,7 @@ pub(crate) enum Problem {
 }
 
 impl CertificateError {
-    pub(crate) fn new(file: &Path, problem: Problem) -> Self {
+    pub(crate) fn new(file: &Path, problem: CertificateProblem) -> Self {
         CertificateError { file: file.to_owned(), problem }
     }
 }
@@ -46,31 +46,31 @@ impl fmt::Display for CertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.file.display();
         match &self.problem {
-            Problem::Unreadable(cause) => {
+            CertificateProblem::Unreadable(cause) => {
                 write!(f, "{file} cannot be read: {cause}; mend its path or its permissions")
             }
-            Problem::NoCertificate => write!(
+            CertificateProblem::NoCertificate => write!(
                 f,
                 "{file} has no certificate: give a PEM file with -----BEGIN CERTIFICATE-----, the \
                  server's own first and then those up to the root"
             ),
-            Problem::NoKey => write!(
+            CertificateProblem::NoKey => write!(
                 f,
                 "{file} has no private key: give a PEM file with -----BEGIN PRIVATE KEY-----, not \
                  encrypted"
             ),
-            Problem::BadPem(cause) => write!(f, "{file} is no PEM file: {cause}"),
-            Problem::Mismatch { key } => write!(
+            CertificateProblem::BadPem(cause) => write!(f, "{file} is no PEM file: {cause}"),
+            CertificateProblem::Mismatch { key } => write!(
                 f,
                 "{} is not the key of {file}: give the key that the certificate was made with",
                 key.display()
             ),
-            Problem::Unusable(cause) => write!(f, "{file} cannot be used: {cause}"),
-            Problem::Key { kind, error } => {
+            CertificateProblem::Unusable(cause) => write!(f, "{file} cannot be used: {cause}"),
+            CertificateProblem::KeyKind { kind, error } => {
                 match kind {
-                    Key::Rsa { bits } => write!(f, "{file} cannot be used, a key of RSA {bits}")?,
-                    Key::Named(name) => write!(f, "{file} cannot be used, a key of {name}")?,
-                    Key::Unknown => write!(f, "{file} cannot be used")?,
+                    KeyKind::Rsa { bits } => write!(f, "{file} cannot be used, a key of RSA {bits}")?,
+                    KeyKind::Named(name) => write!(f, "{file} cannot be used, a key of {name}")?,
+                    KeyKind::Unknown => write!(f, "{file} cannot be used")?,
                 }
                 write!(
                     f,
@@ -78,18 +78,18 @@ impl fmt::Display for CertificateError {
                      or RSA of 2048 to 4096 bits"
                 )
             }
-            Problem::Encrypted => write!(
+            CertificateProblem::Encrypted => write!(
                 f,
                 "{file} is encrypted: give it without a passphrase (`openssl pkey -in {file} -out \
                  plain.key`), readable by the server alone"
             ),
-            Problem::Version => write!(
+            CertificateProblem::Version => write!(
                 f,
                 "{file} is a certificate of X.509 version 1, which has no room for the names that \
                  clients check: have one made with them (`openssl x509 -req` with \
                  `-extfile <(echo subjectAltName=DNS:example.org)`)"
             ),
-            Problem::None => f.write_str("no certificate is given: give one at least"),
+            CertificateProblem::None => f.write_str("no certificate is given: give one at least"),
         }
     }
 }
@@ -97,8 +97,8 @@ impl fmt::Display for CertificateError {
 impl std::error::Error for CertificateError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.problem {
-            Problem::Unreadable(cause) => Some(cause),
-            Problem::Unusable(error) | Problem::Key { error, .. } => Some(error),
+            CertificateProblem::Unreadable(cause) => Some(cause),
+            CertificateProblem::Unusable(error) | CertificateProblem::KeyKind { error, .. } => Some(error),
             _ => None,
         }
     }

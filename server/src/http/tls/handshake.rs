@@ -6,7 +6,7 @@ use sidecore_runtime::net::TcpStream;
 
 use crate::http::preface::{Opened, Over, Wait};
 use crate::http::tls::certificates::Acceptor;
-use crate::http::tls::session::Session;
+use crate::http::tls::session::TlsSession;
 use crate::http::tls::stream::TlsStream;
 use crate::http::transport::Transport;
 
@@ -18,21 +18,21 @@ pub(crate) async fn handshake<A>(
 ) -> Opened {
     let Ok(tls) = acceptor.begin() else { return Opened::Gone };
     let (ready, sealed) = (Vec::new(), Vec::new());
-    let mut shaking = Handshake { session: Session::new(tls), ready, sealed, begun: false };
+    let mut shaking = Handshake { session: TlsSession::new(tls), ready, sealed, begun: false };
     let end = std::future::poll_fn(|context| shaking.poll(&socket, wait, context));
     match end.await {
         Ok(()) => {
             let stream = TlsStream::new(socket, shaking.session, shaking.ready);
             Opened::Http(Transport::Tls(Box::new(stream)))
         }
-        Err(Broken::IsHttp) => Opened::NoTls(socket),
-        Err(Broken::Protocol | Broken::Over(Over::Drained)) => Opened::Closing(socket),
-        Err(Broken::Over(Over::Gone)) => Opened::Gone,
+        Err(HandshakeBroken::IsHttp) => Opened::NoTls(socket),
+        Err(HandshakeBroken::Protocol | HandshakeBroken::Over(Over::Drained)) => Opened::Closing(socket),
+        Err(HandshakeBroken::Over(Over::Gone)) => Opened::Gone,
     }
 }
 
 struct Handshake {
-    session: Session,
+    session: TlsSession,
     /// What was opened already: a client may send a request with the end of its handshake.
     ready: Vec<u8>,
     sealed: Vec<u8>,
@@ -41,7 +41,7 @@ struct Handshake {
 }
 
 /// Why a handshake came to nothing.
-enum Broken {
+enum HandshakeBroken {
     IsHttp,
     /// What is to be said of it is written.
     Protocol,
@@ -54,12 +54,12 @@ impl Handshake {
         socket: &TcpStream,
         wait: &mut Wait<'_, A>,
         context: &mut Context<'_>,
-    ) -> Poll<Result<(), Broken>> {
+    ) -> Poll<Result<(), HandshakeBroken>> {
         while self.session.is_handshaking() {
-            ready!(wait.poll(socket, &mut self.sealed, context)).map_err(Broken::Over)?;
+            ready!(wait.poll(socket, &mut self.sealed, context)).map_err(HandshakeBroken::Over)?;
             if !std::mem::replace(&mut self.begun, true) && is_http(&self.sealed) {
                 socket.put_back(&self.sealed);
-                return Poll::Ready(Err(Broken::IsHttp));
+                return Poll::Ready(Err(HandshakeBroken::IsHttp));
             }
             let opened = self.session.open(&self.sealed, &mut self.ready);
             self.sealed.clear();
@@ -67,7 +67,7 @@ impl Handshake {
             socket.write(|out| self.session.seal(out));
             socket.flush();
             if opened.is_err() {
-                return Poll::Ready(Err(Broken::Protocol));
+                return Poll::Ready(Err(HandshakeBroken::Protocol));
             }
         }
         Poll::Ready(Ok(()))

@@ -7,7 +7,7 @@ use rustls::ServerConnection;
 use crate::http::tls::records::Records;
 
 /// The protocol's side of a connection.
-pub(crate) struct Session {
+pub(crate) struct TlsSession {
     tls: ServerConnection,
     records: Records,
     /// Written, and not sealed yet.
@@ -16,9 +16,9 @@ pub(crate) struct Session {
     ended: bool,
 }
 
-impl Session {
+impl TlsSession {
     pub(crate) fn new(tls: ServerConnection) -> Self {
-        Session { tls, records: Records::default(), plain: Vec::new(), ended: false }
+        TlsSession { tls, records: Records::default(), plain: Vec::new(), ended: false }
     }
 
     /// Opens what arrived, to the end of `into`. After an error there is an alert to be sent.

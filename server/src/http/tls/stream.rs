@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use sidecore_runtime::net::{TcpStream, Watch};
 
-use crate::http::tls::session::Session;
+use crate::http::tls::session::TlsSession;
 
 /// Bytes written that are sealed at once rather than with the next flush.
 const SEAL_BYTES: usize = 64 * 1024;
@@ -19,11 +19,11 @@ const SEAL_BYTES: usize = 64 * 1024;
 /// A connection whose handshake is over.
 pub(crate) struct TlsStream {
     socket: TcpStream,
-    inner: RefCell<Inner>,
+    inner: RefCell<TlsInner>,
 }
 
-struct Inner {
-    session: Session,
+struct TlsInner {
+    session: TlsSession,
     /// Opened with the end of the handshake.
     ready: Vec<u8>,
     sealed: Vec<u8>,
@@ -34,9 +34,9 @@ struct Inner {
 }
 
 impl TlsStream {
-    pub(crate) fn new(socket: TcpStream, session: Session, ready: Vec<u8>) -> Self {
+    pub(crate) fn new(socket: TcpStream, session: TlsSession, ready: Vec<u8>) -> Self {
         let sealed = Vec::new();
-        let inner = RefCell::new(Inner { session, ready, sealed, failed: false, ended: false });
+        let inner = RefCell::new(TlsInner { session, ready, sealed, failed: false, ended: false });
         TlsStream { socket, inner }
     }
 

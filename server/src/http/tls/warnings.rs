@@ -78,7 +78,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::http::tls::x509::Key;
+    use crate::http::tls::x509::KeyKind;
 
     #[test]
     fn what_could_not_be_understood_is_counted_all_the_same() {
@@ -87,7 +87,7 @@ mod tests {
             version: 3,
             not_before: day(1),
             not_after,
-            key: Key::Unknown,
+            key: KeyKind::Unknown,
             names: Vec::new(),
             has_names: false,
         };

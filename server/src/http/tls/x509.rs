@@ -30,7 +30,7 @@ pub(crate) struct Facts {
     pub(crate) version: u8,
     pub(crate) not_before: SystemTime,
     pub(crate) not_after: SystemTime,
-    pub(crate) key: Key,
+    pub(crate) key: KeyKind,
     /// In lower case; wildcards as they stand.
     pub(crate) names: Vec<String>,
     /// The extension with the names is there: they may be addresses.
@@ -39,7 +39,7 @@ pub(crate) struct Facts {
 
 /// What a certificate's key is.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Key {
+pub(crate) enum KeyKind {
     Rsa {
         bits: usize,
     },
@@ -78,7 +78,7 @@ impl Facts {
         let (not_before, not_after) = (validity.time()?, validity.time()?);
         // Subject.
         to_be_signed.take(SEQUENCE)?;
-        let key = Key::of(to_be_signed.take(SEQUENCE)?).unwrap_or(Key::Unknown);
+        let key = KeyKind::of(to_be_signed.take(SEQUENCE)?).unwrap_or(KeyKind::Unknown);
         let names = names(to_be_signed);
         Some(Facts {
             version: version.saturating_add(1),
@@ -91,7 +91,7 @@ impl Facts {
     }
 }
 
-impl Key {
+impl KeyKind {
     /// Of a SubjectPublicKeyInfo's content.
     fn of(mut info: Der<'_>) -> Option<Self> {
         let mut algorithm = info.take(SEQUENCE)?;
@@ -101,13 +101,13 @@ impl Key {
             let modulus = Der(key).take(SEQUENCE)?.take(INTEGER)?.0;
             let zeros = modulus.iter().take_while(|&&byte| byte == 0).count();
             let first = modulus.get(zeros)?.leading_zeros() as usize;
-            return Some(Key::Rsa { bits: (modulus.len() - zeros) * 8 - first });
+            return Some(KeyKind::Rsa { bits: (modulus.len() - zeros) * 8 - first });
         }
         let curve = algorithm.take(OBJECT_IDENTIFIER).map(|curve| curve.0);
         let found = KEYS
             .iter()
             .find(|(algorithm, of, _)| *algorithm == kind && (of.is_none() || *of == curve));
-        found.map(|&(_, _, name)| Key::Named(name))
+        found.map(|&(_, _, name)| KeyKind::Named(name))
     }
 }
 

@@ -52,15 +52,15 @@ pub enum Cause {
 
 /// Only a listener that goes wrong writes here: executors do not contend for it.
 #[derive(Default)]
-pub(crate) struct Counters {
+pub(crate) struct FaultCounters {
     refused: AtomicU64,
     failed: AtomicU64,
     panicked: AtomicU64,
 }
 
-impl Counters {
+impl FaultCounters {
     pub(crate) fn read(&self) -> Faults {
-        let Counters { refused, failed, panicked } = self;
+        let FaultCounters { refused, failed, panicked } = self;
         Faults {
             refused: refused.load(Ordering::Relaxed),
             failed: failed.load(Ordering::Relaxed),

@@ -73,7 +73,7 @@ pub use crate::tasks::events::listener::Listener;
 pub use crate::tasks::events::listener::deferred;
 pub use crate::tasks::events::listener::dispatching;
 
-use crate::tasks::events::fault::Counters;
+use crate::tasks::events::fault::FaultCounters;
 use crate::tasks::events::listener::{Heard, caught};
 
 /// Listeners by the type of their events. Built once, then shared: raising takes no lock.
@@ -84,7 +84,7 @@ pub struct Events {
     /// A `Vec<Listener<E>>` for each type `E`.
     listeners: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
     on_fault: Option<Box<dyn Fn(&Fault) + Send + Sync>>,
-    counters: Counters,
+    counters: FaultCounters,
 }
 
 impl Events {

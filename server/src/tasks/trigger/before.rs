@@ -122,8 +122,8 @@ where
         let refused = fired.as_ref().and_then(|fired| fired.as_ref().err());
         let answer = refused.and_then(|refused| when_refused.answer(refused));
         let state = match answer {
-            Some(answer) => State::Refused { answer: Some(answer) },
-            None => State::Called { future: self.inner.call(request) },
+            Some(answer) => TriggerState::Refused { answer: Some(answer) },
+            None => TriggerState::Called { future: self.inner.call(request) },
         };
         Triggered { state, fired: fired.filter(|_| *tells) }
     }
@@ -133,7 +133,7 @@ pin_project! {
     /// The future of [`TriggerTask`]'s service. Dropping it leaves the task alone.
     pub struct Triggered<Fut, A> {
         #[pin]
-        state: State<Fut, A>,
+        state: TriggerState<Fut, A>,
         // What is told to the client.
         fired: Option<Fired>,
     }
@@ -141,7 +141,7 @@ pin_project! {
 
 pin_project! {
     #[project = StateProjected]
-    enum State<Fut, A> {
+    enum TriggerState<Fut, A> {
         Refused { answer: Option<Response<A>> },
         Called { #[pin] future: Fut },
     }

@@ -29,7 +29,7 @@ use crate::codec::head::{HEADER_COUNT_CAP, Parsed, Version, check_end, next_head
 use crate::codec::reject::Reject;
 use crate::http::http1::direct::{direct, whole_size};
 use crate::http::http1::encode::{self, BodyLength, HeadContext};
-use crate::http::http1::exchange::{Exchange, Progress, Stage};
+use crate::http::http1::exchange::{Exchange, Progress, ExchangeStage};
 use crate::http::http1::http2_preface::Begins;
 use crate::http::http1::lingering::Lingering;
 use crate::http::http1::request_head::Started;
@@ -51,7 +51,7 @@ pub(crate) const UNSENT_MAX_BYTES: usize = 256 * 1024;
 pub(crate) const FAREWELLS_MAX: u32 = 1024;
 /// A connection; its future ends when it is closed.
 pub(crate) struct Connection<A: App> {
-    state: State<A>,
+    state: ConnectionState<A>,
     io: Io,
     place: Place<A>,
     /// The peer's address, once it was asked for.
@@ -63,7 +63,7 @@ pub(crate) struct Connection<A: App> {
     wait_timer: WaitTimer,
 }
 
-enum State<A: App> {
+enum ConnectionState<A: App> {
     Head,
     /// It was taken over; what is to be done with it is left to its task.
     Upgraded(Run),
@@ -85,7 +85,7 @@ enum Step {
 impl<A: App> Connection<A> {
     pub(crate) fn new(stream: Transport, place: Place<A>) -> Self {
         let refused = place.is_refused();
-        let mut connection = Connection::begin(State::Head, Io::new(stream), place);
+        let mut connection = Connection::begin(ConnectionState::Head, Io::new(stream), place);
         if refused {
             connection.refuse(Reject::no_room());
         }
@@ -95,17 +95,17 @@ impl<A: App> Connection<A> {
     /// A connection that is told why it is not served.
     #[cfg(feature = "tls")]
     pub(crate) fn refused(stream: Transport, place: Place<A>, reject: Reject) -> Self {
-        let mut connection = Connection::begin(State::Head, Io::new(stream), place);
+        let mut connection = Connection::begin(ConnectionState::Head, Io::new(stream), place);
         connection.refuse(reject);
         connection
     }
 
     /// A connection that only has to be closed, after what was written to it.
     pub(crate) fn closing(io: Io, place: Place<A>) -> Self {
-        Connection::begin(State::Flush, io, place)
+        Connection::begin(ConnectionState::Flush, io, place)
     }
 
-    fn begin(state: State<A>, io: Io, place: Place<A>) -> Self {
+    fn begin(state: ConnectionState<A>, io: Io, place: Place<A>) -> Self {
         let wait_timer = WaitTimer::new();
         Connection { state, io, place, peer: None, served: 0, farewells: 0, wait_timer }
     }
@@ -113,20 +113,20 @@ impl<A: App> Connection<A> {
     /// When its future has ended: what it was upgraded to, if it was.
     pub(crate) fn into_upgraded(self) -> Option<(Run, Io, Place<A>)> {
         match self.state {
-            State::Upgraded(run) => Some((run, self.io, self.place)),
+            ConnectionState::Upgraded(run) => Some((run, self.io, self.place)),
             _ => None,
         }
     }
 
     fn step(&mut self, context: &mut Context<'_>) -> Step {
         match &mut self.state {
-            State::Head => self.head(context),
-            State::Upgraded(_) => Step::Close,
+            ConnectionState::Head => self.head(context),
+            ConnectionState::Upgraded(_) => Step::Close,
             #[cfg(feature = "http2")]
-            State::Http2 => Step::Close,
-            State::Exchange(_) => self.exchange(context),
-            State::Flush => self.flush(context),
-            State::Linger(_) => self.linger(context),
+            ConnectionState::Http2 => Step::Close,
+            ConnectionState::Exchange(_) => self.exchange(context),
+            ConnectionState::Flush => self.flush(context),
+            ConnectionState::Linger(_) => self.linger(context),
         }
     }
 
@@ -166,7 +166,7 @@ impl<A: App> Connection<A> {
                 // A request has begun: it is read to its end and answered.
                 self.io.stream.release();
             } else if self.stop_receiving() {
-                self.state = State::Flush;
+                self.state = ConnectionState::Flush;
                 return Step::Again;
             }
         }
@@ -186,7 +186,7 @@ impl<A: App> Connection<A> {
         if let Err(reject) = check_end(self.io.rest()) {
             return self.refuse(reject);
         }
-        self.state = State::Flush;
+        self.state = ConnectionState::Flush;
         Step::Again
     }
 
@@ -231,7 +231,7 @@ impl<A: App> Connection<A> {
             self.io.answer(&plain, version, head_only, keep_alive, &date);
             self.io.consume_head(whole);
             if !keep_alive {
-                self.state = State::Flush;
+                self.state = ConnectionState::Flush;
             }
             return Ok(true);
         }
@@ -239,29 +239,29 @@ impl<A: App> Connection<A> {
         self.io.consume_head(size);
         self.io.stream.release();
         let exchange = Exchange::start(started, &mut self.io, serving);
-        self.state = State::Exchange(Box::new(exchange));
+        self.state = ConnectionState::Exchange(Box::new(exchange));
         Ok(true)
     }
 
     fn exchange(&mut self, context: &mut Context<'_>) -> Step {
-        let State::Exchange(exchange) = &mut self.state else { return Step::Close };
+        let ConnectionState::Exchange(exchange) = &mut self.state else { return Step::Close };
         let progress = exchange.poll(&mut self.io, self.place.serving(), context);
         match progress {
             Progress::Waiting(waiting) => Step::Wait(waiting),
             Progress::Progressed => Step::Again,
             Progress::Done { keep_alive } => {
                 self.wait_timer.renew();
-                self.state = if keep_alive { State::Head } else { State::Flush };
+                self.state = if keep_alive { ConnectionState::Head } else { ConnectionState::Flush };
                 Step::Again
             }
             Progress::Upgraded(run) => {
-                self.state = State::Upgraded(run);
+                self.state = ConnectionState::Upgraded(run);
                 Step::Close
             }
             Progress::Refused(reject) => self.refuse(reject),
             Progress::CutOff => {
                 self.io.stream.cut_off();
-                self.state = State::Flush;
+                self.state = ConnectionState::Flush;
                 Step::Again
             }
             Progress::Broken => Step::Close,
@@ -279,7 +279,7 @@ impl<A: App> Connection<A> {
             Poll::Ready(Ok(())) => {
                 self.io.stream.shutdown_write();
                 self.io.stream.release();
-                self.state = State::Linger(Lingering::default());
+                self.state = ConnectionState::Linger(Lingering::default());
                 Step::Again
             }
         }
@@ -287,7 +287,7 @@ impl<A: App> Connection<A> {
 
     /// Throws away what the peer still sends, until its end.
     fn linger(&mut self, context: &mut Context<'_>) -> Step {
-        let State::Linger(lingering) = &mut self.state else { return Step::Close };
+        let ConnectionState::Linger(lingering) = &mut self.state else { return Step::Close };
         let discarded = self.io.rest().len();
         self.io.consumed = self.io.input.len();
         if lingering.is_over(discarded, context) {
@@ -304,7 +304,7 @@ impl<A: App> Connection<A> {
     fn refuse(&mut self, reject: Reject) -> Step {
         // RFC 9110 §9.3.2: no answer to HEAD has content, a refusal neither.
         let head_only = match &self.state {
-            State::Exchange(exchange) => exchange.is_head_request(),
+            ConnectionState::Exchange(exchange) => exchange.is_head_request(),
             _ => self.io.rest().trim_ascii_start().starts_with(b"HEAD "),
         };
         let (serving, fields) = (self.place.serving(), reject.fields());
@@ -320,8 +320,8 @@ impl<A: App> Connection<A> {
             out.extend_from_slice(reason.as_bytes());
         });
         let (status, body_bytes) = (reject.status(), reason.len() as u64);
-        match std::mem::replace(&mut self.state, State::Flush) {
-            State::Exchange(exchange) => drop_answered(exchange, status, body_bytes),
+        match std::mem::replace(&mut self.state, ConnectionState::Flush) {
+            ConnectionState::Exchange(exchange) => drop_answered(exchange, status, body_bytes),
             _ => self.tell_refused(status, body_bytes, &fields),
         }
         Step::Again
@@ -345,14 +345,14 @@ impl<A: App> Connection<A> {
 
     /// The time limit of what is waited for has passed.
     fn timed_out(&mut self, waiting: Waiting) -> Step {
-        if let State::Exchange(exchange) = &self.state {
+        if let ConnectionState::Exchange(exchange) = &self.state {
             match exchange.stage() {
-                Stage::Unanswered => {}
+                ExchangeStage::Unanswered => {}
                 // An answer that has begun cannot become another.
-                Stage::Begun => return self.cut(),
-                Stage::Answered if waiting == Waiting::Write => return self.cut(),
-                Stage::Answered => {
-                    self.state = State::Flush;
+                ExchangeStage::Begun => return self.cut(),
+                ExchangeStage::Answered if waiting == Waiting::Write => return self.cut(),
+                ExchangeStage::Answered => {
+                    self.state = ConnectionState::Flush;
                     return Step::Again;
                 }
             }
@@ -364,7 +364,7 @@ impl<A: App> Connection<A> {
             Waiting::Body => self.refuse(Reject::timeout("the body took too long")),
             Waiting::Handler => self.refuse(Reject::unavailable("the request took too long")),
             Waiting::NextRequest => {
-                self.state = State::Flush;
+                self.state = ConnectionState::Flush;
                 Step::Again
             }
             Waiting::Write => self.cut(),
@@ -391,7 +391,7 @@ impl<A: App> Connection<A> {
         };
         let timeouts = &self.place.serving().timeouts;
         let mut passed = self.wait_timer.poll(waiting, done, timeouts, context).is_ready();
-        if let State::Exchange(exchange) = &mut self.state {
+        if let ConnectionState::Exchange(exchange) = &mut self.state {
             passed |= exchange.poll_overdue(context).is_ready();
         }
         match passed {

@@ -17,11 +17,11 @@ impl<A: App> Connection<A> {
     pub(super) fn http2(&mut self, reject: Reject) -> Step {
         #[cfg(feature = "http2")]
         if !self.io.stream.is_secured() && self.place.serving().http2.is_on() {
-            self.state = State::Http2;
+            self.state = ConnectionState::Http2;
             return Step::Close;
         }
         self.io.stream.write(|out| out.extend_from_slice(http2_preface::GO_AWAY));
-        self.state = State::Flush;
+        self.state = ConnectionState::Flush;
         self.tell_refused(reject.status(), 0, &HeaderMap::new());
         Step::Again
     }
@@ -29,7 +29,7 @@ impl<A: App> Connection<A> {
     /// When its future has ended: whether its client speaks HTTP/2.
     #[cfg(feature = "http2")]
     pub(crate) fn speaks_http2(&self) -> bool {
-        matches!(self.state, State::Http2)
+        matches!(self.state, ConnectionState::Http2)
     }
 
     #[cfg(feature = "http2")]
