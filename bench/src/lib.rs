@@ -7,6 +7,8 @@
 //! - [`budgets`]: the criterion benches of `benches/` against `budgets.toml`;
 //! - [`statistics`]: medians and ratios of pairs.
 
+#![allow(clippy::missing_errors_doc, reason = "benches tell it and end")]
+
 pub mod budgets;
 pub mod compare;
 pub mod controls;

@@ -13,7 +13,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::get;
 use sidecore::tasks::TaskPool;
-use sidecore::tasks::async_tasks::timer;
+use sidecore::tasks::async_tasks::glommio::timer;
 use sidecore::{Config, Server, Tasks};
 
 /// Jobs that one task worker has at once; more wait in the queue.

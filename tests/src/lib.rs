@@ -1,5 +1,7 @@
 //! What the integration tests share: the real binary as a process, and raw HTTP over sockets.
 
+#![allow(clippy::missing_errors_doc, reason = "tests unwrap")]
+
 mod client;
 mod crowd;
 mod home;

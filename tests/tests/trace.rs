@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sidecore::tasks::async_tasks::timer;
+use sidecore::tasks::async_tasks::glommio::timer;
 use sidecore::tasks::closures::Closures;
 use sidecore::tasks::{Failure, TaskPool};
 use sidecore::{Config, Incoming, Request, Response, Server, TaskResult};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use glommio::io::PollableFd;
 use glommio::{LocalExecutorBuilder, Placement, Task};
 
-pub use glommio::{io, net, timer};
+pub use glommio;
 
 use super::GLOMMIO_IO_MEMORY_BYTES;
 

@@ -133,9 +133,13 @@ impl ChunkedDecoder {
                 (self.remaining, self.digits) = (0, 0);
                 Ok(ChunkState::SizeStart)
             }
-            ChunkState::DataCr | ChunkState::DataLf => Err(Reject::bad("a chunk's data ends with CRLF")),
+            ChunkState::DataCr | ChunkState::DataLf => {
+                Err(Reject::bad("a chunk's data ends with CRLF"))
+            }
             ChunkState::Trailers => self.trailer(byte),
-            ChunkState::Data | ChunkState::End => Err(Reject::bad("there is data after the last chunk")),
+            ChunkState::Data | ChunkState::End => {
+                Err(Reject::bad("there is data after the last chunk"))
+            }
         }
     }
 

@@ -50,7 +50,11 @@ pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), V
 }
 
 /// Sets the field of an option's key.
-pub(super) fn set_option(options: &mut Options, key: &Key, value: &Value) -> Result<(), ValueProblem> {
+pub(super) fn set_option(
+    options: &mut Options,
+    key: &Key,
+    value: &Value,
+) -> Result<(), ValueProblem> {
     match &key.field {
         Field::Host | Field::Port | Field::Scheme | Field::Files { .. } | Field::Listen => {}
         Field::Number { get, min, max, power_of_two } => {

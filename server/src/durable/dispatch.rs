@@ -15,7 +15,7 @@ use sidecore_runtime::sys::instant;
 use sidecore_runtime::sys::panics::{catch, drop_quietly};
 use sidecore_runtime::sys::stderr;
 
-use crate::durable::finish::{Placed, Acknowledged};
+use crate::durable::finish::{Acknowledged, Placed};
 use crate::durable::intake::{Intake, Offer};
 use crate::durable::oneshot::{Receiver, Sender, oneshot};
 use crate::durable::plan::Plan;
@@ -49,6 +49,9 @@ impl<J: DurableJob, O: Send + 'static> DurableTasks<J, O> {
     /// The write is begun by the call, and dropping the future changes nothing: the job is
     /// dispatched all the same. Its output goes to `on_finish`. Replaces Swoole's `task` where a
     /// task must not be lost, which there takes a broker.
+    ///
+    /// # Errors
+    /// [`DurableError`], which has the job where it comes back.
     pub fn dispatch(
         &self,
         job: J,

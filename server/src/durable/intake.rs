@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 
 use sidecore_runtime::executor::spawn_local;
 
-use crate::durable::dispatch::{Answer, WriteResult, Parcel};
+use crate::durable::dispatch::{Answer, Parcel, WriteResult};
 use crate::durable::finish::Acknowledged;
 use crate::durable::oneshot::{Receiver, Sender};
 use crate::durable::plan::Plan;

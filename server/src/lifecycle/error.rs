@@ -151,7 +151,10 @@ impl Error {
     pub fn is_system(&self) -> bool {
         matches!(
             self.kind,
-            ErrorKind::Probe(_) | ErrorKind::Topology(_) | ErrorKind::Io { .. } | ErrorKind::Thread { .. }
+            ErrorKind::Probe(_)
+                | ErrorKind::Topology(_)
+                | ErrorKind::Io { .. }
+                | ErrorKind::Thread { .. }
         )
     }
 
@@ -186,7 +189,9 @@ impl fmt::Display for Error {
             ErrorKind::PoolName { name, problem } => write!(f, "pool {name}: {problem}"),
             ErrorKind::PoolPlace { name, error } => write!(f, "pool {name}: {error}"),
             ErrorKind::Executor(error) => error.fmt(f),
-            ErrorKind::Failed { cause, report } => write!(f, "{cause}; the server has ended: {report}"),
+            ErrorKind::Failed { cause, report } => {
+                write!(f, "{cause}; the server has ended: {report}")
+            }
             ErrorKind::Io { what, cause } => write!(f, "{what}: {cause}"),
             ErrorKind::Thread { what, cause } => write!(f, "{what}: {cause}; {NO_THREAD}"),
         }

@@ -143,7 +143,13 @@ impl Drop for Attached {
 
 impl Notified {
     const fn new() -> Self {
-        Notified { is_caught: false, servers: Vec::new(), has_served: false, ended: None, next_id: 0 }
+        Notified {
+            is_caught: false,
+            servers: Vec::new(),
+            has_served: false,
+            ended: None,
+            next_id: 0,
+        }
     }
 
     /// What reloads the servers that run.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sidecore_runtime::sys::panics::Quiet;
 
-pub use sidecore_runtime::executor::hosted::{io, net, timer};
+pub use sidecore_runtime::executor::hosted::glommio;
 
 use crate::tasks::callbacks::{Callbacks, Jobs, OnFinish, Work, dead_letters_to};
 use crate::tasks::pool::{PoolBuilder, TaskPool};
@@ -28,7 +28,7 @@ pub struct OnAsyncTask<J, O> {
 
 impl<T, F> PoolBuilder<T, F> {
     /// Runs jobs as futures: each task worker takes up to `concurrency` of them at once, and they
-    /// wait for [files](io), [sockets](net) and [timers](timer) side by side, on a thread that
+    /// wait for [files](glommio::io), [sockets](glommio::net) and [timers](glommio::timer) side by side, on a thread that
     /// glommio hosts. Replaces Swoole's `task_enable_coroutine`.
     ///
     /// A panic ends its job alone. A running job that is cancelled, or past its deadline, is dropped
@@ -39,7 +39,7 @@ impl<T, F> PoolBuilder<T, F> {
     /// use std::time::Duration;
     ///
     /// use sidecore::tasks::TaskPool;
-    /// use sidecore::tasks::async_tasks::timer;
+    /// use sidecore::tasks::async_tasks::glommio::timer;
     ///
     /// let naps: TaskPool<u64, u64> = TaskPool::named("naps")
     ///     .on_async_task(256, |_task, ms: u64| async move {

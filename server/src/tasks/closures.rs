@@ -78,6 +78,9 @@ pub struct ClosureOutput(Box<dyn Any + Send>);
 /// that nobody would see, such as an ignored `Result` of another kind, does not compile.
 pub trait Ending {
     /// Whether it failed.
+    ///
+    /// # Errors
+    /// What the closure failed with.
     fn into_result(self) -> Result<(), Failure>;
 }
 
@@ -140,6 +143,9 @@ pub trait Closures {
 
     /// Puts a closure into the queue and returns at once with its id. Its end, and its failure or
     /// panic, is counted in the pool's outcomes and told to `on_finish`. Replaces Swoole's `task`.
+    ///
+    /// # Errors
+    /// [`DispatchError`], which has the closure.
     fn spawn<E: Ending>(
         &self,
         run: impl FnOnce(&TaskContext) -> E + Send + 'static,

@@ -261,7 +261,9 @@ impl<T, O> PoolBuilder<T, OnFinish<O>> {
     pub(crate) fn build_with<J>(self, jobs: impl FnOnce(T) -> Jobs<J, O>) -> TaskPool<J, O> {
         let PoolBuilder { name, options, on_task, on_finish, on_notice } = self;
         let spec = Mutex::new(Some((jobs(on_task), on_finish, on_notice)));
-        TaskPool { shared: Arc::new(TaskPoolShared { name, options, spec, tasks: OnceLock::new() }) }
+        TaskPool {
+            shared: Arc::new(TaskPoolShared { name, options, spec, tasks: OnceLock::new() }),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use crate::codec::head::tokens;
 use crate::http::http1::upgrade::Upgrade;
-use crate::websocket::socket::{WebSocketLimits, WebSocket};
+use crate::websocket::socket::{WebSocket, WebSocketLimits};
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 const VERSION: HeaderValue = HeaderValue::from_static("13");

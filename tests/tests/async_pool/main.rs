@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
 
 use sidecore_runtime::executor::Inbox;
-use sidecore_runtime::executor::hosted::{io::BufferedFile, timer};
+use sidecore_runtime::executor::hosted::glommio::{io::BufferedFile, timer};
 use sidecore_runtime::pool::{
     Cancelled, Failure, Finish, Pool, PoolConfig, PoolError, Retry, Seat, TaskContext, TaskError,
     Tasks,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::executor::hosted::{io::BufferedFile, timer};
+use sidecore_runtime::executor::hosted::glommio::{io::BufferedFile, timer};
 use sidecore_runtime::pool::{Failure, Finish, Lane, Pool, TaskContext, TaskError, Tasks};
 use sidecore_runtime::sys::doorbell::Doorbell;
 use sidecore_tests::Random;

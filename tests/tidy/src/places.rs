@@ -44,6 +44,9 @@ pub const HOST: Rule = Rule {
         "runtime/src/executor/mod.rs",
         "runtime/src/executor/turn.rs",
         "runtime/src/executor/hosted.rs",
+        // Handed on, and used by a job of the demonstration.
+        "server/src/tasks/async_tasks.rs",
+        "server/src/bin/sidecore/job.rs",
     ],
 };
 

@@ -16,8 +16,8 @@
 mod job;
 pub(crate) mod start;
 
-use std::io;
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -120,7 +120,8 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
     /// Listens to the doorbell and the beats, in the executor of this thread.
     pub(crate) fn listen(self: &Rc<Self>) -> Result<Vec<Listener>, PoolError> {
         let Hosted { doorbells, heartbeat, .. } = self.hosted();
-        let wakeups = heartbeat.beat_fds(self.index).iter().map(|beat_fd| Wakeup::Beat(beat_fd.clone()));
+        let wakeups =
+            heartbeat.beat_fds(self.index).iter().map(|beat_fd| Wakeup::Beat(beat_fd.clone()));
         wakeups
             .chain([Wakeup::Doorbell(doorbells[self.index].clone())])
             .map(|wakeup| {

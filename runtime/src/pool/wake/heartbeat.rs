@@ -112,7 +112,7 @@ mod tests {
     use std::sync::{Arc, mpsc};
     use std::time::{Duration, Instant};
 
-    use crate::executor::hosted::timer;
+    use crate::executor::hosted::glommio::timer;
     use crate::pool::{Pool, PoolConfig, Seat, TaskContext};
     use crate::sys::doorbell::Doorbell;
 

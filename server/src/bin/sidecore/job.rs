@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize, Serializer};
 use sidecore::TaskContext;
-use sidecore::tasks::async_tasks::timer;
+use sidecore::tasks::async_tasks::glommio::timer;
 use sidecore::tasks::{Failure, Kinds};
 
 /// The longest sleep, the most rounds and the longest line that are taken.

@@ -18,7 +18,7 @@ pub(crate) struct Serving<A> {
     pub(crate) app: Quiet<A>,
     head_limits: HeadLimits,
     #[cfg(feature = "http2")]
-    pub(crate) http2: crate::http::http2::Limits,
+    pub(crate) http2: crate::http::http2::StreamLimits,
     /// The same for secured connections.
     secured_head_limits: HeadLimits,
     pub(crate) body_size_max: u64,
@@ -51,7 +51,7 @@ impl<A> Serving<A> {
             app: Quiet::new(app),
             head_limits,
             #[cfg(feature = "http2")]
-            http2: crate::http::http2::Limits::new(options),
+            http2: crate::http::http2::StreamLimits::new(options),
             secured_head_limits: HeadLimits { is_secured: true, ..head_limits },
             body_size_max: options.body_size_max_bytes,
             requests_max: match options.requests_per_connection_max {

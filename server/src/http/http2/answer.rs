@@ -129,7 +129,10 @@ fn date<A>(fields: &mut HeaderMap, session: &Http2Session<A>) {
 
 impl<B: Body<Data = Bytes, Error: Display>> Outgoing<B> {
     /// The next piece, or the end.
-    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, AnswerBroken>>> {
+    fn next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Piece>, AnswerBroken>>> {
         let AnswerState::Body { sending, piece_bytes } = &mut self.state else {
             let text = match std::mem::replace(&mut self.state, AnswerState::Empty) {
                 AnswerState::Text(text) => Bytes::from_static(text.as_bytes()),
@@ -144,7 +147,7 @@ impl<B: Body<Data = Bytes, Error: Display>> Outgoing<B> {
             }
             NextPiece::Pending => Poll::Pending,
             NextPiece::End(trailers) => Poll::Ready(trailers.and_then(sendable).map(Ok)),
-            NextPiece::AnswerBroken => Poll::Ready(Some(Err(AnswerBroken))),
+            NextPiece::Broken => Poll::Ready(Some(Err(AnswerBroken))),
         }
     }
 }

@@ -82,11 +82,14 @@ impl Certificates {
     ) -> Result<Self, CertificateError> {
         let files = |(chain, key): (_, _)| Files { chain: Into::into(chain), key: Into::into(key) };
         let files: Vec<_> = pairs.into_iter().map(|(c, k)| files((c.into(), k.into()))).collect();
-        let tickets = ring::Ticketer::new()
-            .map_err(|error| CertificateError::new(Path::new(""), CertificateProblem::Unusable(error)))?;
+        let tickets = ring::Ticketer::new().map_err(|error| {
+            CertificateError::new(Path::new(""), CertificateProblem::Unusable(error))
+        })?;
         let current = Mutex::new(load(&files, &tickets)?);
         let version = AtomicU64::new(0);
-        Ok(Certificates { shared: Arc::new(CertificatesShared { files, tickets, current, version }) })
+        Ok(Certificates {
+            shared: Arc::new(CertificatesShared { files, tickets, current, version }),
+        })
     }
 
     /// Reads the files again. Handshakes from now on are made with what they hold; connections that
@@ -182,7 +185,9 @@ fn load(files: &[Files], tickets: &Arc<dyn ProducesTickets>) -> Result<Loaded, C
     }
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])
-        .map_err(|error| CertificateError::new(&files[0].chain, CertificateProblem::Unusable(error)))?
+        .map_err(|error| {
+            CertificateError::new(&files[0].chain, CertificateProblem::Unusable(error))
+        })?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(ByName::new(named)));
     config.ticketer = tickets.clone();
@@ -223,7 +228,11 @@ impl Files {
             // The certificate was not read before its key.
             rustls::Error::InvalidCertificate(_) => {
                 let is_old = own.is_some_and(|own| own.version < 3);
-                let problem = if is_old { CertificateProblem::Version } else { CertificateProblem::Unusable(error) };
+                let problem = if is_old {
+                    CertificateProblem::Version
+                } else {
+                    CertificateProblem::Unusable(error)
+                };
                 CertificateError::new(&self.chain, problem)
             }
             error => {
@@ -241,7 +250,8 @@ fn is_encrypted(pem: &[u8]) -> bool {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    std::fs::read(path).map_err(|cause| CertificateError::new(path, CertificateProblem::Unreadable(cause)))
+    std::fs::read(path)
+        .map_err(|cause| CertificateError::new(path, CertificateProblem::Unreadable(cause)))
 }
 
 fn bad_pem(path: &Path, error: &pem::Error) -> CertificateError {

@@ -68,7 +68,9 @@ impl fmt::Display for CertificateError {
             CertificateProblem::Unusable(cause) => write!(f, "{file} cannot be used: {cause}"),
             CertificateProblem::KeyKind { kind, error } => {
                 match kind {
-                    KeyKind::Rsa { bits } => write!(f, "{file} cannot be used, a key of RSA {bits}")?,
+                    KeyKind::Rsa { bits } => {
+                        write!(f, "{file} cannot be used, a key of RSA {bits}")?
+                    }
                     KeyKind::Named(name) => write!(f, "{file} cannot be used, a key of {name}")?,
                     KeyKind::Unknown => write!(f, "{file} cannot be used")?,
                 }
@@ -98,7 +100,9 @@ impl std::error::Error for CertificateError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.problem {
             CertificateProblem::Unreadable(cause) => Some(cause),
-            CertificateProblem::Unusable(error) | CertificateProblem::KeyKind { error, .. } => Some(error),
+            CertificateProblem::Unusable(error) | CertificateProblem::KeyKind { error, .. } => {
+                Some(error)
+            }
             _ => None,
         }
     }

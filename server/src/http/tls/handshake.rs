@@ -26,7 +26,9 @@ pub(crate) async fn handshake<A>(
             Opened::Http(Transport::Tls(Box::new(stream)))
         }
         Err(HandshakeBroken::IsHttp) => Opened::NoTls(socket),
-        Err(HandshakeBroken::Protocol | HandshakeBroken::Over(Over::Drained)) => Opened::Closing(socket),
+        Err(HandshakeBroken::Protocol | HandshakeBroken::Over(Over::Drained)) => {
+            Opened::Closing(socket)
+        }
         Err(HandshakeBroken::Over(Over::Gone)) => Opened::Gone,
     }
 }

@@ -64,6 +64,9 @@ const TASK_REFUSED: HeaderName = HeaderName::from_static("x-task-refused");
 /// `move |job: Job| tasks.job(job).priority(Priority::Low).dispatch().map(|task| task.id())`.
 pub trait Dispatcher<J> {
     /// Dispatches a job, at once; one that is not accepted is given back.
+    ///
+    /// # Errors
+    /// [`DispatchError`], which has the job.
     fn dispatch(&self, job: J) -> Result<TaskId, DispatchError<J>>;
 }
 

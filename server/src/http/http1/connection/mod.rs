@@ -29,7 +29,7 @@ use crate::codec::head::{HEADER_COUNT_CAP, Parsed, Version, check_end, next_head
 use crate::codec::reject::Reject;
 use crate::http::http1::direct::{direct, whole_size};
 use crate::http::http1::encode::{self, BodyLength, HeadContext};
-use crate::http::http1::exchange::{Exchange, Progress, ExchangeStage};
+use crate::http::http1::exchange::{Exchange, ExchangeStage, Progress};
 use crate::http::http1::http2_preface::Begins;
 use crate::http::http1::lingering::Lingering;
 use crate::http::http1::request_head::Started;
@@ -251,7 +251,8 @@ impl<A: App> Connection<A> {
             Progress::Progressed => Step::Again,
             Progress::Done { keep_alive } => {
                 self.wait_timer.renew();
-                self.state = if keep_alive { ConnectionState::Head } else { ConnectionState::Flush };
+                self.state =
+                    if keep_alive { ConnectionState::Head } else { ConnectionState::Flush };
                 Step::Again
             }
             Progress::Upgraded(run) => {
