@@ -73,11 +73,11 @@ mod tests {
         if breaks {
             // Its first poll would be made here, within the job's.
             let later = async {
-                super::timer::sleep(Duration::from_millis(1)).await;
+                glommio::timer::sleep(Duration::from_millis(1)).await;
                 panic!("asked to")
             };
             glommio::spawn_local(later).detach();
-            super::timer::sleep(SOON * 100).await;
+            glommio::timer::sleep(SOON * 100).await;
         }
         Ok(breaks)
     }
