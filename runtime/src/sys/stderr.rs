@@ -51,7 +51,7 @@ struct Queue {
 /// Writes a line that begins with `sidecore: `, soon.
 ///
 /// ```
-/// sidecore_runtime::stderr::line(format_args!("listening on {}", "127.0.0.1:8080"));
+/// sidecore_runtime::sys::stderr::line(format_args!("listening on {}", "127.0.0.1:8080"));
 /// ```
 pub fn line(text: fmt::Arguments<'_>) {
     // A `Display` of a user's may panic; the line is lost then, and nothing else.
