@@ -40,20 +40,29 @@ pub struct WebSocket {
     protocol: WebSocketContext,
     upgraded: Upgraded,
     limits: WebSocketLimits,
+    phase: Phase,
     /// Until when the peer may be silent; in the closing, until when it may answer.
     silence: Deadline,
-    /// It has been asked whether it is still there.
-    pinged: bool,
     /// Until when the peer has to take some of what waits for it.
     stalled: Deadline,
     /// What it had taken when that was set; None while nothing much waits.
     taken: Option<u64>,
     /// Frames read since this was last waited for.
     frames: u32,
-    /// A close was sent.
-    closing: bool,
     peer: Option<Closed>,
-    end: Option<Result<(), WebSocketError>>,
+}
+
+/// How far a WebSocket is, from its first message to its closing handshake (RFC 6455 §7.1).
+#[derive(Debug)]
+enum Phase {
+    /// Messages go both ways.
+    Open,
+    /// They still do. The peer was silent, and was asked whether it is still there.
+    Pinged,
+    /// A close was sent, and the peer's answer is awaited.
+    Closing,
+    /// It is over; receiving says this from now on.
+    Ended(Result<(), WebSocketError>),
 }
 
 /// See the table of the module.
@@ -92,14 +101,12 @@ impl WebSocket {
             protocol: WebSocketContext::new(Role::Server, Some(config)),
             upgraded,
             limits,
+            phase: Phase::Open,
             silence: Deadline::unset(),
-            pinged: false,
             stalled: Deadline::unset(),
             taken: None,
             frames: 0,
-            closing: false,
             peer: None,
-            end: None,
         };
         socket.heard();
         socket
@@ -125,12 +132,12 @@ impl WebSocket {
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Message>, WebSocketError>> {
         loop {
-            if let Some(end) = &self.end {
+            if let Phase::Ended(end) = &self.phase {
                 return Poll::Ready(end.clone().map(|()| None));
             }
             // A peer that takes nothing is not read from: what it has asked for would pile up.
             ready!(self.poll_room(context));
-            if self.end.is_some() {
+            if self.has_ended() {
                 continue;
             }
             if self.poll_draining(context).is_ready() {
@@ -171,10 +178,10 @@ impl WebSocket {
         if self.is_draining() {
             self.go_away_if_told();
         }
-        match &self.end {
-            Some(end) => return Err(end.clone().err().unwrap_or(WebSocketError::Closed)),
-            None if !self.protocol.can_write() => return Err(WebSocketError::Closed),
-            None => {}
+        match &self.phase {
+            Phase::Ended(end) => return Err(end.clone().err().unwrap_or(WebSocketError::Closed)),
+            _ if !self.protocol.can_write() => return Err(WebSocketError::Closed),
+            _ => {}
         }
         let mut wire = WebSocketWire(self.upgraded.io_mut());
         let sent = self.protocol.write(&mut wire, message.into());
@@ -236,7 +243,7 @@ impl WebSocket {
             _ => return None,
         };
         // §1.4: after a close was sent, what still comes is of no interest.
-        (!self.closing).then_some(message)
+        matches!(self.phase, Phase::Open | Phase::Pinged).then_some(message)
     }
 
     /// Waits for bytes of the peer's, or its end, within the time that it may be silent.
@@ -257,22 +264,27 @@ impl WebSocket {
 
     /// The peer has sent something.
     fn heard(&mut self) {
-        if !self.closing && !self.limits.idle_timeout.is_zero() {
-            self.pinged = false;
+        if let Phase::Open | Phase::Pinged = self.phase
+            && !self.limits.idle_timeout.is_zero()
+        {
+            self.phase = Phase::Open;
             self.silence.set(self.limits.idle_timeout / 2);
         }
     }
 
     /// The peer has sent nothing for as long as it may.
     fn silent(&mut self) {
-        if self.closing {
-            return self.finish(Err(WebSocketError::Unanswered));
+        match self.phase {
+            Phase::Open => {}
+            Phase::Pinged => {
+                self.begin_close(close_code::GOING_AWAY, "silent for too long");
+                return self.finish(Err(WebSocketError::Idle));
+            }
+            Phase::Closing | Phase::Ended(_) => {
+                return self.finish(Err(WebSocketError::Unanswered));
+            }
         }
-        if self.pinged {
-            self.begin_close(close_code::GOING_AWAY, "silent for too long");
-            return self.finish(Err(WebSocketError::Idle));
-        }
-        self.pinged = true;
+        self.phase = Phase::Pinged;
         self.silence.set(self.limits.idle_timeout / 2);
         let mut wire = WebSocketWire(self.upgraded.io_mut());
         let ping = tungstenite::Message::Ping(Bytes::new());
@@ -330,10 +342,10 @@ impl WebSocket {
 
     /// Sends a close, once.
     fn begin_close(&mut self, code: u16, reason: &str) {
-        if self.closing || self.end.is_some() {
+        if let Phase::Closing | Phase::Ended(_) = self.phase {
             return;
         }
-        self.closing = true;
+        self.phase = Phase::Closing;
         self.silence.set(self.limits.close_timeout);
         let reason = &reason[..reason.floor_char_boundary(REASON_MAX_BYTES)];
         let frame = CloseFrame { code: code.into(), reason: reason.into() };
@@ -361,9 +373,15 @@ impl WebSocket {
         self.finish(Err(end));
     }
 
+    fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_))
+    }
+
     fn finish(&mut self, end: Result<(), WebSocketError>) {
         self.upgraded.is_known_to_end();
-        self.end.get_or_insert(end);
+        if !self.has_ended() {
+            self.phase = Phase::Ended(end);
+        }
         self.upgraded.io_mut().stream.flush();
     }
 }
@@ -380,12 +398,11 @@ impl Drop for WebSocket {
 
 impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let WebSocket { limits, closing, peer, end, .. } = self;
+        let WebSocket { limits, phase, peer, .. } = self;
         f.debug_struct("WebSocket")
             .field("limits", limits)
-            .field("closing", closing)
+            .field("phase", phase)
             .field("peer", peer)
-            .field("end", end)
             .finish_non_exhaustive()
     }
 }
