@@ -121,3 +121,33 @@ pub fn module_style_breaches(sources: &[Source]) -> Vec<String> {
         .map(|source| format!("{}: a module with children is a folder with a mod.rs", source.path))
         .collect()
 }
+
+/// Names that the root of a crate offers: its public modules and re-exports.
+///
+/// # Panics
+/// Where a glob is re-exported, whose names are not known.
+pub fn public_names(root: &Source) -> Vec<String> {
+    let mut names = Vec::new();
+    for item in &root.syntax.items {
+        match item {
+            syn::Item::Mod(item) if is_public(&item.vis) => names.push(item.ident.to_string()),
+            syn::Item::Use(item) if is_public(&item.vis) => leaves(&item.tree, &mut names),
+            _ => {}
+        }
+    }
+    names
+}
+
+fn is_public(visibility: &syn::Visibility) -> bool {
+    matches!(visibility, syn::Visibility::Public(_))
+}
+
+fn leaves(tree: &syn::UseTree, into: &mut Vec<String>) {
+    match tree {
+        syn::UseTree::Path(path) => leaves(&path.tree, into),
+        syn::UseTree::Name(name) => into.push(name.ident.to_string()),
+        syn::UseTree::Rename(name) => into.push(name.rename.to_string()),
+        syn::UseTree::Group(group) => group.items.iter().for_each(|tree| leaves(tree, into)),
+        syn::UseTree::Glob(_) => panic!("a glob at the root of a crate"),
+    }
+}

@@ -108,3 +108,12 @@ fn a_file_beside_its_folder_is_told() {
             .is_empty()
     );
 }
+
+#[test]
+fn the_names_of_a_root_are_counted_one_by_one() {
+    let root = file(
+        "lib.rs",
+        "pub mod a; mod b; pub use c::{D, e::F as G}; use h::I; pub(crate) use j::K;",
+    );
+    assert_eq!(places::public_names(&root), ["a", "D", "G"]);
+}

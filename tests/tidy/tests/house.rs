@@ -60,3 +60,12 @@ fn the_drawing_is_of_the_rooms_as_they_are() {
     let drawn = std::fs::read_to_string(workspace().join("docs/rooms.md")).unwrap_or_default();
     assert!(drawn == drawing::page(), "draw it anew: cargo run -p sidecore-tidy");
 }
+
+#[test]
+fn the_root_of_the_server_has_what_every_server_needs_and_no_more() {
+    let sources = sources("server/src");
+    let root =
+        sources.iter().find(|source| source.path == "server/src/lib.rs").expect("it is there");
+    let names = places::public_names(root);
+    assert!(names.len() <= 25, "{} names: {names:?}", names.len());
+}
