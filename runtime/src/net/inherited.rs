@@ -1,4 +1,8 @@
 //! Listening sockets that a supervisor has opened before: systemd's protocol (sd_listen_fds(3)).
+//!
+//! By hand, since `sd-notify` (0.4) marks all descriptors to be closed at an exec, those too that are
+//! left to somebody else here, and does not look whether one is a listening socket; `listenfd` (1.0)
+//! knows no names. What is `unsafe` about it would be here all the same.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -16,3 +16,6 @@ pub use self::service::{
     Direct, Oneshot, PeerAddress, Plain, Refused, Secured, ServiceFailed, WithPeers,
     answered_instead,
 };
+
+/// The trait of a service, whose crate is not at 1.0 yet.
+pub use tower_service;

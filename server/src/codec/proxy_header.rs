@@ -3,6 +3,9 @@
 //! It is the first thing on a connection, and says whom the proxy speaks for. One that is not exactly
 //! right is no header: whoever sent it is no proxy that this listener was declared to have.
 //! (HAProxy's `proxy-protocol.txt`; version 1 is one line of text, version 2 is binary.)
+//!
+//! By hand, since `proxy-header` (0.1.3) takes ports such as `+80` and `080`, and does not read the
+//! addresses of Unix sockets.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

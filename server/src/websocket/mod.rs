@@ -71,3 +71,7 @@ pub use crate::websocket::message::Message;
 pub use crate::websocket::message::Text;
 pub use crate::websocket::message::close_code;
 pub use crate::websocket::socket::WebSocket;
+
+/// The traits of an extractor, whose crate is not at 1.0 yet.
+#[cfg(feature = "axum")]
+pub use axum_core;

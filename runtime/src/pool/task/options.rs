@@ -1,6 +1,5 @@
 //! How one task is to be treated: its priority, its times, its task worker, its retries.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// Which of the waiting jobs a task worker takes first.
@@ -48,8 +47,7 @@ impl Retry {
     /// A pause after attempt `attempt` (from 1): the upper half of it is random, so that tasks that
     /// failed together do not come back together.
     pub fn pause(&self, attempt: u32) -> Duration {
-        // The standard library's hasher is seeded anew each time.
-        self.pause_of(attempt, RandomState::new().build_hasher().finish() as u32)
+        self.pause_of(attempt, fastrand::u32(..))
     }
 
     fn pause_of(&self, attempt: u32, random: u32) -> Duration {
