@@ -3,7 +3,7 @@
 use sidecore_tests::wire::Table;
 use sidecore_tests::{Client, ServerProcess};
 
-use crate::{get, line, post};
+use super::{get, line, post};
 
 fn server() -> ServerProcess {
     ServerProcess::start(&[("SIDECORE_TASK_WORKER_NUM", "1")])

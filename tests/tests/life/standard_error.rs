@@ -199,7 +199,7 @@ fn the_error_of_a_start_is_said() {
 /// A panic of a destructor while another panic unwinds aborts the process, behind the report.
 #[test]
 fn the_report_of_a_panic_that_aborts_is_written_before() {
-    const NAME: &str = "the_report_of_a_panic_that_aborts_is_written_before";
+    const NAME: &str = "standard_error::the_report_of_a_panic_that_aborts_is_written_before";
     const CHILD: &str = "SIDECORE_TEST_ABORTS";
     struct Bomb;
     impl Drop for Bomb {

@@ -2,7 +2,7 @@
 
 use sidecore_tests::wire::Table;
 
-use crate::get;
+use super::get;
 
 fn host(value: &str) -> String {
     format!("GET / HTTP/1.1\r\nHost:{value}\r\n\r\n")

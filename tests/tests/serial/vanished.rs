@@ -2,7 +2,7 @@
 //! default settings: 600 of them in each way, or as many as `SIDECORE_TEST_VANISHED` says:
 //!
 //! ```sh
-//! SIDECORE_TEST_VANISHED=10000 cargo test -p sidecore-tests --test vanished -- --nocapture
+//! SIDECORE_TEST_VANISHED=10000 cargo test -p sidecore-tests --test serial vanished -- --nocapture
 //! ```
 
 use std::net::SocketAddr;

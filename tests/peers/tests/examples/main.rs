@@ -1,7 +1,7 @@
 //! Each example does what its header says, as a process of its own on a free port.
 
-#[path = "examples/opentelemetry.rs"]
 mod opentelemetry;
+mod pushes;
 
 use std::time::{Duration, Instant};
 
@@ -356,7 +356,7 @@ fn async_pool() {
 #[test]
 fn every_example_is_in_the_index_of_the_documents() {
     const INSTRUMENTS: [&str; 3] = ["conformance.rs", "durable_rate.rs", "journal_rate.rs"];
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let index = std::fs::read_to_string(root.join("docs/README.md")).expect("an index");
     let packages = std::fs::read_dir(root.join("server")).expect("packages");
     let folders = packages.map(|entry| entry.expect("an entry").path().join("examples"));

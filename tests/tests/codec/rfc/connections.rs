@@ -5,7 +5,7 @@ use std::time::Duration;
 use sidecore_tests::wire::Table;
 use sidecore_tests::{Client, ServerProcess};
 
-use crate::{chunked, get, post};
+use super::{chunked, get, post};
 
 fn http10(fields: &str) -> String {
     format!("GET / HTTP/1.0\r\n{fields}\r\n")

@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use sidecore_tests::wire::{exchange, in_parallel, read_answers};
 use sidecore_tests::{Answer, Random, ServerProcess};
 
-use crate::generator::{SMUGGLED, generate};
-use crate::oracle::{Verdict, judge};
+use self::generator::{SMUGGLED, generate};
+use self::oracle::{Verdict, judge};
 
 const CASES: usize = 8000;
 

@@ -4,7 +4,7 @@
 //! The test runs two million tasks. The full soak of 50 million, a minute or two:
 //!
 //! ```sh
-//! SIDECORE_SOAK_TASKS=50000000 cargo test --release -p sidecore-tests --test soak -- --nocapture
+//! SIDECORE_SOAK_TASKS=50000000 cargo test --release -p sidecore-tests --test serial soak -- --nocapture
 //! ```
 //!
 //! Memory may grow by [`GROWTH_MAX_KIB`] after the first tenth: with two million tasks two bytes

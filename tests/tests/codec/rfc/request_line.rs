@@ -2,7 +2,7 @@
 
 use sidecore_tests::wire::Table;
 
-use crate::{get, line};
+use super::{get, line};
 
 #[test]
 fn rfc_9112_2_2_lines_end_with_crlf() {

@@ -2,7 +2,7 @@
 
 use sidecore_tests::wire::Table;
 
-use crate::{chunked, get, post};
+use super::{chunked, get, post};
 
 #[test]
 fn rfc_9112_6_2_content_length() {

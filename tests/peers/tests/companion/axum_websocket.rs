@@ -376,7 +376,7 @@ fn it_works_over_tls() {
     assert_eq!(ends.recv_timeout(LIMIT).expect("an end"), "closed Some(1001)");
 }
 
-/// For a look: `cargo test --test companion echo -- --ignored --nocapture`.
+/// For a look: `cargo test -p sidecore-tests-peers --test companion echo -- --ignored --nocapture`.
 #[test]
 #[ignore = "prints times, which say something on a quiet machine only"]
 fn an_echo_beside_our_own_extractor() {
