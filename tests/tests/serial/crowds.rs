@@ -1,16 +1,16 @@
 //! Thousands of connections, idle or hostile, and honest clients among them.
 //!
-//! One after another: each takes nearly all descriptors that a process may have. Where the hard
-//! limit on them is low there are fewer connections, which is printed.
+//! Each takes nearly all descriptors that a process may have. Where the hard limit on them is low
+//! there are fewer connections, which is printed.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sidecore_tests::{Crowd, Latencies, ServerProcess, ask_for, connections_possible};
 
+use super::alone;
+
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn server() -> ServerProcess {
     ServerProcess::start(&[
@@ -31,7 +31,7 @@ fn report(what: &str, latencies: &Latencies) {
 
 #[test]
 fn fifteen_thousand_idle_connections_hold_nobody_up() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poison| poison.into_inner());
+    let _alone = alone();
     let count = connections_possible().min(15_000);
     let server = server();
     let before = server.resident_bytes();
@@ -58,7 +58,7 @@ const ATTACKER_MAX_BYTES: usize = 8 * 1024;
 
 #[test]
 fn four_slow_attacks_at_once_do_not_keep_honest_clients_from_their_answers() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poison| poison.into_inner());
+    let _alone = alone();
     let each = (connections_possible() / 4).min(5_000);
     let server = server();
     let address = server.address();

@@ -11,6 +11,8 @@ use sidecore::{
     TestServer,
 };
 
+use super::alone;
+
 const LIMITS: HeadLimits = HeadLimits {
     size_max_bytes: 4096,
     header_count_max: 8,
@@ -70,6 +72,7 @@ fn routes() -> DirectRouter {
 
 #[test]
 fn a_direct_answer_allocates_nothing_from_the_first_request_on() {
+    let _alone = alone();
     assert_eq!(allocations(|| Box::new(1)).0, 1, "the counter counts");
     let routes = routes();
     let check = |method: &str, path: &str, expected: Option<(u16, &str)>| {
@@ -97,6 +100,7 @@ fn a_direct_answer_allocates_nothing_from_the_first_request_on() {
 
 #[test]
 fn what_the_routes_leave_goes_to_the_service() {
+    let _alone = alone();
     let mut config = Config::default();
     config.options.worker_num = Some(1);
     config.options.task_worker_num = Some(0);
@@ -124,6 +128,7 @@ fn what_the_routes_leave_goes_to_the_service() {
 
 #[test]
 fn routes_that_cannot_be_keep_the_server_from_starting() {
+    let _alone = alone();
     let mut config = Config::default();
     config.options.task_worker_num = Some(0);
     let failed = TestServer::start(Server::new(config), |_| {

@@ -8,3 +8,11 @@ mod resources;
 mod seed_scenario;
 mod soak;
 mod vanished;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The turn of the test that holds it.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -6,6 +6,8 @@ use std::time::Duration;
 use rustix::net::sockopt::set_socket_linger;
 use sidecore_tests::{Client, ServerProcess, get, wait_until};
 
+use super::alone;
+
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// Connections that end in every way: served and closed, reset before, within and after a
@@ -13,6 +15,7 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 /// one reset in 2,000 from a multishot receive, and such a connection ends by its time limit.
 #[test]
 fn ten_thousand_connections_leave_no_descriptor_behind() {
+    let _alone = alone();
     let server = ServerProcess::start(&[
         ("SIDECORE_HEAD_TIMEOUT_MS", "1500"),
         ("SIDECORE_BODY_TIMEOUT_MS", "1500"),
@@ -43,6 +46,7 @@ fn ten_thousand_connections_leave_no_descriptor_behind() {
 
 #[test]
 fn without_descriptors_accepting_pauses_and_resumes() {
+    let _alone = alone();
     let server = ServerProcess::start(&[]);
     let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
     let few = Some(server.descriptors() as u64 + 20);
@@ -62,6 +66,7 @@ fn without_descriptors_accepting_pauses_and_resumes() {
 
 #[test]
 fn an_idle_server_uses_no_cpu() {
+    let _alone = alone();
     let server = ServerProcess::start(&[]);
     let clients: Vec<_> = (0..100).map(|_| Client::connect(server.address())).collect();
     std::thread::sleep(Duration::from_millis(500));
@@ -75,6 +80,7 @@ fn an_idle_server_uses_no_cpu() {
 
 #[test]
 fn an_idle_connection_costs_about_a_kilobyte() {
+    let _alone = alone();
     let server = ServerProcess::start(&[]);
     let idle = |count: usize| {
         let mut clients: Vec<_> = (0..count).map(|_| Client::connect(server.address())).collect();

@@ -27,6 +27,8 @@ use sidecore_runtime::pool::{
 };
 use sidecore_runtime::sys::doorbell::Doorbell;
 
+use super::alone;
+
 /// Unless `SIDECORE_SOAK_TASKS` says another number.
 const TASKS: u64 = 2_000_000;
 /// What the resident memory may grow by from the first tenth to the end.
@@ -336,6 +338,7 @@ fn silence_task_workers() {
 
 #[test]
 fn each_of_millions_of_tasks_has_one_outcome_in_flat_memory() {
+    let _alone = alone();
     let asked = std::env::var("SIDECORE_SOAK_TASKS").ok();
     let count = asked.map_or(TASKS, |text| text.parse().expect("SIDECORE_SOAK_TASKS is a number"));
     silence_task_workers();

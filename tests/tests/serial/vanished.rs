@@ -13,6 +13,8 @@ use sidecore_tests::{
     Crowd, ServerProcess, connections_possible, get, server_command_of, wait_until,
 };
 
+use super::alone;
+
 /// Clients of each way, unless `SIDECORE_TEST_VANISHED` says another number.
 const CLIENTS: usize = 600;
 /// What they leave has this long to go.
@@ -250,6 +252,7 @@ impl Vanished {
 
 #[test]
 fn clients_that_vanish_leave_nothing_behind_after_a_minute() {
+    let _alone = alone();
     let asked = std::env::var("SIDECORE_TEST_VANISHED");
     let asked = asked.ok().and_then(|asked| asked.parse().ok()).unwrap_or(CLIENTS);
     // Those who are silent are there at the end, and a part of those who have closed.

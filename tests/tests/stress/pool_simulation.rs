@@ -409,11 +409,7 @@ fn simulate(seed: u64) {
 
 #[test]
 fn whatever_happens_each_accepted_job_has_one_outcome() {
-    std::panic::set_hook(Box::new(|info| {
-        if info.payload().downcast_ref::<&str>() != Some(&"asked to") {
-            eprintln!("{info}");
-        }
-    }));
+    crate::silence_asked_panics();
     for seed in 0..SEEDS {
         let simulated = std::thread::spawn(move || simulate(seed)).join();
         assert!(simulated.is_ok(), "seed {seed}");

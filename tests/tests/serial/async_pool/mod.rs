@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::sync::{Arc, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
 
 use sidecore_runtime::executor::Inbox;
@@ -20,15 +20,14 @@ use sidecore_tests::Scratch;
 
 const SOON: Duration = Duration::from_secs(5);
 
-/// One test at a time: they look at times, and one at this process's CPU.
+/// The turn of a test whose jobs panic as they are asked to, which is no news.
 fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
     std::panic::set_hook(Box::new(|info| {
         if info.payload().downcast_ref::<&str>() != Some(&"asked to") {
             eprintln!("{info}");
         }
     }));
-    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    crate::alone()
 }
 
 fn config(task_workers: usize, queue_depth: usize) -> PoolConfig {
