@@ -3,6 +3,7 @@
 mod binary;
 mod dispatching;
 mod foreign;
+mod journal;
 mod kills;
 mod restarts;
 

@@ -1,0 +1,9 @@
+//! The life of a server, from its start to its end: hooks, signals, restarts, drain.
+
+mod drain;
+mod executor_end;
+mod hooks;
+mod restarts;
+mod signals;
+mod standard_error;
+mod startup;
