@@ -36,12 +36,22 @@ struct Listener {
     /// Other executors accept from it as well.
     shared: bool,
     generation: u32,
-    armed: bool,
-    cancelling: bool,
-    closing: bool,
+    accept: Accept,
     error: Option<i32>,
     accepted: VecDeque<OwnedFd>,
     waker: Option<Waker>,
+}
+
+/// How far a listener's accept has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accept {
+    /// None is armed: the descriptor may be used directly.
+    Idle,
+    Armed,
+    /// Its cancellation is on its way; connections may still come.
+    Stopping,
+    /// The same, and the listener goes when it is over.
+    Closing,
 }
 
 /// The listeners of an executor.
@@ -64,9 +74,7 @@ impl Listeners {
             socket,
             shared,
             generation,
-            armed: false,
-            cancelling: false,
-            closing: false,
+            accept: Accept::Idle,
             error: None,
             accepted: VecDeque::new(),
             waker: None,
@@ -88,8 +96,8 @@ impl Listeners {
         if let Some(errno) = listener.error.take() {
             return Some(Err(io::Error::from_raw_os_error(errno)));
         }
-        if !listener.armed {
-            listener.armed = true;
+        if listener.accept == Accept::Idle {
+            listener.accept = Accept::Armed;
             match listener.shared {
                 true => ring.accept_one(listener.socket.as_raw_fd(), key.token()),
                 false => ring.accept(listener.socket.as_raw_fd(), key.token()),
@@ -109,10 +117,11 @@ impl Listeners {
     /// Whether no accept is armed, so that the descriptor may be used directly.
     pub(crate) fn is_paused(&mut self, key: ListenerKey, waker: &Waker) -> bool {
         self.get(key).is_none_or(|listener| {
-            if listener.armed {
+            let is_idle = listener.accept == Accept::Idle;
+            if !is_idle {
                 listener.waker = Some(waker.clone());
             }
-            !listener.armed
+            is_idle
         })
     }
 
@@ -130,12 +139,11 @@ impl Listeners {
     /// Closes the listener, once its accept is cancelled.
     pub(crate) fn close(&mut self, ring: &mut Ring, key: ListenerKey) {
         let Some(listener) = self.get(key) else { return };
-        listener.closing = true;
         listener.accepted.clear();
-        if listener.armed {
-            listener.cancel(ring, key);
-        } else {
-            self.slots.remove(key.index as usize);
+        listener.cancel(ring, key);
+        match listener.accept {
+            Accept::Idle => drop(self.slots.remove(key.index as usize)),
+            _ => listener.accept = Accept::Closing,
         }
     }
 
@@ -163,17 +171,19 @@ impl Listeners {
         let socket = (result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(result) });
         let key = ListenerKey { index: token.index, generation: token.generation };
         let listener = self.get(key)?;
-        listener.armed &= more;
-        listener.cancelling &= more;
+        let is_closing = listener.accept == Accept::Closing;
         match socket {
-            Some(socket) if !listener.closing => listener.accepted.push_back(socket),
+            Some(socket) if !is_closing => listener.accepted.push_back(socket),
             Some(_) => {}
             None if result == -libc::ECANCELED || is_of_one_connection(-result) => {}
             None => listener.error = Some(-result),
         }
-        if listener.closing && !listener.armed {
-            self.slots.remove(key.index as usize);
-            return None;
+        if !more {
+            if is_closing {
+                self.slots.remove(key.index as usize);
+                return None;
+            }
+            listener.accept = Accept::Idle;
         }
         if listener.accepted.len() >= ACCEPTED_MAX {
             listener.cancel(ring, key);
@@ -184,9 +194,11 @@ impl Listeners {
     /// A cancellation that missed its accept is repeated.
     fn cancelled(&mut self, ring: &mut Ring, token: Token, result: i32) {
         let key = ListenerKey { index: token.index, generation: token.generation };
-        if let Some(listener) = self.get(key).filter(|listener| result < 0 && listener.armed) {
-            listener.cancelling = false;
-            listener.cancel(ring, key);
+        let Some(listener) = self.get(key).filter(|_| result < 0) else { return };
+        match listener.accept {
+            Accept::Idle => {}
+            Accept::Armed => listener.cancel(ring, key),
+            Accept::Stopping | Accept::Closing => ring.cancel(key.token(), Kind::CancelAccept),
         }
     }
 
@@ -197,8 +209,8 @@ impl Listeners {
 
 impl Listener {
     fn cancel(&mut self, ring: &mut Ring, key: ListenerKey) {
-        if self.armed && !self.cancelling {
-            self.cancelling = true;
+        if self.accept == Accept::Armed {
+            self.accept = Accept::Stopping;
             ring.cancel(key.token(), Kind::CancelAccept);
         }
     }
