@@ -114,7 +114,7 @@ impl Entered {
         // SAFETY: the descriptor is that of the ring that is held here. A place is the one that the
         // kernel gave it and keeps until the drop; it is of the thread that made this value, which
         // is this one, as the value is not `Send`. The queued entries were promised to be valid when
-        // they were queued (`ring.rs`), and the argument is the caller's promise.
+        // they were queued (`mod.rs`), and the argument is the caller's promise.
         let result =
             unsafe { libc::syscall(number, ring, queued, wanted, flags.bits(), arg, size) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

@@ -28,9 +28,9 @@ pub(crate) enum Fault {
     MailByToken,
     /// The chain wake finds nothing to wake for (see `park.rs`).
     NoChain,
-    /// A worker rests after it has said that it sleeps (see `beats.rs`).
+    /// A worker rests after it has said that it sleeps (see `heartbeat_state.rs`).
     LateRest,
-    /// A worker is woken before the push that it is for (see `owed.rs`).
+    /// A worker is woken before the push that it is for (see `wake_batch.rs`).
     EarlyWake,
     /// A credit is given back before its finish is popped (see `credits.rs`).
     EarlyCredit,

@@ -9,7 +9,7 @@
 //! until nothing is left, or TURN_MAX is over:   one job from the queue, if there is room
 //!                                               one poll of a job that was woken
 //! something left: through the host's reactor, and again
-//! nothing left: arm the doorbell, then the roster, look at each inbound queue again, and return to
+//! nothing left: arm the doorbell, then join the sleepers, look at each inbound queue again, and return to
 //! the host, until a job's file or timer, the doorbell or a beat wakes the worker
 //! ```
 
@@ -365,7 +365,7 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
             self.rests.set(true);
             heartbeat.rest(self.index);
         }
-        // Before the roster, whose Release shows it to who calls; and before each look below.
+        // Before the sleepers, whose Release shows it to who calls; and before each look below.
         self.remote.doorbell.arm();
         let running = self.running.get();
         let nothing_to_take = match sleepers.is_closing() {

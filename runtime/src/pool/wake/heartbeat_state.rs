@@ -5,7 +5,7 @@
 //!   beating[w] = true                    beats for each w that is beating, then pauses;
 //!   armed.must_ring(): unpark it         none: armed.arm(), look again, park (`armed.rs`)
 //!
-//!   worker w, before it sleeps with no job: beating[w] = false, then its bit in the roster, by a
+//!   worker w, before it sleeps with no job: beating[w] = false, then its bit among the sleepers, by a
 //!   Release that whoever calls it acquires: the call's `true` comes after the `false`.
 //!
 //!   worker w, when it ends: beating[w] = false, workers_left -= 1 (Release), unpark the heart

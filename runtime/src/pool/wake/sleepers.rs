@@ -19,7 +19,7 @@
 //! ```
 //!
 //! - A push is never missed: of the fences of producer and sleeper one is first; either the producer
-//!   sees the sleeper, or the sleeper the job. A worker without room does not sleep by this roster:
+//!   sees the sleeper, or the sleeper the job. A worker without room does not sleep by these:
 //!   it looks at the queue when one of its jobs ends.
 //! - With a worker called, producers leave their jobs to it: a burst costs one ring. Its bit is
 //!   cleared before it looks, so it sees each job that was left to it, and where it does not take
