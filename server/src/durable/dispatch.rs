@@ -189,11 +189,11 @@ impl<J: DurableJob, O: Send + 'static> DurableDispatch<J, O> {
     /// Whether the pool will take it; else the error that gives the job back.
     fn check(&self) -> Result<(), fn(J) -> DispatchError<J>> {
         let task_workers = self.to.tasks.task_workers();
-        let is_foreign = executor::current_index().is_none();
+        let is_external = executor::current_index().is_none();
         match self.plan.task_worker {
             _ if task_workers == 0 => Err(DispatchError::NoTaskWorkers),
-            _ if is_foreign && self.on_dispatch.is_some() => Err(DispatchError::NotOnExecutor),
-            _ if is_foreign && self.to.intake.is_closed() => Err(DispatchError::Closed),
+            _ if is_external && self.on_dispatch.is_some() => Err(DispatchError::NotOnExecutor),
+            _ if is_external && self.to.intake.is_closed() => Err(DispatchError::Closed),
             Some(task_worker) if task_worker >= task_workers => {
                 Err(DispatchError::NoSuchTaskWorker)
             }

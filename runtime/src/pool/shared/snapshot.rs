@@ -12,17 +12,17 @@ impl<J, O> PoolShared<J, O> {
     pub(crate) fn snapshot(&self) -> PoolSnapshot {
         let lanes = || self.lanes.iter().map(|lane| &lane.stats);
         let external = &self.external.stats;
-        let foreign_count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let external_count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut outcomes = Outcomes::default();
         // Before what was accepted: a task that ends meanwhile is outstanding, not one too many.
         lanes().for_each(|lane| outcomes.add(lane.outcomes.each_ref().map(Counter::get)));
-        outcomes.add(external.outcomes.each_ref().map(foreign_count));
+        outcomes.add(external.outcomes.each_ref().map(external_count));
         PoolSnapshot {
             outcomes,
             accepted: lanes().map(|lane| lane.accepted.get()).sum::<u64>()
-                + foreign_count(&external.accepted),
+                + external_count(&external.accepted),
             refused: lanes().map(|lane| lane.refused.get()).sum::<u64>()
-                + foreign_count(&external.refused),
+                + external_count(&external.refused),
             retried: lanes().map(|lane| lane.retried.get()).sum(),
             callback_panics: lanes().map(|lane| lane.callback_panics.get()).sum(),
             queued: self.queues.len(),
