@@ -26,4 +26,4 @@ pub use process::{Ended, ServerProcess, example_command, server_command, server_
 pub use random::Random;
 pub use scratch::Scratch;
 pub use steady::Steady;
-pub use tasks::{dispatch, wait_for};
+pub use tasks::{dispatch, wait_for, wait_for_task_count};

@@ -12,8 +12,6 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a server may take to start or to end.
 const LIMIT: Duration = Duration::from_secs(40);
-/// The server's cargo features that its examples need, together.
-const FEATURES: &str = "http2,websocket";
 
 /// A running server; killed when dropped.
 pub struct ServerProcess {
@@ -46,23 +44,11 @@ pub fn server_command(variables: &[(&str, &str)]) -> Command {
     server_command_of(binary(), variables)
 }
 
-/// The same for an example of the server, or of a package beneath `server/`.
+/// The same for an example of any package. It is built as a part of the whole workspace, so that
+/// its dependencies have the features, and so are the builds, that `cargo test --workspace` has.
 pub fn example_command(name: &str, variables: &[(&str, &str)]) -> Command {
-    let binary = match package_of_example(name) {
-        None => build("sidecore", &["--example", name, "--features", FEATURES], name),
-        Some(package) => build(&format!("sidecore-{package}"), &["--example", name], name),
-    };
+    let binary = build(&["--workspace", "--example", name], name);
     server_command_of(&binary, variables)
-}
-
-/// The folder beneath `server/` of the package that has this example; `None` for the server's own.
-fn package_of_example(name: &str) -> Option<String> {
-    let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("../server");
-    let entries = std::fs::read_dir(server).expect("the server's folder");
-    entries
-        .map(|entry| entry.expect("an entry").path())
-        .find(|path| path.join("examples").join(name).with_extension("rs").exists())
-        .and_then(|path| Some(path.file_name()?.to_str()?.to_owned()))
 }
 
 /// The same for another build of the server.
@@ -190,18 +176,19 @@ impl Drop for ServerProcess {
     }
 }
 
-/// The binary of this profile, brought up to date once.
+/// The binary of this profile, brought up to date once: with the features that it is shipped with,
+/// and not with all that the workspace's tests turn on.
 fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| build("sidecore", &["--bin", "sidecore"], "sidecore"))
+    BINARY.get_or_init(|| build(&["--package", "sidecore", "--bin", "sidecore"], "sidecore"))
 }
 
 /// Brings a target of this profile up to date; its path.
-fn build(package: &str, target: &[&str], name: &str) -> PathBuf {
+fn build(target: &[&str], name: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--package", package]);
-    build.args(target).args(["--profile", &profile()]);
+    build.current_dir(env!("CARGO_MANIFEST_DIR")).arg("build").args(target);
+    build.args(["--profile", &profile()]);
     build.args(["--message-format", "json"]).stderr(Stdio::inherit());
     let output = build.output().expect("cargo runs");
     assert!(output.status.success(), "{name} does not build");

@@ -13,6 +13,8 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use sidecore_journal::{Journal, JournalLimits, Recovery};
 use sidecore_tests::Scratch;
 
+use super::once_unlocked;
+
 const LONG: Duration = Duration::from_secs(20);
 
 /// Numbers that look random; the seed is printed with a failure by the test's own messages.
@@ -93,16 +95,7 @@ impl Said {
 }
 
 fn open(directory: &Path) -> (Journal, Recovery) {
-    let end = std::time::Instant::now() + LONG;
-    loop {
-        match Journal::open(directory, "jobs", JournalLimits::default()) {
-            // A child of another test has its descriptors until it executes its program.
-            Err(error) if error.is_locked() && std::time::Instant::now() < end => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            opened => return opened.expect("the journal opens"),
-        }
-    }
+    once_unlocked(|| Journal::open(directory, "jobs", JournalLimits::default()))
 }
 
 /// The number in a record's payload, which must be as it was appended.

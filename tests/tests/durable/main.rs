@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sidecore::durable::{Durable, DurableLimits, DurableStats, DurableTasks};
-use sidecore::journal::{DeadLetter, JournalLimits};
+use sidecore::journal::{DeadLetter, JournalError, JournalLimits};
 use sidecore::lifecycle::{Report, Shutdown};
 use sidecore::tasks::Failure;
 use sidecore::{Config, Incoming, Request, Response, Server, TaskResult};
@@ -112,6 +112,20 @@ impl Drop for RaiseOnDrop {
     }
 }
 
+/// What `open` gives as soon as nobody has it locked: a child of another test has this process's
+/// descriptors until it executes its program.
+fn once_unlocked<T>(open: impl Fn() -> Result<T, JournalError>) -> T {
+    let end = Instant::now() + LONG;
+    loop {
+        match open() {
+            Err(error) if error.is_locked() && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened.expect("the journal opens"),
+        }
+    }
+}
+
 /// Serves with one executor and one task worker while a scenario runs on the executor, then ends
 /// it and closes the journal.
 fn live<F: Future<Output = ()> + 'static>(
@@ -119,7 +133,7 @@ fn live<F: Future<Output = ()> + 'static>(
     setup: Setup,
     scenario: impl FnOnce(Tasks, Seen) -> F + Send + 'static,
 ) -> Life {
-    let durable = Durable::open(scratch.path(), "jobs", setup.limits).unwrap();
+    let durable = once_unlocked(|| Durable::open(scratch.path(), "jobs", setup.limits));
     let seen = Seen { began: Arc::default(), finished: Arc::default() };
     let (sees, hears) = (seen.clone(), seen.clone());
     let (starts, scenario) = (durable.clone(), Mutex::new(Some((scenario, seen.clone()))));
@@ -175,7 +189,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 /// The dead letters of a journal that is closed.
 fn dead_letters(scratch: &Scratch) -> Vec<DeadLetter> {
     let durable: Durable<Job, u64> =
-        Durable::open(scratch.path(), "jobs", DurableLimits::default()).unwrap();
+        once_unlocked(|| Durable::open(scratch.path(), "jobs", DurableLimits::default()));
     let (sent, letters) = channel();
     durable.dead_letters(0, 1000, move |letters| sent.send(letters.unwrap()).unwrap());
     let letters = letters.recv_timeout(LONG).unwrap();

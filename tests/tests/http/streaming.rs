@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use sidecore_tests::{Client, ServerProcess, example_command};
+use sidecore_tests::{Client, ServerProcess, example_command, wait_until};
 
 const MIB: usize = 1024 * 1024;
 /// What resident memory may grow by, whatever passes through.
@@ -140,8 +140,7 @@ fn a_peer_that_sends_on_after_a_refusal_is_cut_off() {
         let kind = ended.unwrap_or_else(|| panic!("round {round}: 2 GiB were taken")).kind();
         assert!(matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{kind}");
     }
-    std::thread::sleep(Duration::from_millis(200));
-    assert!(server.descriptors() <= before, "descriptors are left open");
+    wait_until("descriptors are left open", || server.descriptors() <= before);
     server.stop();
 }
 

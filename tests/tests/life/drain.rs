@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use sidecore_tests::{Client, ServerProcess};
+use sidecore_tests::{Client, ServerProcess, dispatch, wait_for, wait_for_task_count};
 
 /// What the clients of a server under load received until its end.
 #[derive(Default)]
@@ -91,17 +91,17 @@ fn sigterm_under_load_loses_no_request_that_was_read() {
 fn pipelined_requests_that_had_arrived_are_answered_to_the_last() {
     let server = ServerProcess::start(&[]);
     let mut client = Client::connect(server.address());
-    let task = r#"{"kind":"sleep","ms":300}"#;
+    let task = r#"{"kind":"sleep","ms":500}"#;
     let run = format!("POST /tasks/run HTTP/1.1\r\nHost: h\r\nContent-Length: 25\r\n\r\n{task}");
     let echo = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
     client.send(format!("{run}GET / HTTP/1.1\r\nHost: h\r\n\r\n{echo}{echo}"));
-    std::thread::sleep(Duration::from_millis(100));
+    wait_for_task_count(server.address(), 1);
     server.terminate();
     let answers: Vec<_> = (0..4).map(|_| client.answer()).collect();
     let closes: Vec<_> = answers.iter().map(|answer| answer.field("connection")).collect();
     assert_eq!(closes, [None, None, None, Some("close")]);
     let bodies: Vec<_> = answers.iter().map(|answer| answer.body.as_slice()).collect();
-    assert_eq!(bodies, [&br#"{"slept_ms":300}"#[..], b"OK", b"abc", b"abc"]);
+    assert_eq!(bodies, [&br#"{"slept_ms":500}"#[..], b"OK", b"abc", b"abc"]);
     assert!(client.rest().is_empty());
     assert!(server.wait().status.success());
 }
@@ -141,11 +141,9 @@ fn the_drain_ends_at_its_time_and_counts_what_was_lost() {
         ("SIDECORE_DRAIN_TIMEOUT_MS", "300"),
     ]);
     let mut client = Client::connect(server.address());
-    for ms in [10, 5000, 5000] {
-        let job = format!(r#"{{"kind":"sleep","ms":{ms}}}"#);
-        assert_eq!(client.request("POST", "/tasks", &job).status, 202);
-    }
-    std::thread::sleep(Duration::from_millis(100));
+    let ids = [10, 5000, 5000]
+        .map(|ms| dispatch(&mut client, &format!(r#"{{"kind":"sleep","ms":{ms}}}"#)));
+    wait_for(&mut client, ids[1], "running");
     let start = Instant::now();
     server.terminate();
     let ended = server.wait();

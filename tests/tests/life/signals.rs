@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use sidecore::lifecycle::Life;
 use sidecore::{Config, Incoming, Request, Response, Server};
-use sidecore_tests::{Client, ServerProcess, server_command};
+use sidecore_tests::{Client, ServerProcess, server_command, wait_for_task_count};
 
 fn send(server: &ServerProcess, signal: Signal) {
     kill_process(Pid::from_raw(server.pid() as i32).unwrap(), signal).unwrap();
@@ -36,7 +36,7 @@ fn slow(server: &ServerProcess) -> Client {
         "POST /tasks/run HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     ));
-    std::thread::sleep(Duration::from_millis(200));
+    wait_for_task_count(server.address(), 1);
     client
 }
 

@@ -13,7 +13,7 @@ use sidecore_runtime::pool::{
     TaskContext, TaskError, Tasks,
 };
 use sidecore_runtime::sys::doorbell::Doorbell;
-use sidecore_tests::pool_config as config;
+use sidecore_tests::{pool_config as config, wait_until};
 
 /// Sleeps so many milliseconds and returns them; 99 fails.
 fn nap(_: &TaskContext, ms: u64) -> Result<u64, Failure> {
@@ -200,7 +200,7 @@ fn one_executor_of_two_can_fill_the_queue_and_the_workers() {
     let [first, second] = <[_; 2]>::try_from(lanes).ok().expect("a lane for each executor");
     let source = first.install(|_| {});
     tasks.dispatch(300).unwrap();
-    std::thread::sleep(Duration::from_millis(50));
+    wait_until("it runs", || pool.snapshot().workers[0].running.is_some());
     let accepted = (0..2000).take_while(|_| tasks.dispatch(0).is_ok()).count();
     assert_eq!(accepted, 1024);
     drop(second);

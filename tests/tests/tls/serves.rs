@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use rustls::HandshakeKind;
+use sidecore_tests::wait_until;
 
 use super::*;
 
@@ -130,8 +131,10 @@ fn a_full_server_says_so() {
     refused.flush().unwrap();
     assert!(read_answer(&mut refused).0.starts_with("HTTP/1.1 503 "));
     drop(kept);
-    std::thread::sleep(Duration::from_millis(100));
-    ask(&mut connect(running.address(), &pem.client()), GET);
+    wait_until("there is room again", || {
+        let mut client = connect(running.address(), &pem.client());
+        client.write_all(GET.as_bytes()).is_ok() && read_answer(&mut client).0.contains("200 OK")
+    });
     end(running);
 }
 
