@@ -7,8 +7,10 @@ use sidecore_tidy::{drawing, lengths};
 
 /// The product's own sources.
 fn product() -> Vec<Source> {
-    let folders = ["runtime", "server", "server/access-log", "server/journal", "server/request-id"];
-    let all: Vec<_> = folders.iter().flat_map(|it| sources(&format!("{it}/src"))).collect();
+    let packages = ["access-log", "journal", "request-id", "static-files", "trace"];
+    let mut all = sources("runtime/src");
+    all.extend(sources("server/src"));
+    all.extend(packages.iter().flat_map(|it| sources(&format!("server/{it}/src"))));
     assert!(all.len() > 100, "{}", all.len());
     all
 }
