@@ -1,4 +1,5 @@
-//! A client that sends literal bytes and reads answers by their framing, nothing more.
+//! A client that sends literal bytes and reads answers by their framing, nothing more: those of
+//! crates write what they hold to be right, and hide where one answer ends.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -1,4 +1,8 @@
 //! One request over a connection of its own, and its answer.
+//!
+//! By hand, since what stands here comes into the tree of each user: `ureq` (3.5) would bring five
+//! crates at least for what is some sixty lines over httparse, hyper's client a runtime. Whoever needs
+//! more brings a client of their own.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
