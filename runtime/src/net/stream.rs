@@ -85,6 +85,14 @@ impl TcpStream {
         self.core.streams.borrow_mut().taken(self.key)
     }
 
+    /// Those of [`taken`](Self::taken) that the peer's kernel has not acknowledged (`SIOCOUTQ`,
+    /// tcp(7)); of a Unix socket, the memory of those that its peer has not read. A system call. It
+    /// shows what a slow peer takes while `taken` stands still, as it does until a third of the
+    /// socket's buffer is free.
+    pub fn unacknowledged(&self) -> u64 {
+        self.core.streams.borrow_mut().unacknowledged(self.key)
+    }
+
     /// Ready when the connection has failed: what arrived before that can still be taken, and
     /// [`poll_recv`](Self::poll_recv) then says how. What arrives meanwhile wakes the task too, and is
     /// not taken; 64 KiB of it at most, behind which a failure is not seen.
@@ -181,6 +189,11 @@ impl Watch {
     /// As [`TcpStream::taken`].
     pub fn taken(&self) -> u64 {
         self.core.streams.borrow_mut().taken(self.key)
+    }
+
+    /// As [`TcpStream::unacknowledged`].
+    pub fn unacknowledged(&self) -> u64 {
+        self.core.streams.borrow_mut().unacknowledged(self.key)
     }
 }
 

@@ -14,7 +14,7 @@
 use std::ffi::c_int;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::net::sockopt;
@@ -47,6 +47,15 @@ pub(super) fn inherited_from(listener: &OwnedFd) {
     let _ = probe(listener);
     let _ = lose(listener, LOST_AFTER);
     let _ = set(listener, libc::TCP_NOTSENT_LOWAT, NOT_SENT_MAX_BYTES);
+}
+
+/// Bytes that the kernel has taken and the peer has not acknowledged, such as it has not sent yet. Of
+/// a Unix socket: the memory of what the peer has not read, which is somewhat more than its bytes.
+pub(super) fn unacknowledged(socket: BorrowedFd<'_>) -> u64 {
+    let mut bytes: c_int = 0;
+    // SAFETY: the call writes an int to a place of its own.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { u64::try_from(bytes).unwrap_or(0) } else { 0 }
 }
 
 fn probe(listener: &OwnedFd) -> rustix::io::Result<()> {

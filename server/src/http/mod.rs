@@ -16,5 +16,6 @@ pub(crate) mod preface;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub(crate) mod transport;
+pub(crate) mod write_timer;
 
 pub use self::http1::upgrade::{Upgrade, Upgraded};

@@ -96,6 +96,10 @@ impl Transport {
         of_either!(self, stream => stream.taken())
     }
 
+    pub(crate) fn unacknowledged(&self) -> u64 {
+        of_either!(self, stream => stream.unacknowledged())
+    }
+
     /// Ready when the connection has failed; takes nothing of what arrives.
     pub(crate) fn poll_failed(&self, context: &mut Context<'_>) -> Poll<()> {
         of_either!(self, stream => stream.poll_failed(context))

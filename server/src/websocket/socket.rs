@@ -22,6 +22,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext}
 
 use crate::http::http1::connection::UNSENT_MAX_BYTES;
 use crate::http::http1::upgrade::Upgraded;
+use crate::http::write_timer::WriteTimer;
 use crate::websocket::error::WebSocketError;
 use crate::websocket::message::{Closed, Message, Text, close_code};
 use crate::websocket::wire::WebSocketWire;
@@ -43,10 +44,8 @@ pub struct WebSocket {
     phase: Phase,
     /// Until when the peer may be silent; in the closing, until when it may answer.
     silence: Deadline,
-    /// Until when the peer has to take some of what waits for it.
-    stalled: Deadline,
-    /// What it had taken when that was set; None while nothing much waits.
-    taken: Option<u64>,
+    /// For the peer to take what waits for it.
+    write_timer: WriteTimer,
     /// Frames read since this was last waited for.
     frames: u32,
     peer: Option<Closed>,
@@ -103,8 +102,7 @@ impl WebSocket {
             limits,
             phase: Phase::Open,
             silence: Deadline::unset(),
-            stalled: Deadline::unset(),
-            taken: None,
+            write_timer: WriteTimer::new(),
             frames: 0,
             peer: None,
         };
@@ -309,20 +307,15 @@ impl WebSocket {
     fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let stream = &self.upgraded.io_mut().stream;
         if stream.unsent() <= UNSENT_MAX_BYTES {
-            self.taken = None;
+            self.write_timer.stop();
             return Poll::Ready(());
         }
         stream.flush();
         match stream.poll_sent(context) {
-            Poll::Ready(Ok(())) => self.taken = None,
+            Poll::Ready(Ok(())) => self.write_timer.stop(),
             Poll::Ready(Err(error)) => self.finish(Err(WebSocketError::Lost(error.kind()))),
             Poll::Pending => {
-                let taken = Some(stream.taken());
-                if self.taken != taken {
-                    self.taken = taken;
-                    self.stalled.set(self.limits.write_timeout);
-                }
-                ready!(self.stalled.poll(context));
+                ready!(self.write_timer.poll(stream, self.limits.write_timeout, context));
                 self.upgraded.reset();
                 self.finish(Err(WebSocketError::TooSlow));
             }

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use sidecore::config::Listen;
@@ -15,6 +15,7 @@ use sidecore::{Config, Incoming, Request, Response, Running, Server};
 use sidecore_tests::{Client, server_command, wait_until};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+const LARGE_BYTES: usize = 16 << 20;
 
 /// A server of two executors whose answers name the executor.
 fn start(listens: impl IntoIterator<Item = Listen>, change: impl FnOnce(&mut Config)) -> Running {
@@ -31,7 +32,11 @@ fn start(listens: impl IntoIterator<Item = Listen>, change: impl FnOnce(&mut Con
                 if request.uri().path() == "/slow" {
                     sidecore_runtime::executor::sleep(Duration::from_millis(300)).await;
                 }
-                Ok::<_, Infallible>(Response::new(Full::new(index.to_string().into_bytes().into())))
+                let body = match request.uri().path() {
+                    "/large" => vec![b'a'; LARGE_BYTES],
+                    _ => index.to_string().into_bytes(),
+                };
+                Ok::<_, Infallible>(Response::new(Full::new(body.into())))
             })
         })
         .expect("it starts")
@@ -147,6 +152,27 @@ fn a_unix_connection_is_served_like_any_other() {
     assert!(ask(connect(&path), "nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
     // A head that does not end.
     assert!(ask(connect(&path), "GET / HTTP/1.1\r\n").starts_with("HTTP/1.1 408 "));
+    end(running);
+}
+
+/// The kernel has room for more only when three quarters of what it keeps were read.
+#[test]
+fn a_slow_reader_of_a_unix_socket_keeps_its_connection() {
+    let path = scratch("slow");
+    let running = start([Listen::unix(&path)], |config| config.options.write_timeout_ms = 800);
+    let mut slow = connect(&path);
+    slow.write_all(GET.replace("GET /", "GET /large").as_bytes()).unwrap();
+    let (start, mut piece) = (Instant::now(), vec![0; 12 * 1024]);
+    while start.elapsed() < Duration::from_secs(5) {
+        slow.read_exact(&mut piece)
+            .unwrap_or_else(|error| panic!("{error}, {:?}", start.elapsed()));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // One that reads no more is not waited for.
+    std::thread::sleep(Duration::from_millis(2500));
+    let mut rest = Vec::new();
+    let _ = slow.read_to_end(&mut rest);
+    assert!(rest.len() < LARGE_BYTES / 2, "{} bytes", rest.len());
     end(running);
 }
 

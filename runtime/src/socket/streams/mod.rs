@@ -26,6 +26,7 @@ use rustix::net::sockopt::set_socket_linger;
 use slab::Slab;
 
 use super::buffer_pool::BufferPool;
+use super::liveness;
 use super::outbox::Outbox;
 use super::receiving::{Cancelled, Receiving};
 use crate::ring::{Completion, GENERATION_MASK, Kind, READ_AHEAD_MAX_BYTES, Ring, Token};
@@ -192,6 +193,11 @@ impl Streams {
     /// Bytes that the kernel has accepted so far: whether a slow peer takes any.
     pub(crate) fn taken(&mut self, key: StreamKey) -> u64 {
         get(&mut self.slots, key).map_or(0, |stream| stream.outbox.taken())
+    }
+
+    /// Of those, how many the peer has not acknowledged.
+    pub(crate) fn unacknowledged(&mut self, key: StreamKey) -> u64 {
+        self.socket(key).map_or(0, liveness::unacknowledged)
     }
 
     /// Whether the connection has failed; keeps `waker` for that otherwise, and takes nothing.

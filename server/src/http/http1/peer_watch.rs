@@ -15,6 +15,8 @@ use std::time::Duration;
 use sidecore_runtime::executor::Deadline;
 use sidecore_runtime::net::{Peer, Watch};
 
+use crate::http::write_timer::WriteTimer;
+
 /// Between two looks at a connection that has no receive armed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -36,8 +38,9 @@ pub(crate) struct PeerWatch {
     watch: Watch,
     look: Deadline,
     is_looking: bool,
-    /// Until when the application has time, and what had gone either way when that was set.
-    limit: Deadline,
+    /// For the application, or for a peer that may still read.
+    limit: WriteTimer,
+    /// What had gone either way when that began.
     moved: Option<(u64, u64)>,
 }
 
@@ -64,7 +67,7 @@ impl News {
 
 impl PeerWatch {
     pub(crate) fn new(watch: Watch) -> Self {
-        let (look, limit) = (Deadline::unset(), Deadline::unset());
+        let (look, limit) = (Deadline::unset(), WriteTimer::new());
         PeerWatch { watch, look, is_looking: false, limit, moved: None }
     }
 
@@ -89,11 +92,11 @@ impl PeerWatch {
         };
         if self.moved != Some(moved) {
             self.moved = Some(moved);
-            self.limit.set(limit);
+            self.limit.stop();
             // Whoever asks the stream itself, as what moves an upgrade of hyper's, does it anew.
             context.waker().wake_by_ref();
         }
-        self.limit.poll(context)
+        self.limit.poll_alive(&self.watch, limit, context)
     }
 
     fn peer(&mut self, context: &mut Context<'_>) -> Peer {

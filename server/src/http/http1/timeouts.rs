@@ -2,10 +2,9 @@
 //!
 //! One deadline a connection: it is set when a wait begins and stands until the wait is over, so a
 //! peer gains nothing by sending a head byte by byte. A long transfer has no limit in all, but has
-//! to make progress: the deadline of a wait for a body is set anew once enough of it came, and that
-//! of a wait for the peer to read once the kernel took another part of the answer (64 KiB). A body
-//! is not waited for while its handler does something else: what it has left of its time it has
-//! afterwards.
+//! to make progress: the deadline of a wait for a body is set anew once enough of it came; what is
+//! progress of a peer that reads, `write_timer` says. A body is not waited for while its handler does
+//! something else: what it has left of its time it has afterwards.
 //! The limit of a whole request is its exchange's own deadline beside this one.
 
 use std::task::{Context, Poll};
@@ -14,6 +13,7 @@ use std::time::Duration;
 use sidecore_runtime::executor::Deadline;
 
 use crate::config::settings::Options;
+use crate::http::write_timer::{Sent, WriteTimer};
 
 /// Time limits of a connection. Zero means none for `request`.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +59,8 @@ pub(crate) struct WaitTimer {
     deadline: Deadline,
     /// The same of a body, and what it had left of its time, while something else is waited for.
     body: Option<(u64, Duration)>,
+    /// In place of mark and deadline, where the peer is to take what it is sent.
+    write: WriteTimer,
 }
 
 impl Timeouts {
@@ -111,7 +113,7 @@ impl Timeouts {
     fn is_progress(&self, waiting: Waiting, bytes: u64) -> bool {
         match waiting {
             Waiting::Body => bytes >= self.body_least_bytes,
-            Waiting::Write | Waiting::Linger | Waiting::HandlerForEnded => bytes > 0,
+            Waiting::Write | Waiting::Linger => bytes > 0,
             _ => false,
         }
     }
@@ -119,8 +121,8 @@ impl Timeouts {
 
 impl WaitTimer {
     pub(crate) fn new() -> Self {
-        let (mark, deadline) = (0, Deadline::unset());
-        WaitTimer { waiting: None, head_overdue: false, mark, deadline, body: None }
+        let (deadline, write) = (Deadline::unset(), WriteTimer::new());
+        WaitTimer { waiting: None, head_overdue: false, mark: 0, deadline, body: None, write }
     }
 
     /// How long a head has been awaited, or was when its time limit passed; zero where it came whole.
@@ -150,7 +152,8 @@ impl WaitTimer {
         context: &mut Context<'_>,
     ) -> Poll<()> {
         if self.waiting != Some(waiting) {
-            self.begin(waiting, done, timeouts);
+            let limit = self.begin(waiting, done, timeouts);
+            self.set(limit);
         }
         if timeouts.is_progress(waiting, done.saturating_sub(self.mark)) {
             self.mark = done;
@@ -162,18 +165,40 @@ impl WaitTimer {
         })
     }
 
-    fn begin(&mut self, waiting: Waiting, done: u64, timeouts: &Timeouts) {
+    /// The same where the peer is to take what it was sent; with [`Waiting::HandlerForEnded`], any of
+    /// it.
+    pub(crate) fn poll_sent(
+        &mut self,
+        waiting: Waiting,
+        sent: &impl Sent,
+        timeouts: &Timeouts,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        if self.waiting != Some(waiting) {
+            self.begin(waiting, 0, timeouts);
+            self.deadline.clear();
+            self.write.stop();
+        }
+        let polled = match waiting {
+            Waiting::HandlerForEnded => self.write.poll_alive(sent, timeouts.half_close, context),
+            _ => self.write.poll(sent, timeouts.write, context),
+        };
+        polled.map(|()| self.renew())
+    }
+
+    /// The time for what is waited for from now on.
+    fn begin(&mut self, waiting: Waiting, done: u64, timeouts: &Timeouts) -> Option<Duration> {
         if self.waiting == Some(Waiting::Body) {
             self.body = self.deadline.left().map(|left| (self.mark, left));
         }
         (self.waiting, self.mark, self.head_overdue) = (Some(waiting), done, false);
-        let mut limit = timeouts.limit(waiting);
         if waiting == Waiting::Body
             && let Some((mark, left)) = self.body.take()
         {
-            (self.mark, limit) = (mark, Some(left));
+            self.mark = mark;
+            return Some(left);
         }
-        self.set(limit);
+        timeouts.limit(waiting)
     }
 
     fn set(&mut self, limit: Option<Duration>) {

@@ -106,9 +106,11 @@ impl<'a, A: App> Serve<'a, A> {
 
     /// Ready when the peer takes too long to read.
     fn poll_blocked(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let waiting = if self.wire.is_blocked() { Waiting::Write } else { Waiting::Handler };
-        let taken = self.wire.transport().taken();
-        self.wait_timer.poll(waiting, taken, &self.session.serving.timeouts, context)
+        let (timer, timeouts) = (&mut self.wait_timer, &self.session.serving.timeouts);
+        match self.wire.is_blocked() {
+            true => timer.poll_sent(Waiting::Write, self.wire.transport(), timeouts, context),
+            false => timer.poll(Waiting::Handler, 0, timeouts, context),
+        }
     }
 
     /// Ready when there was no request for too long. A PING is none.

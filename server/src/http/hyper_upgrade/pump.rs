@@ -26,6 +26,7 @@ use crate::http::http1::connection::UNSENT_MAX_BYTES;
 use crate::http::http1::upgrade::Upgraded;
 use crate::http::hyper_upgrade::close_frame::{CloseFrame, GOING_AWAY};
 use crate::http::hyper_upgrade::end::Line;
+use crate::http::write_timer::WriteTimer;
 
 /// Rounds of both directions before other connections get their turn.
 const ROUNDS_PER_POLL: u32 = 16;
@@ -43,10 +44,10 @@ pub(crate) struct Pump {
     down: Down,
     /// Where the application speaks WebSocket.
     close_frame: Option<CloseFrame>,
-    /// Until when the peer has to take some of what waits for it, or to answer a close.
+    /// Until when the peer has to answer a close.
     limit: Deadline,
-    /// What the peer had taken when that was set; None while nothing much waits.
-    taken: Option<u64>,
+    /// For the peer to take what waits for it.
+    write_timer: WriteTimer,
     /// The peer has answered a close of ours.
     is_answered: bool,
 }
@@ -102,7 +103,7 @@ impl Pump {
             down: Down::Open,
             close_frame,
             limit: Deadline::unset(),
-            taken: None,
+            write_timer: WriteTimer::new(),
             is_answered: false,
         }
     }
@@ -225,7 +226,7 @@ impl Pump {
     fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Option<Moved>> {
         let stream = &self.upgraded.io_mut().stream;
         if stream.unsent() <= UNSENT_MAX_BYTES {
-            self.taken = None;
+            self.write_timer.stop();
             return Poll::Ready(None);
         }
         stream.flush();
@@ -235,20 +236,16 @@ impl Pump {
     /// Ready when the peer has taken all that was written, or with how all ends: it has to take some
     /// of it within its time.
     fn poll_taken(&mut self, context: &mut Context<'_>) -> Poll<Option<Moved>> {
+        let write_timeout = self.upgraded.write_timeout();
         let stream = &self.upgraded.io_mut().stream;
         match stream.poll_sent(context) {
             Poll::Ready(Ok(())) => {
-                self.taken = None;
+                self.write_timer.stop();
                 Poll::Ready(None)
             }
             Poll::Ready(Err(error)) => Poll::Ready(Some(self.lost(error.kind()))),
             Poll::Pending => {
-                let taken = Some(stream.taken());
-                if self.taken != taken {
-                    self.taken = taken;
-                    self.limit.set(self.upgraded.write_timeout());
-                }
-                std::task::ready!(self.limit.poll(context));
+                std::task::ready!(self.write_timer.poll(stream, write_timeout, context));
                 self.upgraded.reset();
                 Poll::Ready(Some(self.lost(ErrorKind::TimedOut)))
             }

@@ -126,6 +126,10 @@ impl TlsStream {
         self.socket.taken()
     }
 
+    pub(crate) fn unacknowledged(&self) -> u64 {
+        self.socket.unacknowledged()
+    }
+
     #[cfg(feature = "http2")]
     pub(crate) fn is_http2(&self) -> bool {
         self.inner.borrow().session.is_http2()

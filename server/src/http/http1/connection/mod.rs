@@ -385,13 +385,14 @@ impl<A: App> Connection<A> {
             Waiting::Handler if self.io.ended => Waiting::HandlerForEnded,
             waiting => waiting,
         };
-        let done = match waiting {
-            Waiting::Body | Waiting::Linger => self.io.received,
-            Waiting::Write | Waiting::HandlerForEnded => self.io.stream.taken(),
-            _ => 0,
+        let (timer, timeouts) = (&mut self.wait_timer, &self.place.serving().timeouts);
+        let polled = match waiting {
+            Waiting::Write | Waiting::HandlerForEnded => {
+                timer.poll_sent(waiting, &self.io.stream, timeouts, context)
+            }
+            _ => timer.poll(waiting, self.io.received, timeouts, context),
         };
-        let timeouts = &self.place.serving().timeouts;
-        let mut passed = self.wait_timer.poll(waiting, done, timeouts, context).is_ready();
+        let mut passed = polled.is_ready();
         if let ConnectionState::Exchange(exchange) = &mut self.state {
             passed |= exchange.poll_overdue(context).is_ready();
         }
