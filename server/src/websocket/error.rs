@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 /// The WebSocket has ended, or was to be used after its end. It is said again by each later call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +32,27 @@ pub enum WebSocketError {
     /// A code that no close may carry (RFC 6455 §7.4): nothing was sent.
     CloseCode(u16),
     /// The connection failed.
-    Lost(io::ErrorKind),
+    Lost(LostConnection),
 }
+
+/// How a connection failed. Equal to another of the same [kind](io::Error::kind).
+#[derive(Clone, Debug)]
+pub struct LostConnection(Arc<io::Error>);
+
+impl LostConnection {
+    /// What the system said.
+    pub fn error(&self) -> &io::Error {
+        &self.0
+    }
+}
+
+impl PartialEq for LostConnection {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.kind() == other.0.kind()
+    }
+}
+
+impl Eq for LostConnection {}
 
 impl fmt::Display for WebSocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,12 +76,16 @@ impl fmt::Display for WebSocketError {
                            3000 to 4999"
                 )
             }
-            WebSocketError::Lost(cause) => write!(f, "the connection failed: {cause}"),
+            WebSocketError::Lost(cause) => write!(f, "the connection failed: {}", cause.0),
         }
     }
 }
 
 impl WebSocketError {
+    pub(super) fn lost(error: io::Error) -> Self {
+        WebSocketError::Lost(LostConnection(Arc::new(error)))
+    }
+
     /// What the peer is told of what it did wrong. The [`Display`](fmt::Display) of it is for the
     /// application and its log: the peer has no use for an operator's settings.
     pub(super) fn reason(&self) -> String {
@@ -76,4 +100,11 @@ impl WebSocketError {
     }
 }
 
-impl std::error::Error for WebSocketError {}
+impl std::error::Error for WebSocketError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            WebSocketError::Lost(cause) => Some(cause.error()),
+            _ => None,
+        }
+    }
+}

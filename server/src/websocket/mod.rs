@@ -63,7 +63,7 @@ mod message;
 mod socket;
 mod wire;
 
-pub use crate::websocket::error::WebSocketError;
+pub use crate::websocket::error::{LostConnection, WebSocketError};
 pub use crate::websocket::handshake::WebSocketRejection;
 pub use crate::websocket::handshake::WebSocketUpgrade;
 pub use crate::websocket::message::Closed;

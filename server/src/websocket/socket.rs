@@ -249,7 +249,7 @@ impl WebSocket {
         let io = self.upgraded.io_mut();
         match io.fill(context) {
             Poll::Ready(Ok(_)) => self.heard(),
-            Poll::Ready(Err(error)) => self.finish(Err(WebSocketError::Lost(error.kind()))),
+            Poll::Ready(Err(error)) => self.finish(Err(WebSocketError::lost(error))),
             Poll::Pending => {
                 io.recycle();
                 self.frames = 0;
@@ -298,7 +298,7 @@ impl WebSocket {
         let stream = &self.upgraded.io_mut().stream;
         ready!(stream.poll_failed(context));
         if let Poll::Ready(Err(error)) = stream.poll_sent(context) {
-            self.finish(Err(WebSocketError::Lost(error.kind())));
+            self.finish(Err(WebSocketError::lost(error)));
         }
         Poll::Ready(())
     }
@@ -313,7 +313,7 @@ impl WebSocket {
         stream.flush();
         match stream.poll_sent(context) {
             Poll::Ready(Ok(())) => self.write_timer.stop(),
-            Poll::Ready(Err(error)) => self.finish(Err(WebSocketError::Lost(error.kind()))),
+            Poll::Ready(Err(error)) => self.finish(Err(WebSocketError::lost(error))),
             Poll::Pending => {
                 ready!(self.write_timer.poll(stream, self.limits.write_timeout, context));
                 self.upgraded.reset();
@@ -354,7 +354,7 @@ impl WebSocket {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
                 return self.finish(Err(WebSocketError::CutOff));
             }
-            Error::Io(error) => return self.finish(Err(WebSocketError::Lost(error.kind()))),
+            Error::Io(error) => return self.finish(Err(WebSocketError::lost(error))),
             Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
                 let size_max = max_size;
                 (WebSocketError::TooLarge { size, size_max }, close_code::TOO_LARGE)

@@ -84,7 +84,10 @@ fn who_only_pushes_learns_that_its_peer_is_gone() {
         assert_eq!(peer.frame().1, b"tick");
         leave(peer.client);
         let (end, _) = served.end();
-        assert!(matches!(end, Err(WebSocketError::Lost(_))), "{end:?}");
+        let error = end.expect_err("it is lost");
+        assert!(matches!(error, WebSocketError::Lost(_)), "{error:?}");
+        let source = std::error::Error::source(&error).expect("what the system said");
+        assert!(source.is::<std::io::Error>(), "{source:?}");
     }
     served.stop();
 }

@@ -73,6 +73,10 @@ pub enum DispatchError<J> {
 }
 
 /// Why a job that ran did not bring an output, as the job itself says it.
+///
+/// It is the text of the reason, and keeps nothing of an error that it is made of: it goes from thread
+/// to thread and into journals, and may be dropped anywhere, where no code of the application's is to
+/// run. What an error is beyond its text, a job can make part of its output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     reason: String,
