@@ -21,9 +21,6 @@ const CONCURRENCY: usize = 256;
 const NAP: Duration = Duration::from_millis(100);
 
 fn main() -> sidecore::Result<()> {
-    let mut config = Config::load()?;
-    // All tasks are those of the pool below.
-    config.options.task_worker_num.get_or_insert(0);
     let naps = TaskPool::named("naps")
         .task_worker_num(1)
         // The future need not be `Send`. A file or a socket is awaited like this timer.
@@ -31,10 +28,10 @@ fn main() -> sidecore::Result<()> {
             timer::sleep(NAP).await;
             Ok(task.task_worker)
         })
-        .on_finish(|_finish, _slept| {})
+        .awaited()
         .build();
     let pool = naps.clone();
-    Server::new(config).with_pool(&naps).serve(move |_worker| {
+    Server::new(Config::load()?).with_pool(&naps).serve(move |_worker| {
         Router::new().route("/naps/{count}", get(nap)).with_state(pool.tasks())
     })?;
     Ok(())

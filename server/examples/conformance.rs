@@ -30,12 +30,9 @@ const KNOWN_METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, CONNE
 const ROOT_METHODS: &str = "GET, HEAD, OPTIONS, POST";
 
 fn main() -> sidecore::Result<()> {
-    let mut config = Config::load()?;
-    // There are no tasks here, and so no callbacks for task workers.
-    config.options.task_worker_num.get_or_insert(0);
     let service =
         |request| async { Ok::<_, Infallible>(answer(request).await.unwrap_or_else(refuse)) };
-    let report = Server::new(config).serve(move |_| tower::service_fn(service))?;
+    let report = Server::new(Config::load()?).serve(move |_| tower::service_fn(service))?;
     eprintln!("sidecore: ended: {report}");
     Ok(())
 }

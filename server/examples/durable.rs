@@ -40,9 +40,7 @@ struct Mail {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut config = Config::loader().allow_variable(DATA_DIR).load()?;
-    // All tasks are those of the pool below: the server has none of its own.
-    config.options.task_worker_num.get_or_insert(0);
+    let config = Config::loader().allow_variable(DATA_DIR).load()?;
     let directory = std::env::var_os(DATA_DIR)
         .map_or_else(|| std::env::temp_dir().join("sidecore-durable"), PathBuf::from);
     // One process at a time has a journal open. What an earlier one left in it is run again.

@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = Server::new(Config::load()?)
         .tls(Certificates::from_pem_files(chain, key)?)
         .on_task(|_task, nap: Duration| std::thread::sleep(nap))
-        .on_finish(|_finish, _outcome| {})
+        .awaited()
         .serve(|worker| {
             let tasks = worker.tasks();
             tower::service_fn(move |request: Request<Incoming>| {

@@ -40,13 +40,13 @@ fn main() -> sidecore::Result<()> {
             std::thread::sleep(Duration::from_secs(1));
             eprintln!("report {} is written", report.number);
         })
-        .on_finish(|_finish, _ended| {})
+        .awaited()
         .build();
     let pool = reports.clone();
     Server::new(Config::load()?)
         // The server's own pool is for what is quick.
         .on_task(|_task, picture: u32| format!("thumbnail of {picture}\n"))
-        .on_finish(|_finish, _ended| {})
+        .awaited()
         .with_pool(&reports)
         .serve(move |worker| {
             let app =

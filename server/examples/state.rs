@@ -49,7 +49,7 @@ fn main() -> sidecore::Result<()> {
             let mut log = Log::open(worker)?;
             Ok(move |_task: &TaskContext, line: String| log.write(&line))
         })
-        .on_finish(|_finish, _written| {})
+        .awaited()
         .serve(move |worker| {
             // One for each executor: this closure is called once on each. It needs no lock, and
             // need not be `Send`.

@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .certificates(certificates)
         .listen("127.0.0.1:8443 tls".parse()?)
         .on_task(|_task, line: String| println!("{line}"))
-        .on_finish(|_finish, _outcome| {})
+        .awaited()
         .serve(|_worker| {
             tower::service_fn(|request| async move { Ok::<_, Infallible>(answer(&request)) })
         })?;

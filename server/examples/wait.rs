@@ -22,16 +22,12 @@ const WITHIN: Duration = Duration::from_millis(500);
 type Naps = Tasks<u64, u64>;
 
 fn main() -> sidecore::Result<()> {
-    Server::new(Config::load()?)
-        .try_on_task(nap)
-        // Of a task that is awaited it is not called, unless its future was dropped.
-        .on_finish(|_finish, _slept| {})
-        .serve(|worker| {
-            Router::new()
-                .route("/one/{ms}", get(one))
-                .route("/all/{naps}", get(all))
-                .with_state(worker.tasks())
-        })?;
+    Server::new(Config::load()?).try_on_task(nap).awaited().serve(|worker| {
+        Router::new()
+            .route("/one/{ms}", get(one))
+            .route("/all/{naps}", get(all))
+            .with_state(worker.tasks())
+    })?;
     Ok(())
 }
 
@@ -40,7 +36,8 @@ fn nap(task: &TaskContext, ms: u64) -> Result<u64, Failure> {
     let end = Instant::now() + Duration::from_millis(ms);
     while Instant::now() < end {
         if task.is_cancelled() {
-            return Err(Failure::new("nobody waits any more"));
+            // Nobody waits any more.
+            return Err(Failure::cancelled());
         }
         std::thread::sleep(Duration::from_millis(5));
     }

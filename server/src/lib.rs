@@ -63,6 +63,7 @@ pub use ::http::{Request, Response, StatusCode};
 pub use sidecore_journal as journal;
 pub use sidecore_runtime::pool::{TaskContext, Tasks};
 
+pub use crate::app::answer::service_fn;
 pub use crate::app::body::Incoming;
 pub use crate::app::service::App;
 pub use crate::config::settings::Config;

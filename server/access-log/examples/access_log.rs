@@ -33,9 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     log.reopen_on_sighup()?;
     let logging = log.clone();
-    let mut config = Config::load()?;
-    config.options.task_worker_num.get_or_insert(0);
-    let report = Server::new(config).serve(move |_worker| {
+    let report = Server::new(Config::load()?).serve(move |_worker| {
         let router =
             Router::new().route("/hello", get(async || "hello\n")).layer(RequestIds::new());
         logging.app(Direct::new(router, |head, _body| match head.target.path() {

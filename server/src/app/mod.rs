@@ -1,15 +1,17 @@
 //! The application's side of a server: a service, the body that it reads, answers at once, and who
 //! asks.
 //!
-//! What serves is any `tower::Service` over `http` types ([`App`](crate::App)), or one with
-//! [`Direct`] answers before it, such as those of a [`DirectRouter`].
+//! What serves is any `tower::Service` over `http` types ([`App`](crate::App)), such as
+//! [`service_fn`](crate::service_fn) makes of a function; or one with [`Direct`] answers before it, such as those of a [`DirectRouter`].
 
+pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod direct_router;
 #[cfg(feature = "http2")]
 pub(crate) mod http2_body;
 pub(crate) mod service;
 
+pub use self::answer::{Answering, EitherBody, IntoAnswer, ServiceFn, WholeBody};
 pub use self::body::BodyError;
 pub use self::direct_router::{DirectParams, DirectRequest, DirectRouter};
 pub use self::service::{

@@ -1,7 +1,7 @@
 //! What the connection asks of an application: the seam between HTTP and `tower`.
 
 use std::cell::Cell;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -18,7 +18,16 @@ use crate::app::body::Incoming;
 use crate::codec::head::RequestHead;
 
 /// An application, as an executor serves it. Every `tower::Service` over `http` types that can be
-/// cloned is one; [`Direct`] adds answers that need no `http` types.
+/// cloned is one, such as [`service_fn`](crate::service_fn) makes of a function, or a `Router` of axum's;
+/// [`Direct`] adds answers that need no `http` types.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot serve requests",
+    label = "this is no `sidecore::App`",
+    note = "a closure or function serves as `sidecore::service_fn(|request| async move {{ \"hello\" }})`",
+    note = "any other `tower::Service<Request<sidecore::Incoming>>` serves, a `Router` of axum's for \
+            instance, if it is `Clone`, its response a `Response<B>`, its error `Display`, and `B` a body \
+            of `Bytes` whose error is `Display`"
+)]
 pub trait App: 'static {
     /// The body of its responses.
     type Body: Body<Data = Bytes, Error: Display> + 'static;
@@ -169,10 +178,26 @@ impl Plain {
     }
 }
 
-/// A service returned an error instead of a response; its text was reported.
-#[derive(Debug)]
+/// A service returned an error instead of a response, of which this is the text: the server reports
+/// it, and answers 500.
+#[derive(Clone, Debug)]
 pub struct ServiceFailed(pub(crate) String);
 
+impl ServiceFailed {
+    pub(crate) fn of<E: Display>(error: E) -> Self {
+        ServiceFailed(error.to_string())
+    }
+}
+
+impl Display for ServiceFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ServiceFailed {}
+
+#[diagnostic::do_not_recommend]
 impl<S, B> App for S
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error: Display> + Clone + 'static,
@@ -210,7 +235,7 @@ where
     type Output = Result<Response<B>, ServiceFailed>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let failed = |error: S::Error| ServiceFailed(error.to_string());
+        let failed = ServiceFailed::of::<S::Error>;
         let mut state = self.project().state;
         loop {
             let future = match state.as_mut().project() {

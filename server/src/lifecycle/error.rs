@@ -171,7 +171,11 @@ impl fmt::Display for Error {
             ErrorKind::MissingCallback { name, task_workers } => write!(
                 f,
                 "task_worker_num is {task_workers} and {name} is missing: give the server \
-                 `.{name}(...)`, or set task_worker_num = 0"
+                 `.{name}(...)`{}, or set task_worker_num = 0",
+                match *name {
+                    "on_finish" => ", or `.awaited()` where every task is awaited",
+                    _ => "",
+                }
             ),
             ErrorKind::Topology(error) => error.fmt(f),
             ErrorKind::Placement(error) => error.fmt(f),

@@ -8,6 +8,7 @@ use sidecore_runtime::pool::{
     DeadLetter, Failure, Kinds, Notice, OnNotice, TaskContext, TaskError, TaskId, TaskWorkerInfo,
 };
 use sidecore_runtime::sys::panics::Quiet;
+use sidecore_runtime::sys::stderr;
 
 use crate::tasks::async_tasks::MakeAsync;
 
@@ -94,6 +95,22 @@ impl<O> OnFinish<O> {
     ) -> Self {
         let on_finish = Quiet::new(on_finish);
         OnFinish(Arc::new(move |finish: &FinishContext, outcome| on_finish(finish, outcome)))
+    }
+
+    /// Where every task is awaited, or has a callback of its own: drops an output, and reports a
+    /// failure.
+    pub(crate) fn awaited() -> Self {
+        OnFinish(Arc::new(|finish: &FinishContext, outcome: TaskResult<O>| {
+            // Who drops the future of a task cancels it: that is no failure.
+            if let Err(error) = outcome
+                && error != TaskError::Cancelled
+            {
+                stderr::line(format_args!(
+                    "sidecore: task {}, which nobody awaits: {error}",
+                    finish.id
+                ));
+            }
+        }))
     }
 }
 

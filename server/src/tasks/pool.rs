@@ -209,8 +209,17 @@ impl<T, F> PoolBuilder<T, F> {
         self,
         on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
     ) -> PoolBuilder<T, OnFinish<O>> {
+        self.with_on_finish(OnFinish::new(on_finish))
+    }
+
+    /// In the place of `on_finish`, where every task is awaited: see
+    /// [`Server::awaited`](crate::Server::awaited).
+    pub fn awaited<O: 'static>(self) -> PoolBuilder<T, OnFinish<O>> {
+        self.with_on_finish(OnFinish::awaited())
+    }
+
+    fn with_on_finish<O>(self, on_finish: OnFinish<O>) -> PoolBuilder<T, OnFinish<O>> {
         let PoolBuilder { name, options, on_task, on_notice, .. } = self;
-        let on_finish = OnFinish::new(on_finish);
         PoolBuilder { name, options, on_task, on_finish, on_notice }
     }
 }

@@ -17,18 +17,11 @@ use tower::Layer;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = std::env::args().nth(1).unwrap_or_else(|| "public".to_owned());
     // What would wait for a disk does so there, and not on the executors.
-    let readers = TaskPool::named("files")
-        .task_worker_num(1)
-        .on_closures()
-        .on_finish(|_finish, _ended| {})
-        .build();
+    let readers = TaskPool::named("files").task_worker_num(1).on_closures().awaited().build();
     let pool = readers.clone();
     // A root that is not there is told before the server starts.
     StaticFiles::of(&root).build()?;
-    let mut config = Config::load()?;
-    // All tasks are those of the pool above.
-    config.options.task_worker_num.get_or_insert(0);
-    let report = Server::new(config).with_pool(&readers).serve(move |_worker| {
+    let report = Server::new(Config::load()?).with_pool(&readers).serve(move |_worker| {
         let files = StaticFiles::of(&root)
             .cache_control("/assets/*", "public, max-age=31536000, immutable")
             .cache_control("*", "no-cache")

@@ -59,9 +59,7 @@ impl Body for Answer {
 }
 
 fn main() -> sidecore::Result<()> {
-    let mut config = Config::load()?;
-    config.options.task_worker_num.get_or_insert(0);
-    let report = Server::new(config).serve(|_| {
+    let report = Server::new(Config::load()?).serve(|_| {
         tower::service_fn(|request: Request<Incoming>| async move {
             Ok::<_, Infallible>(Response::new(Answer::to(request.uri().path())))
         })

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
+use sidecore::tasks::TaskPool;
+use sidecore::test_server::TestServer;
 use sidecore::{Config, Incoming, Request, Response, Server};
 use sidecore_tests::{ServerProcess, server_command};
 
@@ -165,6 +167,59 @@ fn a_server_with_task_workers_needs_both_callbacks() {
 
     let missing = Server::new(config(2)).start(|_| tower::service_fn(hello)).err().unwrap();
     assert!(missing.to_string().contains("task_worker_num is 2 and on_task is missing"));
+}
+
+/// Nobody asked for tasks: there are none, and a line says so.
+#[test]
+fn a_server_without_callbacks_has_no_task_workers_unless_it_is_asked() {
+    let mut unasked = config(0);
+    unasked.options.task_worker_num = None;
+    let running = Server::new(unasked.clone()).start(|_| tower::service_fn(hello)).unwrap();
+    let said = running.describe().join("\n");
+    assert!(said.contains("no task workers: the server has no on_task"), "{said}");
+    assert!(!said.contains("task-0 on"), "{said}");
+    running.shutdown().raise();
+    running.wait().unwrap();
+    let make = |_: &sidecore::Worker<u8, u8>| tower::service_fn(hello);
+    let missing = Server::new(unasked).on_task(|_, job: u8| job).start(make).err().unwrap();
+    assert!(missing.to_string().contains("or `.awaited()` where every task is"), "{missing}");
+}
+
+/// Its workers have the CPU that a server's own would have had.
+#[test]
+fn the_workers_of_a_lone_further_pool_leave_the_executors_cpu_alone() {
+    let mut unasked = config(0);
+    unasked.options.worker_num = None;
+    unasked.options.task_worker_num = None;
+    let jobs = TaskPool::named("jobs").on_task(|_, job: u8| job).awaited().build();
+    let running =
+        Server::new(unasked).with_pool(&jobs).start(|_| tower::service_fn(hello)).unwrap();
+    let said = running.describe();
+    let cpu = |what: &str| {
+        let line = said.iter().find(|line| line.contains(what));
+        let line = line.unwrap_or_else(|| panic!("{what:?} is not in {said:?}"));
+        let after = line.split_once("CPU ").expect("a CPU").1;
+        after.split(|c: char| !c.is_ascii_digit()).next().unwrap().to_owned()
+    };
+    if std::thread::available_parallelism().unwrap().get() > 1 {
+        assert_ne!(cpu("exec-0"), cpu("jobs-0"), "{said:?}");
+    }
+    assert!(!said.iter().any(|line| line.contains("task-0 on")), "{said:?}");
+    running.shutdown().raise();
+    running.wait().unwrap();
+}
+
+#[test]
+fn a_server_whose_tasks_are_awaited_needs_no_on_finish() {
+    let server = Server::new(config(1)).on_task(|_, job: u64| job * 2).awaited();
+    let server = TestServer::start(server, |worker| {
+        let tasks = worker.tasks();
+        sidecore::service_fn(move |_request| {
+            let tasks = tasks.clone();
+            async move { tasks.run(21).await.map(|output| output.to_string()) }
+        })
+    });
+    assert_eq!(server.unwrap().get("/").unwrap().text(), "42");
 }
 
 #[test]

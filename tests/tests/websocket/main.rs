@@ -62,7 +62,7 @@ impl Served {
         let told = Arc::new(Mutex::new(told));
         let running = Server::new(config)
             .on_task(|_, number: u64| number * number)
-            .on_finish(|_, _| {})
+            .awaited()
             .start(move |worker| {
                 let tasks = worker.tasks();
                 let told = told.lock().expect("no panic").clone();

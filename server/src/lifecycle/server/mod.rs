@@ -45,6 +45,9 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Descriptors that are no connections and no executor's: standard streams, signals, files.
 const DESCRIPTORS_KEPT: u64 = 64;
 
+/// Said at the start of one that has neither a callback for tasks nor a setting that asks for any.
+const NO_TASKS: &str = "no task workers: the server has no on_task, and task_worker_num is not set";
+
 /// A server that has not started. `T` and `F` say which task callbacks it has.
 pub struct Server<T = (), F = ()> {
     pub(crate) config: Config,
@@ -199,8 +202,18 @@ impl<T, F> Server<T, F> {
         self,
         on_finish: impl Fn(&FinishContext, TaskResult<O>) + Send + Sync + 'static,
     ) -> Server<T, OnFinish<O>> {
+        self.with_on_finish(OnFinish::new(on_finish))
+    }
+
+    /// In the place of [`on_finish`](Self::on_finish), where every task is awaited or has a callback
+    /// of its own. Of one that has not, the output is dropped, and a failure is a line on standard
+    /// error, unless it was cancelled, as it is when the future that awaits it is dropped.
+    pub fn awaited<O: 'static>(self) -> Server<T, OnFinish<O>> {
+        self.with_on_finish(OnFinish::awaited())
+    }
+
+    fn with_on_finish<O>(self, on_finish: OnFinish<O>) -> Server<T, OnFinish<O>> {
         let Server { config, tls, on_task, on_notice, hooks, pools, companion, .. } = self;
-        let on_finish = OnFinish::new(on_finish);
         Server { config, tls, on_task, on_finish, on_notice, hooks, pools, companion }
     }
 }
@@ -292,14 +305,18 @@ where
             return Err(Error::nowhere());
         }
         let topology = Topology::read()?;
-        let placement = place(&topology, &request(&options))?;
-        check_callbacks(&placement, on_task.is_some(), on_finish.is_some())?;
+        let callbacks = (on_task.is_some(), on_finish.is_some());
+        let (mut placement, has_tasks) =
+            decide_placement(&topology, &options, callbacks, !pools.is_empty())?;
         let own = own_pool(&options, on_task, on_finish, on_notice);
         let tasks = own.tasks;
         if let Some(mount) = own.mount.filter(|_| !placement.task_workers.is_empty()) {
             pools.insert(0, mount);
         }
         let mut pool_set = PoolSet::decide(&config, &topology, &placement, pools)?;
+        if !has_tasks {
+            placement.task_workers.clear();
+        }
         let executors = placement.executors.len();
         probe::check(&needs(&config, executors, pool_set.async_workers()))?;
         let tls_policy = tls.completed(&config)?;
@@ -328,6 +345,9 @@ where
             hooks: hooks.clone(),
             companion,
         };
+        running
+            .places
+            .extend((!has_tasks && running.pools.is_empty()).then(|| NO_TASKS.to_owned()));
         running.places.extend(config.notes.into_iter().chain(bound.notes));
         running.places.extend(running.companion.as_ref().map(|companion| companion.place.clone()));
         for (index, (sockets, lanes)) in bound.sockets.into_iter().zip(lanes).enumerate() {
@@ -377,14 +397,29 @@ where
 pub(crate) type Job<T, F> = <(T, F) as Callbacks>::Job;
 pub(crate) type Output<T, F> = <(T, F) as Callbacks>::Output;
 
-fn check_callbacks(placement: &Placement, on_task: bool, on_finish: bool) -> Result<()> {
-    let task_workers = placement.task_workers.len();
-    match (on_task, on_finish) {
-        _ if task_workers == 0 => Ok(()),
-        (false, _) => Err(Error::missing_callback("on_task", task_workers)),
-        (_, false) => Err(Error::missing_callback("on_finish", task_workers)),
-        (true, true) => Ok(()),
+/// Who runs where, and whether the server has tasks of its own. Who has neither of their callbacks and
+/// asks for no task workers has none: further pools get the CPUs that those would have had.
+fn decide_placement(
+    topology: &Topology,
+    options: &Options,
+    callbacks: (bool, bool),
+    has_pools: bool,
+) -> Result<(Placement, bool)> {
+    let is_asked = options.task_worker_num.is_some() || options.task_worker_cpus.is_some();
+    let has_tasks = is_asked || callbacks != (false, false);
+    let mut request = request(options);
+    if !has_tasks && !has_pools {
+        request.task_worker_num = Some(0);
     }
+    let placement = place(topology, &request)?;
+    let task_workers = placement.task_workers.len();
+    match callbacks {
+        _ if !has_tasks || task_workers == 0 => {}
+        (false, _) => return Err(Error::missing_callback("on_task", task_workers)),
+        (_, false) => return Err(Error::missing_callback("on_finish", task_workers)),
+        (true, true) => {}
+    }
+    Ok((placement, has_tasks))
 }
 
 /// A server's own pool, and where its handle will be.

@@ -26,7 +26,7 @@ impl Served {
         config.options.body_size_max_bytes = 1 << 40;
         let server = Server::new(config)
             .on_task(|_, number: u64| number.checked_mul(number).expect("a small number"))
-            .on_finish(|_, _| {});
+            .awaited();
         Served(TestServer::start(server, make_app).expect("the server starts"))
     }
 

@@ -273,7 +273,7 @@ fn logs_ids_files_and_triggers_know_such_a_request() {
         config.options.body_size_max_bytes = 8;
     })
     .on_task(move |_, path: String| seen.lock().unwrap().push(path))
-    .on_finish(|_, _| {})
+    .awaited()
     .start(move |worker| {
         let job = |request: &Request<Incoming>| Some(request.uri().path().to_owned());
         let trigger = sidecore::tasks::trigger::TriggerTask::before(worker.tasks(), job);
