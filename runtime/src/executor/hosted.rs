@@ -5,18 +5,23 @@
 //! jobs want the reactor. What glommio lacks then is made up for around it: jobs are polled in one
 //! glommio task with wakers of our own, so that a panic ends the job alone and a wake from another
 //! thread is sound (`waker.rs`); other threads wake it by eventfds that it polls; and where its
-//! scheduler parks with runnable tasks, the heartbeat brings it back (`pool/wake/heartbeat.rs`).
+//! scheduler parks with runnable tasks, as it may when its preempt timer fires before a task's turn,
+//! the heartbeat brings it back (`pool/wake/heartbeat.rs`). Nothing could before the eventfds are
+//! polled: until then that timer does not fire ([`preempted`]).
 
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use glommio::io::PollableFd;
-use glommio::{LocalExecutorBuilder, Placement, Task};
+use glommio::{Latency, LocalExecutorBuilder, Placement, Shares, Task};
 
 pub use glommio;
 
 use super::GLOMMIO_IO_MEMORY_BYTES;
+
+/// Until the host can be brought back.
+const NO_PREEMPT_TIMER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// glommio's default. With a shorter one it parks with runnable tasks in nearly each run, which is
 /// what tests of the heartbeat want.
@@ -33,9 +38,17 @@ pub(crate) struct Listener(Task<()>);
 pub(crate) fn run<F: Future>(cpu: usize, main: impl FnOnce() -> F) -> io::Result<F::Output> {
     let executor = LocalExecutorBuilder::new(Placement::Fixed(cpu))
         .io_memory(GLOMMIO_IO_MEMORY_BYTES)
-        .preempt_timer(PREEMPT_TIMER)
+        .preempt_timer(NO_PREEMPT_TIMER)
         .make()?;
     Ok(executor.run(async move { main().await }))
+}
+
+/// Runs a task, and those that it spawns, with the preempt timer: what keeps glommio from its timers
+/// and files does so for no longer. The timer is that of the busiest queue of tasks, and this one's.
+pub(crate) async fn preempted<T: 'static>(main: impl Future<Output = T> + 'static) -> T {
+    let latency = Latency::Matters(PREEMPT_TIMER);
+    let queue = glommio::executor().create_task_queue(Shares::default(), latency, "worker");
+    glommio::spawn_local_into(main, queue).expect("its queue was just made").await
 }
 
 /// Calls `on_ring` whenever the eventfd of `doorbell`, which must not block, was written to.
@@ -61,12 +74,14 @@ impl Listener {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, mpsc};
     use std::time::{Duration, Instant};
 
     use crate::pool::{Failure, Pool, PoolConfig, Seat, TaskContext, TaskError};
     use crate::sys::doorbell::Doorbell;
 
+    const STARTS: usize = 300;
     const SOON: Duration = Duration::from_secs(5);
 
     async fn wait_or_break(_: TaskContext, breaks: bool) -> Result<bool, Failure> {
@@ -80,6 +95,43 @@ mod tests {
             glommio::timer::sleep(SOON * 100).await;
         }
         Ok(breaks)
+    }
+
+    /// Its host is preempted again and again meanwhile; a start that it sleeps through never ends.
+    #[test]
+    fn a_worker_starts_on_a_cpu_that_others_keep_busy() {
+        let over = Arc::new(AtomicBool::new(false));
+        let busy: Vec<_> = (0..2)
+            .map(|_| {
+                let over = over.clone();
+                std::thread::spawn(move || {
+                    let cpus = core_affinity::get_core_ids().unwrap();
+                    core_affinity::set_for_current(cpus[0]);
+                    while !over.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                })
+            })
+            .collect();
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            for _ in 0..STARTS {
+                let seats = vec![Seat { cpu: 0, shared: true, domain: 0 }];
+                let doorbells = [Arc::new(Doorbell::new().unwrap())];
+                let config = PoolConfig::new(seats, 8);
+                let make_worker = |_| wait_or_break;
+                let (pool, _lanes) =
+                    Pool::start_async(&config, 4, &doorbells, make_worker).unwrap();
+                pool.close(Instant::now() + SOON);
+                tell.send(()).unwrap();
+            }
+        });
+        for round in 0..STARTS {
+            let started = told.recv_timeout(SOON * 6);
+            assert!(started.is_ok(), "start {round} has not ended");
+        }
+        over.store(true, Ordering::Relaxed);
+        busy.into_iter().for_each(|thread| thread.join().unwrap());
     }
 
     /// Nothing catches that panic but the worker's thread: its executor is gone.

@@ -144,14 +144,25 @@ impl<J: Send + 'static, O: Send + 'static> AsyncWorker<J, O> {
             })
     }
 
+    /// Waits until its listeners listen: they do so in turn, the doorbell's last.
+    pub(crate) async fn heard(&self) {
+        self.enter().await;
+        self.through_reactor().await;
+    }
+
+    /// Has wakes wake the task that calls this.
+    async fn enter(&self) {
+        let host = std::future::poll_fn(|context| Poll::Ready(context.waker().clone())).await;
+        waker::enter_hosted(self.remote.clone(), host);
+    }
+
     /// The worker's task: takes jobs and polls them until the pool closes, or its time is over.
     pub(crate) async fn work<R, F>(self: Rc<Self>, run: Rc<R>, listeners: Vec<Listener>)
     where
         R: Fn(TaskContext, J) -> F + 'static,
         F: Future<Output = Result<O, Failure>> + 'static,
     {
-        let host = std::future::poll_fn(|context| Poll::Ready(context.waker().clone())).await;
-        waker::enter_hosted(self.remote.clone(), host);
+        self.enter().await;
         // With beats until it sleeps; an executor before this one may have ended while it slept.
         self.rests.set(true);
         self.wake_up();

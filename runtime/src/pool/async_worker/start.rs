@@ -155,9 +155,10 @@ where
     let made = made.map_err(|cause| PoolError::Make { task_worker, cause });
     match made.and_then(|run| Ok((run, worker.listen()?))) {
         Ok((run, listeners)) => {
+            worker.heard().await;
             lived.set(true);
             let _ = tell.send(Ok(()));
-            worker.work(Rc::new(run), listeners).await;
+            hosted::preempted(worker.work(Rc::new(run), listeners)).await;
             Lived::ToTheEnd
         }
         Err(error) => Lived::NotAtAll(error),
