@@ -1,7 +1,7 @@
 //! Mails that no kill loses: each is on the disk before its request is answered.
 //!
 //! ```sh
-//! cargo run --release -p sidecore --example durable
+//! cargo run --release -p sidecore --features durable --example durable
 //! curl --json '{"to":"ada@example.org"}' http://127.0.0.1:8080/mails
 //! curl --json '{"to":"bob@example.org","takes_ms":60000}' http://127.0.0.1:8080/mails
 //! curl http://127.0.0.1:8080/stats

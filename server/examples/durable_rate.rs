@@ -1,6 +1,6 @@
 //! What durability costs: tasks a second, dispatched and awaited, with and without a journal.
 //!
-//! `cargo run --release -p sidecore --example durable_rate [directory] [seconds a figure]`
+//! `cargo run --release -p sidecore --features durable --example durable_rate [directory] [seconds a figure]`
 //!
 //! So many tasks are in flight at a time, on one executor, each an empty job whose output is
 //! awaited. A disk's fsync swings by a factor of ten on a shared machine: compare within one run.

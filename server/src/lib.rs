@@ -31,10 +31,10 @@
 //! - [`tasks`]: callbacks, pools, what a dispatch comes to; closures, events and futures as jobs; and
 //!   middleware that makes a task of a request;
 //! - [`lifecycle`]: a server's start, the moments of its life, its reload and its end;
-//! - [`durable`]: a pool over a [`journal`], whose jobs are run at least once, also after a kill;
+//! - `durable`: a pool over a journal, whose jobs are run at least once, also after a kill;
 //! - [`test_server`]: a server for tests.
 //!
-//! Cargo features, off by default but for the last: `tls` has the module `http::tls`, for listeners
+//! Cargo features, off by default but for the last: `durable` has the module `durable`; `tls` has the module `http::tls`, for listeners
 //! that speak it; `http2` has all listeners speak HTTP/2 too, with the same application and unless
 //! `http2 = "off"`; `tokio` has `Server::with_tokio`, for handlers that need tokio's timers, sockets
 //! or `tokio::spawn`; `hyper-upgrade` has `hyper::upgrade::on` work in them, and with it axum's own
@@ -51,6 +51,7 @@
 pub mod app;
 pub mod codec;
 pub mod config;
+#[cfg(feature = "durable")]
 pub mod durable;
 pub mod http;
 pub mod lifecycle;
@@ -60,7 +61,6 @@ pub mod test_server;
 pub mod websocket;
 
 pub use ::http::{Request, Response, StatusCode};
-pub use sidecore_journal as journal;
 pub use sidecore_runtime::pool::{TaskContext, Tasks};
 
 pub use crate::app::answer::service_fn;
@@ -72,13 +72,3 @@ pub use crate::lifecycle::running::Running;
 pub use crate::lifecycle::server::Server;
 pub use crate::lifecycle::worker::Worker;
 pub use crate::tasks::callbacks::{FinishContext, TaskResult};
-
-/// The guides' code, compiled with the tests.
-#[cfg(doctest)]
-mod guides {
-    #[doc = include_str!("../../docs/from-swoole-and-mezzio.md")]
-    struct FromSwooleAndMezzio;
-
-    #[doc = include_str!("../../docs/from-tokio-and-axum.md")]
-    struct FromTokioAndAxum;
-}

@@ -22,7 +22,9 @@ pub use crowd::{Crowd, connections_possible};
 pub use home::{pool_config, with_pool};
 pub use honest::{Latencies, ask_for, wait_until};
 pub use postgres::Postgres;
-pub use process::{Ended, ServerProcess, example_command, server_command, server_command_of};
+pub use process::{
+    Ended, ServerProcess, binary_command, example_command, server_command, server_command_of,
+};
 pub use random::Random;
 pub use scratch::Scratch;
 pub use steady::Steady;

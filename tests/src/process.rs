@@ -51,6 +51,12 @@ pub fn example_command(name: &str, variables: &[(&str, &str)]) -> Command {
     server_command_of(&binary, variables)
 }
 
+/// The same for the binary of another package.
+pub fn binary_command(name: &str, variables: &[(&str, &str)]) -> Command {
+    let binary = build(&["--workspace", "--bin", name], name);
+    server_command_of(&binary, variables)
+}
+
 /// The same for another build of the server.
 pub fn server_command_of(binary: &Path, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(binary);
@@ -176,11 +182,11 @@ impl Drop for ServerProcess {
     }
 }
 
-/// The binary of this profile, brought up to date once: with the features that it is shipped with,
+/// The demo of this profile, brought up to date once: with the features that it is shipped with,
 /// and not with all that the workspace's tests turn on.
 fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| build(&["--package", "sidecore", "--bin", "sidecore"], "sidecore"))
+    BINARY.get_or_init(|| build(&["--package", "sidecore-demo"], "sidecore-demo"))
 }
 
 /// Brings a target of this profile up to date; its path.

@@ -1,11 +1,11 @@
 //! An access log around a router, direct answers and request ids.
 //!
 //! ```sh
-//! cargo run --release -p sidecore-access-log --example access_log -- access.log combined   # common, json, or a format
+//! cargo run --release --example access_log -- access.log combined   # common, json, or a format
 //! curl -i http://127.0.0.1:8080/hello
 //! curl -i http://127.0.0.1:8080/health                  # a direct answer, logged as well
 //! mv access.log access.log.1 && kill -HUP $(pidof access_log) && curl http://127.0.0.1:8080/hello
-//! cargo run --release -p sidecore-access-log --example access_log -- - '%h %m %U %>s %D us %{X-Request-Id}o'
+//! cargo run --release --example access_log -- - '%h %m %U %>s %D us %{X-Request-Id}o'
 //! ```
 
 use std::time::Duration;

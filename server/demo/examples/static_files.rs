@@ -1,7 +1,7 @@
 //! Files of a directory, before an application: what is no file is the application's.
 //!
 //! ```sh
-//! cargo run --release -p sidecore-static-files --example static_files -- server/src
+//! cargo run --release --example static_files -- server/src
 //! curl -i http://127.0.0.1:8080/a.css
 //! curl -i -H 'Range: bytes=0-99' http://127.0.0.1:8080/a.css
 //! curl -i http://127.0.0.1:8080/no/such/file

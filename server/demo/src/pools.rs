@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use sidecore::durable::journal::JournalError;
 use sidecore::durable::{Durable, DurableLimits, DurablePool, DurableTasks};
-use sidecore::journal::JournalError;
 use sidecore::lifecycle::stderr;
 use sidecore::tasks::{OnFinish, OnTask, TaskPool};
 use sidecore::{Server, Tasks, Worker};

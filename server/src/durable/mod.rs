@@ -94,6 +94,8 @@ pub use crate::durable::error::DurableError;
 pub use crate::durable::error::DurableRunError;
 pub use crate::durable::pool::DurablePool;
 pub use crate::durable::stats::DurableStats;
+/// What the jobs are kept in.
+pub use sidecore_journal as journal;
 
 use crate::durable::attempt::Attempt;
 use crate::durable::ended::{EndedExecutors, note_the_end};

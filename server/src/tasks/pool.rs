@@ -242,6 +242,7 @@ impl<J, O, F> PoolBuilder<OnTask<J, O>, F> {
     }
 }
 
+#[cfg(feature = "durable")]
 impl<J, O> PoolBuilder<OnTask<J, O>, OnFinish<O>> {
     /// The same pool for jobs of another type.
     pub(crate) fn map_callbacks<K>(

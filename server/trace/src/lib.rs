@@ -41,7 +41,7 @@
 //! was answered by 5xx or whose job panicked or failed. A subscriber hears of a span's close when
 //! the children are closed too, so that of a `request` with tasks comes late. But it is left for the
 //! last time when its answer is there, and that is what `tracing-opentelemetry` takes for its end.
-//! How to export all of it by OTLP is shown in `examples/opentelemetry.rs`. The target of all spans is
+//! How to export all of it by OTLP is shown in `demo/` beside this package. The target of all spans is
 //! `sidecore::trace`.
 
 #![forbid(unsafe_code)]

@@ -1,2 +1,11 @@
-//! No code: what these tests share is `sidecore-tests`. They are a package of their own because
+//! No code but that of the guides: what these tests share is `sidecore-tests`. They are a package of their own because
 //! what they stand beside (drivers of databases, other frameworks, exporters) takes long to build.
+
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../../docs/from-swoole-and-mezzio.md")]
+    struct FromSwooleAndMezzio;
+
+    #[doc = include_str!("../../../docs/from-tokio-and-axum.md")]
+    struct FromTokioAndAxum;
+}

@@ -188,7 +188,7 @@ fn starts_that_are_refused_charge_no_attempt() {
         assert!(!output.status.success());
     }
     let limits = JournalLimits::default();
-    let opened = sidecore::journal::Journal::open(scratch.path(), "durable", limits);
+    let opened = sidecore::durable::journal::Journal::open(scratch.path(), "durable", limits);
     let (_journal, recovery) = opened.unwrap();
     let attempts: Vec<_> = recovery.pending.iter().map(|record| record.attempts).collect();
     // The first one's own, which the drain ended.

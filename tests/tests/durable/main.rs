@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use sidecore::durable::journal::{DeadLetter, JournalError, JournalLimits};
 use sidecore::durable::{Durable, DurableLimits, DurableStats, DurableTasks};
-use sidecore::journal::{DeadLetter, JournalError, JournalLimits};
 use sidecore::lifecycle::{Report, Shutdown};
 use sidecore::tasks::Failure;
 use sidecore::{Config, Incoming, Request, Response, Server, TaskResult};

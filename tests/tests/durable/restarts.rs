@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use sidecore::journal::{Journal, Meta};
+use sidecore::durable::journal::{Journal, Meta};
 use sidecore::tasks::{Priority, Retry, TaskError};
 
 use super::*;

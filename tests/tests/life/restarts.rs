@@ -45,7 +45,7 @@ fn a_server_that_lives_keeps_its_port_and_is_named() {
     let output = command(port, &[]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
-    let owner = format!("in use by another process, sidecore (process {})", server.pid());
+    let owner = format!("in use by another process, sidecore-demo (process {})", server.pid());
     assert!(said.contains(&owner), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());

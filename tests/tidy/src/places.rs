@@ -46,7 +46,7 @@ pub const HOST: Rule = Rule {
         "runtime/src/executor/hosted.rs",
         // Handed on, and used by a job of the demonstration.
         "server/src/tasks/async_tasks.rs",
-        "server/src/bin/sidecore/job.rs",
+        "server/demo/src/job.rs",
     ],
 };
 

@@ -107,8 +107,7 @@ pub const HOUSES: &[House] = &[
             Room("durable", &["tasks", "lifecycle"]),
             Room("test_server", &["config", "app", "tasks", "lifecycle"]),
         ],
-        // The binary is a crate of its own, on what any user has.
-        above: &["bin"],
+        above: &[],
     },
 ];
 

@@ -1,23 +1,21 @@
 //! The server: built from a configuration and its callbacks, and started.
 
 mod callbacks;
+mod plan;
 
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use sidecore_runtime::executor::{Executor, ExecutorConfig};
-use sidecore_runtime::machine::placement::{Placement, PlacementRequest, place};
+use sidecore_runtime::executor::Executor;
 use sidecore_runtime::machine::probe;
 use sidecore_runtime::machine::topology::Topology;
-use sidecore_runtime::net::RingConfig;
 use sidecore_runtime::pool::OnNotice;
-use sidecore_runtime::sys::doorbell::Doorbell;
 use sidecore_runtime::sys::panics::Quiet;
 use sidecore_runtime::sys::stderr;
 
 use crate::app::service::App;
 use crate::config::listen::Listen;
-use crate::config::settings::{Config, Options};
+use crate::config::settings::Config;
 use crate::lifecycle::companion::{self, Companion, StartCompanion};
 use crate::lifecycle::error::{Error, Result};
 use crate::lifecycle::life::Hooks;
@@ -31,19 +29,13 @@ use crate::lifecycle::{listen, signals};
 use crate::tasks::callbacks::{
     Callbacks, FinishContext, OnFinish, OnTask, TaskResult, dead_letters_to, notices_to,
 };
-use crate::tasks::pool_start::{DEFAULT, PoolSpec, PoolStart, ServerPool, StartPool};
+use crate::tasks::pool_start::{PoolStart, ServerPool};
 use sidecore_runtime::pool::{
     DeadLetter, Failure, Kinds, Notice, TaskContext, TaskWorkerInfo, Tasks,
 };
 
-/// The longest name of a pool: its threads' names have 15 bytes (prctl(2), PR_SET_NAME).
-const NAME_MAX: usize = 10;
-/// The most further pools: a task's id has one byte for the number of its pool.
-const POOLS_MAX: usize = u8::MAX as usize;
 /// How long the end waits for who reads standard error.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// Descriptors that are no connections and no executor's: standard streams, signals, files.
-const DESCRIPTORS_KEPT: u64 = 64;
 
 /// Said at the start of one that has neither a callback for tasks nor a setting that asks for any.
 const NO_TASKS: &str = "no task workers: the server has no on_task, and task_worker_num is not set";
@@ -298,7 +290,7 @@ where
             self;
         let (on_task, on_finish) = (on_task, on_finish).split();
         let options = config.options.clone();
-        check_names(&config, &pools)?;
+        plan::check_names(&config, &pools)?;
         let listens: Vec<_> =
             config.main_listen().into_iter().chain(config.listen.clone()).collect();
         if listens.is_empty() {
@@ -307,8 +299,8 @@ where
         let topology = Topology::read()?;
         let callbacks = (on_task.is_some(), on_finish.is_some());
         let (mut placement, has_tasks) =
-            decide_placement(&topology, &options, callbacks, !pools.is_empty())?;
-        let own = own_pool(&options, on_task, on_finish, on_notice);
+            plan::decide_placement(&topology, &options, callbacks, !pools.is_empty())?;
+        let own = plan::own_pool(&options, on_task, on_finish, on_notice);
         let tasks = own.tasks;
         if let Some(mount) = own.mount.filter(|_| !placement.task_workers.is_empty()) {
             pools.insert(0, mount);
@@ -318,11 +310,11 @@ where
             placement.task_workers.clear();
         }
         let executors = placement.executors.len();
-        probe::check(&needs(&config, executors, pool_set.async_workers()))?;
+        probe::check(&plan::needs(&config, executors, pool_set.async_workers()))?;
         let tls_policy = tls.completed(&config)?;
         let backlog = i32::try_from(options.listen_backlog).unwrap_or(i32::MAX);
         let bound = listen::bind(&listens, executors, backlog, &shutdown)?;
-        let doorbells = doorbells(executors)?;
+        let doorbells = plan::doorbells(executors)?;
         let companion =
             companion.map(|start| start(&topology, &placement, &shutdown)).transpose()?;
         let (pools, lanes) = pool_set.start(&topology, &placement, &doorbells)?;
@@ -373,7 +365,7 @@ where
             let within =
                 running.companion.as_ref().map_or_else(companion::without, Companion::within);
             let executor = Executor::start_within(
-                executor_config(&options, index, cpu),
+                plan::executor_config(&options, index, cpu),
                 doorbells[index].clone(),
                 move |run| within(run),
                 move || assignment.serve(move |worker| make_app(worker)),
@@ -396,130 +388,3 @@ where
 
 pub(crate) type Job<T, F> = <(T, F) as Callbacks>::Job;
 pub(crate) type Output<T, F> = <(T, F) as Callbacks>::Output;
-
-/// Who runs where, and whether the server has tasks of its own. Who has neither of their callbacks and
-/// asks for no task workers has none: further pools get the CPUs that those would have had.
-fn decide_placement(
-    topology: &Topology,
-    options: &Options,
-    callbacks: (bool, bool),
-    has_pools: bool,
-) -> Result<(Placement, bool)> {
-    let is_asked = options.task_worker_num.is_some() || options.task_worker_cpus.is_some();
-    let has_tasks = is_asked || callbacks != (false, false);
-    let mut request = request(options);
-    if !has_tasks && !has_pools {
-        request.task_worker_num = Some(0);
-    }
-    let placement = place(topology, &request)?;
-    let task_workers = placement.task_workers.len();
-    match callbacks {
-        _ if !has_tasks || task_workers == 0 => {}
-        (false, _) => return Err(Error::missing_callback("on_task", task_workers)),
-        (_, false) => return Err(Error::missing_callback("on_finish", task_workers)),
-        (true, true) => {}
-    }
-    Ok((placement, has_tasks))
-}
-
-/// A server's own pool, and where its handle will be.
-struct OwnPool<J, O> {
-    mount: Option<PoolStart>,
-    tasks: Arc<OnceLock<Tasks<J, O>>>,
-}
-
-fn own_pool<J: Send + Unpin + 'static, O: Send + 'static>(
-    options: &Options,
-    on_task: Option<OnTask<J, O>>,
-    on_finish: Option<OnFinish<O>>,
-    on_notice: Option<OnNotice>,
-) -> OwnPool<J, O> {
-    let tasks = Arc::new(OnceLock::new());
-    let told = tasks.clone();
-    let spec = on_task.zip(on_finish).map(|(on_task, on_finish)| -> Box<dyn StartPool> {
-        Box::new(PoolSpec {
-            name: DEFAULT.into(),
-            thread_name: "task".into(),
-            jobs: on_task.into(),
-            on_finish,
-            on_notice,
-            on_start: Box::new(move |tasks| {
-                let _ = told.set(tasks);
-            }),
-        })
-    });
-    let mount = spec.map(|start| PoolStart {
-        name: DEFAULT.into(),
-        options: options.clone(),
-        start: Some(start),
-    });
-    OwnPool { mount, tasks }
-}
-
-/// Names that cannot be, or that the configuration has and the server has not.
-fn check_names(config: &Config, pools: &[PoolStart]) -> Result<()> {
-    let names: Vec<&str> = pools.iter().map(|pool| &*pool.name).collect();
-    if let Some(name) = names.get(POOLS_MAX) {
-        return Err(Error::pool_name(
-            name,
-            "there are too many pools: 255 beside the server's own",
-        ));
-    }
-    for (at, name) in names.iter().enumerate() {
-        let right = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        let problem = match name {
-            name if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(right) => {
-                "give it 1 to 10 lower-case letters, digits and `_`"
-            }
-            &DEFAULT => "that is the server's own pool: give it another name",
-            name if names[..at].contains(name) => "there are two of that name",
-            _ if pools[at].start.is_none() => "it belongs to another server already",
-            _ => continue,
-        };
-        return Err(Error::pool_name(name, problem));
-    }
-    config.check_pools(&names)?;
-    Ok(())
-}
-
-fn doorbells(count: usize) -> Result<Vec<Arc<Doorbell>>> {
-    (0..count)
-        .map(|_| Doorbell::new().map(Arc::new))
-        .collect::<std::io::Result<_>>()
-        .map_err(|cause| Error::io("no descriptor for an eventfd; raise `ulimit -n`", cause))
-}
-
-fn request(options: &Options) -> PlacementRequest {
-    PlacementRequest {
-        worker_num: options.worker_num,
-        task_worker_num: options.task_worker_num,
-        worker_cpus: options.worker_cpus.clone(),
-        task_worker_cpus: options.task_worker_cpus.clone(),
-    }
-}
-
-fn needs(config: &Config, executors: usize, async_workers: usize) -> probe::Needs {
-    let options = &config.options;
-    let descriptors = probe::DESCRIPTORS_PER_EXECUTOR + config.listen.len() as u64;
-    probe::Needs {
-        executors,
-        async_workers,
-        ring_entries: options.ring_entries as u32,
-        recv_buffers: options.recv_buffers as u16,
-        descriptors: DESCRIPTORS_KEPT + descriptors * executors as u64,
-    }
-}
-
-fn executor_config(options: &Options, index: usize, cpu: usize) -> ExecutorConfig {
-    ExecutorConfig {
-        index,
-        cpu,
-        ring: RingConfig {
-            entries: options.ring_entries as u32,
-            recv_buffers: options.recv_buffers as u16,
-            recv_buffer_bytes: options.recv_buffer_bytes as u32,
-            coalesce: Duration::from_micros(options.executor_gather_us),
-        },
-        spin: Duration::from_micros(options.executor_spin_us),
-    }
-}

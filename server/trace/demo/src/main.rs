@@ -3,7 +3,7 @@
 //!
 //! ```sh
 //! docker run --rm -p 4318:4318 -p 16686:16686 jaegertracing/jaeger     # http://127.0.0.1:16686/
-//! cargo run --release -p sidecore-trace --example opentelemetry
+//! cargo run --release -p sidecore-trace-demo   
 //! curl -X POST http://127.0.0.1:8080/mails/ada
 //! curl -X POST http://127.0.0.1:8080/mails/nobody                      # its task fails
 //! curl -X POST -H 'traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' \

@@ -1,4 +1,4 @@
-//! The example `opentelemetry` against a collector: what it sends is decoded and looked at.
+//! The demo of traces against a collector: what it sends is decoded and looked at.
 
 use std::convert::Infallible;
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use prost::Message;
 use sidecore::{Config, Incoming, Request, Response, Running, Server};
-use sidecore_tests::wait_until;
+use sidecore_tests::{ServerProcess, binary_command, wait_until};
 
 use crate::{Example, ONE, says, text};
 
@@ -124,7 +124,7 @@ fn unix_ns(time: SystemTime) -> u64 {
 fn start(endpoint: &str, more: &[(&str, &str)]) -> Example {
     let mut variables = vec![("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)];
     variables.extend(ONE.iter().chain(more));
-    Example::start("opentelemetry", &variables)
+    Example(ServerProcess::spawn(binary_command("sidecore-trace-demo", &variables)))
 }
 
 /// The answer to a mail of a client that is within a trace.
