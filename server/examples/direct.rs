@@ -22,8 +22,8 @@ fn main() -> sidecore::Result<()> {
                 eprintln!("{error}");
             }
         })
-        .serve(|worker| {
-            let tasks = worker.tasks();
+        .serve(|executor| {
+            let tasks = executor.tasks();
             let service = tower::service_fn(async |request: Request<Incoming>| {
                 let mut answer = Response::new(format!("{} is not here\n", request.uri().path()));
                 *answer.status_mut() = StatusCode::NOT_FOUND;

@@ -56,8 +56,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
         .durable(&journal);
     let pool = mails.clone();
-    Server::new(config).with_pool(&mails).serve(move |worker| {
-        let tasks = pool.start(worker);
+    Server::new(config).with_pool(&mails).serve(move |executor| {
+        let tasks = pool.tasks(executor);
         tower::service_fn(move |request| answer(tasks.clone(), request))
     })?;
     // What the server did not get to is there at the next start.
@@ -104,7 +104,7 @@ async fn post(tasks: &DurableTasks<Mail, ()>, body: &[u8]) -> Response<Full<Byte
         }
     };
     // 202 is a promise: the mail is on the disk.
-    match tasks.job(mail).retry(Retry::times(5)).dispatch().await {
+    match tasks.job(mail).retry(Retry::times(5)).spawn().await {
         Ok(handle) => reply(StatusCode::ACCEPTED, &json!({ "task_id": handle.id() })),
         Err(refused) if refused.is_full() => {
             reply(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": refused.to_string() }))

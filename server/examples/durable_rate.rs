@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use sidecore::durable::{Durable, DurableLimits};
 use sidecore::tasks::{Callbacks, OnFinish, OnTask};
-use sidecore::{Config, Incoming, Request, Response, Server, Worker};
+use sidecore::{Config, Executor, Incoming, Request, Response, Server};
 use sidecore_runtime::executor::{sleep, spawn_local};
 
 const IN_FLIGHT: [u64; 4] = [1, 16, 256, 1024];
@@ -42,8 +42,8 @@ fn main() -> Result<(), Failure> {
 
 fn plain(in_flight: u64, span: Duration) -> Result<f64, Failure> {
     let server = Server::new(config()).on_task(|_, job: u64| job).on_finish(|_, _| {});
-    measure(server, in_flight, span, |worker| {
-        let tasks = worker.tasks();
+    measure(server, in_flight, span, |executor| {
+        let tasks = executor.tasks();
         move |job| {
             let run = tasks.run(job);
             async move { run.await.is_ok() }
@@ -58,8 +58,8 @@ fn durable(directory: &Path, in_flight: u64, span: Duration) -> Result<(f64, f64
     let server = Server::new(config())
         .try_on_task(durable.on_task(|_, job: u64| Ok(job)))
         .on_finish(durable.on_finish(|_, _| {}));
-    let rate = measure(server, in_flight, span, move |worker| {
-        let tasks = starts.start(worker, worker.tasks());
+    let rate = measure(server, in_flight, span, move |executor| {
+        let tasks = starts.tasks(executor, executor.tasks());
         move |job| {
             let run = tasks.run(job);
             async move { run.await.is_ok() }
@@ -83,7 +83,7 @@ fn measure<J, O, R, F>(
     server: Server<OnTask<J, O>, OnFinish<O>>,
     in_flight: u64,
     span: Duration,
-    make_run: impl Fn(&Worker<J, O>) -> R + Send + Sync + 'static,
+    make_run: impl Fn(&Executor<J, O>) -> R + Send + Sync + 'static,
 ) -> Result<f64, Failure>
 where
     (OnTask<J, O>, OnFinish<O>): Callbacks<Job = J, Output = O>,
@@ -94,8 +94,8 @@ where
 {
     let (told, rate) = channel();
     let told = Mutex::new(Some(told));
-    let running = server.start(move |worker| {
-        let (run, shutdown) = (Rc::new(make_run(worker)), worker.shutdown());
+    let running = server.start(move |executor| {
+        let (run, shutdown) = (Rc::new(make_run(executor)), executor.shutdown());
         if let Some(told) = told.lock().ok().and_then(|mut told| told.take()) {
             spawn_local(async move {
                 let over = Rc::new(Cell::new(0_u64));

@@ -9,8 +9,8 @@ use sidecore::{Config, Server, service_fn};
 
 fn main() -> sidecore::Result<()> {
     // Defaults, then `sidecore.toml`, then variables such as SIDECORE_PORT.
-    Server::new(Config::load()?).serve(|worker| {
-        let executor = worker.index();
+    Server::new(Config::load()?).serve(|executor| {
+        let executor = executor.index();
         service_fn(move |request| async move {
             format!("hello {}, from executor {executor}\n", request.uri().path())
         })

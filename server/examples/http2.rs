@@ -26,8 +26,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .tls(Certificates::from_pem_files(chain, key)?)
         .on_task(|_task, nap: Duration| std::thread::sleep(nap))
         .awaited()
-        .serve(|worker| {
-            let tasks = worker.tasks();
+        .serve(|executor| {
+            let tasks = executor.tasks();
             tower::service_fn(move |request: Request<Incoming>| {
                 let tasks = tasks.clone();
                 async move {

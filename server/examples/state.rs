@@ -50,11 +50,11 @@ fn main() -> sidecore::Result<()> {
             Ok(move |_task: &TaskContext, line: String| log.write(&line))
         })
         .awaited()
-        .serve(move |worker| {
+        .serve(move |executor| {
             // One for each executor: this closure is called once on each. It needs no lock, and
             // need not be `Send`.
             let here = Rc::new(Cell::new(0));
-            let (in_all, tasks) = (in_all.clone(), worker.tasks());
+            let (in_all, tasks) = (in_all.clone(), executor.tasks());
             tower::service_fn(move |request: Request<Incoming>| {
                 here.set(here.get() + 1);
                 let (here, in_all) = (here.get(), in_all.fetch_add(1, Ordering::Relaxed) + 1);

@@ -18,11 +18,11 @@ use sidecore::{Config, Incoming, Request, Response, Server, StatusCode};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let certificates = Certificates::from_pem_files("cert.pem", "key.pem")?;
     let report = Server::new(Config::load()?)
-        .certificates(certificates)
+        .tls_certificates(certificates)
         .listen("127.0.0.1:8443 tls".parse()?)
         .on_task(|_task, line: String| println!("{line}"))
         .awaited()
-        .serve(|_worker| {
+        .serve(|_executor| {
             tower::service_fn(|request| async move { Ok::<_, Infallible>(answer(&request)) })
         })?;
     eprintln!("{report}");

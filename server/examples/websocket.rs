@@ -35,8 +35,8 @@ fn main() -> sidecore::Result<()> {
     let report = Server::new(Config::load()?)
         .on_task(|_task, n: u32| fibonacci(n))
         .on_finish(|finish, _| eprintln!("nobody waited for task {}", finish.id))
-        .serve(|worker| {
-            let tasks = worker.tasks();
+        .serve(|executor| {
+            let tasks = executor.tasks();
             tower::service_fn(move |request| {
                 let response = answer(request, &tasks);
                 async move { Ok::<_, Infallible>(response) }

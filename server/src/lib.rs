@@ -7,8 +7,8 @@
 //!     Server::new(Config::load()?)
 //!         .on_task(|_task, name: String| format!("mail sent to {name}"))
 //!         .on_finish(|finish, receipt| println!("{}: {receipt:?}", finish.id))
-//!         .serve(|worker| {
-//!             let tasks = worker.tasks();
+//!         .serve(|executor| {
+//!             let tasks = executor.tasks();
 //!             tower::service_fn(move |_: Request<Incoming>| {
 //!                 let id = tasks.dispatch("ada@example.org".to_string());
 //!                 async move { Ok::<_, std::convert::Infallible>(Response::new(format!("{id:?}"))) }
@@ -68,7 +68,7 @@ pub use crate::app::body::Incoming;
 pub use crate::app::service::App;
 pub use crate::config::settings::Config;
 pub use crate::lifecycle::error::{Error, Result};
+pub use crate::lifecycle::executor::Executor;
 pub use crate::lifecycle::running::Running;
 pub use crate::lifecycle::server::Server;
-pub use crate::lifecycle::worker::Worker;
 pub use crate::tasks::callbacks::{FinishContext, TaskResult};

@@ -7,7 +7,7 @@
 //! thread is sound (`waker.rs`); other threads wake it by eventfds that it polls; and where its
 //! scheduler parks with runnable tasks, as it may when its preempt timer fires before a task's turn,
 //! the heartbeat brings it back (`pool/wake/heartbeat.rs`). Nothing could before the eventfds are
-//! polled: until then that timer does not fire ([`preempted`]).
+//! polled: until then that timer does not fire (`preempted`).
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use sidecore::app::{Plain, Refused};
+use sidecore::app::{Plain, RefusedRequest};
 use sidecore::codec::{RequestHead, Target, Version};
 use sidecore::{App, Incoming};
 
@@ -36,7 +36,7 @@ impl AccessLog {
     ///     let log = AccessLog::to_file("access.log", Format::combined())?;
     ///     log.reopen_on_sighup()?;
     ///     let logging = log.clone();
-    ///     Server::new(Config::load()?).serve(move |_worker| {
+    ///     Server::new(Config::load()?).serve(move |_executor| {
     ///         logging.app(tower::service_fn(async |_: Request<Incoming>| {
     ///             Ok::<_, std::convert::Infallible>(Response::new("OK".to_owned()))
     ///         }))
@@ -76,7 +76,7 @@ impl<A: App> App for LoggedApp<A> {
         true
     }
 
-    fn refused(&self, refused: &Refused<'_>) {
+    fn refused(&self, refused: &RefusedRequest<'_>) {
         let LogTarget { format, queue } = &self.target;
         let mut line = Line::begin(format, refused, SystemTime::now());
         line.answer(format, Some((refused.status, refused.fields)));
@@ -146,9 +146,9 @@ impl RequestInfo for RequestHead<'_> {
 
 /// What is known of a request that was refused: its line as it came, whole or not, and its parts
 /// as far as they are told apart. Its fields are not read: they may be what it was refused for.
-impl RequestInfo for Refused<'_> {
+impl RequestInfo for RefusedRequest<'_> {
     fn line(&self) -> Cow<'_, [u8]> {
-        cut(Refused::line(self)).into()
+        cut(RefusedRequest::line(self)).into()
     }
 
     fn is_https(&self) -> bool {
@@ -183,6 +183,6 @@ impl RequestInfo for Refused<'_> {
 }
 
 /// A part of the request line, between its spaces.
-fn part<'a>(refused: &Refused<'a>, index: usize) -> Option<&'a [u8]> {
+fn part<'a>(refused: &RefusedRequest<'a>, index: usize) -> Option<&'a [u8]> {
     refused.line().splitn(3, |&byte| byte == b' ').nth(index)
 }

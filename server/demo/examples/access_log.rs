@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     log.reopen_on_sighup()?;
     let logging = log.clone();
-    let report = Server::new(Config::load()?).serve(move |_worker| {
+    let report = Server::new(Config::load()?).serve(move |_executor| {
         let router =
             Router::new().route("/hello", get(async || "hello\n")).layer(RequestIds::new());
         logging.app(Direct::new(router, |head, _body| match head.target.path() {

@@ -31,7 +31,7 @@ fn main() -> sidecore::Result<()> {
         .awaited()
         .build();
     let pool = naps.clone();
-    Server::new(Config::load()?).with_pool(&naps).serve(move |_worker| {
+    Server::new(Config::load()?).with_pool(&naps).serve(move |_executor| {
         Router::new().route("/naps/{count}", get(nap)).with_state(pool.tasks())
     })?;
     Ok(())

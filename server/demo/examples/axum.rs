@@ -16,7 +16,7 @@ use axum::{Json, Router};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use sidecore::tasks::RunError;
-use sidecore::{Config, Server, Tasks, Worker};
+use sidecore::{Config, Executor, Server, Tasks};
 
 /// A job. It is what a client posts, too.
 #[derive(Deserialize)]
@@ -46,14 +46,14 @@ fn main() -> sidecore::Result<()> {
 }
 
 /// Called once on each executor.
-fn router(worker: &Worker<Fibonacci, u128>) -> Router {
+fn router(executor: &Executor<Fibonacci, u128>) -> Router {
     let tasks = Router::new().route("/fibonacci", post(run_fibonacci));
     Router::new()
         .route("/", get(|| async { "OK" }))
         .route("/hello/{name}", get(hello))
         .route("/length", post(length))
         .nest("/tasks", tasks)
-        .with_state(App { tasks: worker.tasks(), executor: worker.index() })
+        .with_state(App { tasks: executor.tasks(), executor: executor.index() })
 }
 
 #[derive(Deserialize)]

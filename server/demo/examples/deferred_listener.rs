@@ -43,8 +43,8 @@ fn main() -> sidecore::Result<()> {
             Ok(_) => eprintln!("task {} took {:?}", finish.id, finish.ran),
             Err(error) => eprintln!("task {}: {error}", finish.id),
         })
-        .serve(move |worker| {
-            let tasks = worker.tasks();
+        .serve(move |executor| {
+            let tasks = executor.tasks();
             let events = events.get_or_init(|| Arc::new(listeners(&tasks))).clone();
             Router::new()
                 .route("/signup/{name}", post(sign_up))

@@ -39,12 +39,12 @@ fn main() -> sidecore::Result<ExitCode> {
             Life::Draining => eprintln!("no new connections"),
             _ => {}
         })
-        .serve(|worker| {
+        .serve(|executor| {
             Router::new()
                 .route("/tasks", post(dispatch))
                 .route("/slow", get(slow))
                 .route("/stop", post(async |State(app): State<App>| app.shutdown.raise()))
-                .with_state(App { tasks: worker.tasks(), shutdown: worker.shutdown() })
+                .with_state(App { tasks: executor.tasks(), shutdown: executor.shutdown() })
         })?;
     eprintln!("{report}");
     // A supervisor should know of a loss.

@@ -23,12 +23,12 @@ fn main() -> sidecore::Result<()> {
         .on_finish(|_finish, _ended| {
             FINISHED.fetch_add(1, Ordering::Relaxed);
         })
-        .serve(|worker| {
+        .serve(|executor| {
             Router::new()
                 .route("/dispatch/{count}", post(dispatch))
                 .route("/send/{count}", post(send))
                 .route("/finished", get(async || FINISHED.load(Ordering::Relaxed).to_string()))
-                .with_state(worker.tasks())
+                .with_state(executor.tasks())
         })?;
     Ok(())
 }
@@ -42,7 +42,7 @@ async fn dispatch(State(tasks): State<Tasks<u32, ()>>, Path(count): Path<u32>) -
 /// Waits for room before each: the burst takes as long as its tasks, this client's alone.
 async fn send(State(tasks): State<Tasks<u32, ()>>, Path(count): Path<u32>) -> String {
     for number in 0..count {
-        if let Err(refused) = tasks.send(number).await {
+        if let Err(refused) = tasks.dispatch_when_room(number).await {
             return format!("{number} accepted, then: {refused}\n");
         }
     }

@@ -16,7 +16,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use sidecore::tasks::Priority;
 use sidecore::tasks::trigger::{TriggerAfter, TriggerTask};
-use sidecore::{Config, Request, Response, Server, TaskResult, Worker};
+use sidecore::{Config, Executor, Request, Response, Server, TaskResult};
 
 /// What the task workers do.
 enum Job {
@@ -43,14 +43,14 @@ fn main() -> sidecore::Result<()> {
 }
 
 /// Called once on each executor.
-fn router(worker: &Worker<Job, ()>) -> Router {
-    let tasks = worker.tasks();
+fn router(executor: &Executor<Job, ()>) -> Router {
+    let tasks = executor.tasks();
     // What is not audited must not happen: without room the answer is 503, `Retry-After: 2`.
     let audit = TriggerTask::before(tasks.clone(), audit_of).or_unavailable(2).tell_client();
     // An alarm goes before the audits. Of the request only its path is kept.
     let urgently = move |job| {
         let job = tasks.job(job).priority(Priority::High);
-        job.dispatch().map(|task| task.id())
+        job.spawn().map(|task| task.id())
     };
     let path = |request: &Request<_>| Some(request.uri().path().to_owned());
     let alarm = TriggerAfter::new(urgently, path, alarm_of);

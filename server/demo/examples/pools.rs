@@ -48,9 +48,12 @@ fn main() -> sidecore::Result<()> {
         .on_task(|_task, picture: u32| format!("thumbnail of {picture}\n"))
         .awaited()
         .with_pool(&reports)
-        .serve(move |worker| {
-            let app =
-                App { thumbnails: worker.tasks(), reports: pool.tasks(), stats: worker.stats() };
+        .serve(move |executor| {
+            let app = App {
+                thumbnails: executor.tasks(),
+                reports: pool.tasks(),
+                stats: executor.stats(),
+            };
             Router::new()
                 .route("/reports/{number}", post(report))
                 .route("/thumbnails/{picture}", get(thumbnail))

@@ -31,7 +31,7 @@ use axum::routing::get;
 use futures_core::Stream;
 use serde::Deserialize;
 use sidecore::tasks::Run;
-use sidecore::{Config, Server, Tasks, Worker};
+use sidecore::{Config, Executor, Server, Tasks};
 
 /// The id of a stream's last event.
 const END: &str = "end";
@@ -98,9 +98,9 @@ fn main() -> sidecore::Result<()> {
 }
 
 /// Called once on each executor.
-fn router(worker: &Worker<Count, String>) -> Router {
+fn router(executor: &Executor<Count, String>) -> Router {
     let page = get(async || Html(PAGE));
-    Router::new().route("/", page).route("/count", get(count)).with_state(worker.tasks())
+    Router::new().route("/", page).route("/count", get(count)).with_state(executor.tasks())
 }
 
 #[derive(Deserialize)]

@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = readers.clone();
     // A root that is not there is told before the server starts.
     StaticFiles::of(&root).build()?;
-    let report = Server::new(Config::load()?).with_pool(&readers).serve(move |_worker| {
+    let report = Server::new(Config::load()?).with_pool(&readers).serve(move |_executor| {
         let files = StaticFiles::of(&root)
             .cache_control("/assets/*", "public, max-age=31536000, immutable")
             .cache_control("*", "no-cache")

@@ -44,11 +44,11 @@ fn main() -> sidecore::Result<()> {
             let count = if ended.is_ok() { &SENT } else { &FAILED };
             count.fetch_add(1, Ordering::Relaxed);
         })
-        .serve(|worker| {
+        .serve(|executor| {
             Router::new()
                 .route("/mails/{to}", post(send))
                 .route("/mails", axum::routing::get(count))
-                .with_state(worker.tasks())
+                .with_state(executor.tasks())
         })?;
     Ok(())
 }

@@ -22,11 +22,11 @@ const WITHIN: Duration = Duration::from_millis(500);
 type Naps = Tasks<u64, u64>;
 
 fn main() -> sidecore::Result<()> {
-    Server::new(Config::load()?).try_on_task(nap).awaited().serve(|worker| {
+    Server::new(Config::load()?).try_on_task(nap).awaited().serve(|executor| {
         Router::new()
             .route("/one/{ms}", get(one))
             .route("/all/{naps}", get(all))
-            .with_state(worker.tasks())
+            .with_state(executor.tasks())
     })?;
     Ok(())
 }

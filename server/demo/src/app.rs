@@ -17,7 +17,7 @@ use sidecore::app::Plain;
 use sidecore::codec::RequestHead;
 use sidecore::lifecycle::ServerStats;
 use sidecore::tasks::{Cancelled, DispatchError, TaskHandle, TaskId};
-use sidecore::{Incoming, Worker};
+use sidecore::{Executor, Incoming};
 use tower_service::Service;
 
 use crate::answer::{
@@ -66,7 +66,7 @@ struct Accepted {
 
 impl App {
     pub(crate) fn new(
-        worker: &Worker<Job, Output>,
+        executor: &Executor<Job, Output>,
         pools: Handles,
         ledger: Arc<Ledger>,
         may_append: bool,
@@ -74,8 +74,8 @@ impl App {
         let shared = Shared {
             abilities: Abilities { append: may_append, durable: pools.durable.is_some() },
             pools,
-            worker: worker.index(),
-            stats: worker.stats(),
+            worker: executor.index(),
+            stats: executor.stats(),
             ledger,
         };
         App { shared: Rc::new(shared) }
@@ -90,7 +90,7 @@ impl App {
         &self,
         dispatch: sidecore::tasks::Dispatch<Job, Output>,
     ) -> Result<TaskId, DispatchError<Job>> {
-        let handle = dispatch.dispatch()?;
+        let handle = dispatch.spawn()?;
         let id = handle.id();
         // The finish is delivered on this thread, so not before this.
         self.shared.ledger.insert(handle);
@@ -187,7 +187,7 @@ impl App {
         let ledger = self.shared.ledger.clone();
         // Also where this request is gone by then, and before the task's end is told.
         let remember = move |handle: &TaskHandle| ledger.insert(handle.clone());
-        match order.prepare_durable(tasks).on_dispatch(remember).dispatch().await {
+        match order.prepare_durable(tasks).on_dispatch(remember).spawn().await {
             Ok(handle) => self.accepted(handle.id()),
             Err(refused) => refuse_durable(&refused),
         }

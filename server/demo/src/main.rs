@@ -93,8 +93,8 @@ fn run() -> Result<Report, Box<dyn std::error::Error>> {
         server = pools.mount(server);
     }
     let mounted = pools.clone();
-    let report = server.serve(move |worker| {
-        let app = App::new(worker, mounted.on(worker), ledger.clone(), may_append);
+    let report = server.serve(move |executor| {
+        let app = App::new(executor, mounted.on(executor), ledger.clone(), may_append);
         let audit = trigger_audit(app.clone());
         let direct = app.clone();
         Direct::new(audit.layer(app), move |head, body| direct.direct(head, body))

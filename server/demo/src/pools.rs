@@ -8,7 +8,7 @@ use sidecore::durable::journal::JournalError;
 use sidecore::durable::{Durable, DurableLimits, DurablePool, DurableTasks};
 use sidecore::lifecycle::stderr;
 use sidecore::tasks::{OnFinish, OnTask, TaskPool};
-use sidecore::{Server, Tasks, Worker};
+use sidecore::{Executor, Server, Tasks};
 
 use crate::job::{Job, Output, Runner, kinds};
 use crate::ledger::Ledger;
@@ -96,12 +96,12 @@ impl Pools {
     }
 
     /// The handles of one executor.
-    pub(crate) fn on(&self, worker: &Worker<Job, Output>) -> Handles {
+    pub(crate) fn on(&self, executor: &Executor<Job, Output>) -> Handles {
         Handles {
-            own: worker.tasks(),
+            own: executor.tasks(),
             bulk: self.bulk.tasks(),
             many: self.many.tasks(),
-            durable: self.durable.as_ref().map(|durable| durable.start(worker)),
+            durable: self.durable.as_ref().map(|durable| durable.tasks(executor)),
         }
     }
 

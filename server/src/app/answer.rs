@@ -5,7 +5,7 @@
 //! use sidecore::{Config, Server, StatusCode, service_fn};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let server = TestServer::start(Server::new(Config::default()), |_worker| {
+//! let server = TestServer::start(Server::new(Config::default()), |_executor| {
 //!     service_fn(|request| async move {
 //!         match request.uri().path() {
 //!             "/" => Ok("hello"),
@@ -46,7 +46,7 @@ use crate::app::service::ServiceFailed;
 /// use sidecore::{Config, Server, service_fn};
 ///
 /// fn main() -> sidecore::Result<()> {
-///     Server::new(Config::load()?).serve(|_worker| service_fn(|_request| async { "hello" }))?;
+///     Server::new(Config::load()?).serve(|_executor| service_fn(|_request| async { "hello" }))?;
 ///     Ok(())
 /// }
 /// ```

@@ -15,7 +15,7 @@ pub use self::answer::{Answering, EitherBody, IntoAnswer, ServiceFn, WholeBody};
 pub use self::body::BodyError;
 pub use self::direct_router::{DirectParams, DirectRequest, DirectRouter};
 pub use self::service::{
-    Direct, Oneshot, PeerAddress, Plain, Refused, Secured, ServiceFailed, WithPeers,
+    Direct, Oneshot, PeerAddress, Plain, RefusedRequest, Secured, ServiceFailed, WithPeers,
     answered_instead,
 };
 

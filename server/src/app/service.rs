@@ -59,12 +59,12 @@ pub trait App: 'static {
     /// is malformed, too large or too slow, or there is no room for its connection. Called in the
     /// middle of the connection's work: it may take note, and shall not take long. An application
     /// around another passes it on.
-    fn refused(&self, _refused: &Refused<'_>) {}
+    fn refused(&self, _refused: &RefusedRequest<'_>) {}
 }
 
 /// A request that the connection refused without asking the application.
 #[derive(Clone, Copy, Debug)]
-pub struct Refused<'a> {
+pub struct RefusedRequest<'a> {
     /// The status of the answer.
     pub status: StatusCode,
     /// Bytes of the answer's body.
@@ -83,7 +83,7 @@ pub struct Refused<'a> {
     pub waited: Duration,
 }
 
-impl<'a> Refused<'a> {
+impl<'a> RefusedRequest<'a> {
     /// What of the request line had arrived, without the end of the line: blank lines before it are
     /// skipped (RFC 9112 §2.2).
     pub fn line(&self) -> &'a [u8] {
@@ -151,7 +151,7 @@ impl<A: App> App for WithPeers<A> {
         true
     }
 
-    fn refused(&self, refused: &Refused<'_>) {
+    fn refused(&self, refused: &RefusedRequest<'_>) {
         self.0.refused(refused);
     }
 }
@@ -304,7 +304,7 @@ where
         self.service.wants_peers()
     }
 
-    fn refused(&self, refused: &Refused<'_>) {
+    fn refused(&self, refused: &RefusedRequest<'_>) {
         self.service.refused(refused);
     }
 }

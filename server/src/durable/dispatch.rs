@@ -56,7 +56,7 @@ impl<J: DurableJob, O: Send + 'static> DurableTasks<J, O> {
         &self,
         job: J,
     ) -> impl Future<Output = Result<TaskId, DurableError<J>>> + Send + 'static + use<J, O> {
-        let sent = self.job(job).dispatch();
+        let sent = self.job(job).spawn();
         async move { sent.await.map(|handle| handle.id()) }
     }
 
@@ -85,7 +85,7 @@ impl<J: DurableJob, O: Send + 'static> DurableTasks<J, O> {
 ///
 /// Its times hold over restarts, as priority and retries do. While no process runs the wall clock
 /// alone goes on; should it be set back, no time is longer than it was said to be.
-#[must_use = "a job is dispatched by `dispatch` or `run`"]
+#[must_use = "a job is dispatched by `spawn` or `run`"]
 pub struct DurableDispatch<J, O> {
     to: DurableTasks<J, O>,
     job: J,
@@ -137,7 +137,7 @@ impl<J: DurableJob, O: Send + 'static> DurableDispatch<J, O> {
     }
 
     /// Dispatches it as [`DurableTasks::dispatch`] does; the future's output is its handle.
-    pub fn dispatch(self) -> Dispatching<J> {
+    pub fn spawn(self) -> Dispatching<J> {
         self.send(None)
     }
 
@@ -265,7 +265,7 @@ impl<J: DurableJob, O: Send + 'static> Parcel<J, O> {
     ) -> Answer<J> {
         let Parcel { shared, tasks, job, plan, on_dispatch } = self;
         let entry = Entry { job, sequence, retry: plan.retry };
-        let sent = match plan.prepare(&tasks, entry).send().await {
+        let sent = match plan.prepare(&tasks, entry).spawn_when_room().await {
             Err(DispatchError::TimedOut(entry)) => end_as_timed_out(&tasks, entry, &plan),
             sent => sent,
         };
@@ -303,10 +303,10 @@ fn end_as_timed_out<J: DurableJob, O: Send + 'static>(
 ) -> Result<TaskHandle, DispatchError<Entry<J>>> {
     let expired = tasks.job(entry).attempts_before(plan.attempts_before);
     let expired = expired.delay(Duration::MAX).deadline(Duration::ZERO);
-    expired.dispatch().map_err(|refused| DispatchError::TimedOut(refused.into_job()))
+    expired.spawn().map_err(|refused| DispatchError::TimedOut(refused.into_job()))
 }
 
-/// The future of [`DurableDispatch::dispatch`]. Dropping it changes nothing.
+/// The future of [`DurableDispatch::spawn`]. Dropping it changes nothing.
 #[must_use = "the job is dispatched, but only the future says whether it was taken"]
 pub struct Dispatching<J> {
     answer: Receiver<Answer<J>>,

@@ -19,8 +19,8 @@
 //!     .on_finish(|finish, outcome| println!("{}: {outcome:?}", finish.id))
 //!     .durable(&journal);
 //! let pool = mails.clone();
-//! Server::new(Config::load()?).with_pool(&mails).serve(move |worker| {
-//!     let tasks = pool.start(worker);
+//! Server::new(Config::load()?).with_pool(&mails).serve(move |executor| {
+//!     let tasks = pool.tasks(executor);
 //!     tower::service_fn(move |_: Request<Incoming>| {
 //!         let dispatched = tasks.dispatch("ada@example.org".to_owned());
 //!         async move {
@@ -102,7 +102,7 @@ use crate::durable::ended::{EndedExecutors, note_the_end};
 use crate::durable::finish::{Finisher, OpenFinish};
 use crate::durable::intake::{Intake, take_offers};
 use crate::durable::redelivery::{Backlog, redeliver};
-use crate::lifecycle::worker::Worker;
+use crate::lifecycle::executor::Executor;
 use crate::tasks::callbacks::{FinishContext, TaskResult};
 use sidecore_journal::{DeadLetter, Journal, JournalError, JournalLimits, Recovery, Sequence};
 use sidecore_runtime::pool::{Failure, TaskContext, Tasks};
@@ -247,18 +247,18 @@ impl<J: DurableJob, O: Send + 'static> Durable<J, O> {
     /// The handle that dispatches from this executor's handlers; on executor 0 it begins the
     /// redelivery, and takes what other threads dispatch. Call it on each executor, where the server's
     /// application is made, with the tasks of the pool whose callbacks were wrapped.
-    pub fn start<A: Send + 'static, B: Send + 'static>(
+    pub fn tasks<A: Send + 'static, B: Send + 'static>(
         &self,
-        worker: &Worker<A, B>,
+        executor: &Executor<A, B>,
         tasks: Tasks<Entry<J>, O>,
     ) -> DurableTasks<J, O> {
-        note_the_end(self.shared.ended.clone(), worker.index());
+        note_the_end(self.shared.ended.clone(), executor.index());
         let (shared, intake) = (self.shared.clone(), self.intake.clone());
         let handle = DurableTasks { shared: shared.clone(), tasks: tasks.clone(), intake };
-        if worker.index() == 0 {
+        if executor.index() == 0 {
             let left = shared.left.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(backlog) = left {
-                redeliver(shared, tasks, worker.shutdown(), backlog);
+                redeliver(shared, tasks, executor.shutdown(), backlog);
                 take_offers(handle.clone());
             }
         }

@@ -9,7 +9,7 @@ use sidecore_runtime::sys::doorbell::Doorbell;
 use sidecore_runtime::sys::stderr;
 
 use crate::durable::{Durable, DurableJob, DurableStats, DurableTasks, Entry};
-use crate::lifecycle::worker::Worker;
+use crate::lifecycle::executor::Executor;
 use crate::tasks::callbacks::{OnFinish, OnTask};
 use crate::tasks::pool::{PoolBuilder, TaskPool};
 use crate::tasks::pool_start::{
@@ -63,11 +63,11 @@ fn wrap<J: DurableJob, O: Send + 'static>(
 impl<J: DurableJob, O: Send + 'static> DurablePool<J, O> {
     /// The handle that dispatches from this executor's handlers; on executor 0 it begins the
     /// redelivery. Call it on each executor, where the server's application is made.
-    pub fn start<A: Send + 'static, B: Send + 'static>(
+    pub fn tasks<A: Send + 'static, B: Send + 'static>(
         &self,
-        worker: &Worker<A, B>,
+        executor: &Executor<A, B>,
     ) -> DurableTasks<J, O> {
-        self.durable.start(worker, self.pool.tasks())
+        self.durable.tasks(executor, self.pool.tasks())
     }
 
     /// Its journal. The server closes it when the pool has ended.

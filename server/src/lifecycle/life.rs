@@ -14,19 +14,19 @@ use crate::lifecycle::report::Report;
 /// | Swoole | here |
 /// |---|---|
 /// | `onStart`, `onManagerStart` | [`Started`](Life::Started) |
-/// | `onWorkerStart` | [`WorkerStarted`](Life::WorkerStarted); what the worker keeps is made by [`serve`](crate::Server::serve)'s `make_app`, of task workers by [`Server::on_task_worker`](crate::Server::on_task_worker) |
+/// | `onWorkerStart` | [`ExecutorStarted`](Life::ExecutorStarted); what the worker keeps is made by [`serve`](crate::Server::serve)'s `make_app`, of task workers by [`Server::on_task_worker`](crate::Server::on_task_worker) |
 /// | `onBeforeReload`, `onAfterReload` | [`Reloading`](Life::Reloading), [`Reloaded`](Life::Reloaded) |
 /// | `onBeforeShutdown`, `onWorkerExit` | [`Draining`](Life::Draining) |
-/// | `onWorkerStop` | [`WorkerStopped`](Life::WorkerStopped); of task workers the drop of what `on_task_worker` returned |
+/// | `onWorkerStop` | [`ExecutorStopped`](Life::ExecutorStopped); of task workers the drop of what `on_task_worker` returned |
 /// | `onShutdown`, `onManagerStop` | [`Ended`](Life::Ended), which counts what became of the tasks |
 /// | `onWorkerError` | the error of [`Running::wait`](crate::Running::wait); of task workers [`Notice::WorkerFailed`](crate::tasks::Notice::WorkerFailed) |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Life {
     /// An executor has made its application and is about to accept. On its thread.
-    WorkerStarted {
+    ExecutorStarted {
         /// Its number, from 0.
-        worker: usize,
+        executor: usize,
         /// The CPU it is pinned to.
         cpu: usize,
     },
@@ -45,9 +45,9 @@ pub enum Life {
     /// first; the drain of all waits meanwhile.
     Draining,
     /// An executor has served its last request and delivered its last task. On its thread.
-    WorkerStopped {
+    ExecutorStopped {
         /// Its number.
-        worker: usize,
+        executor: usize,
     },
     /// All is over. On the thread that waits for the end; not told of a server that did not start.
     Ended {

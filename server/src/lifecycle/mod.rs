@@ -10,6 +10,7 @@ mod accept;
 pub(crate) mod companion;
 pub(crate) mod either;
 pub(crate) mod error;
+pub(crate) mod executor;
 pub(crate) mod life;
 pub(crate) mod listen;
 mod pool_set;
@@ -20,15 +21,14 @@ pub(crate) mod server;
 pub(crate) mod shutdown;
 pub(crate) mod signals;
 mod tls_policy;
-pub(crate) mod worker;
 
 pub use sidecore_runtime::executor::ExecutorSnapshot;
 pub use sidecore_runtime::sys::memory::{Heap, heap};
 pub use sidecore_runtime::sys::stderr;
 
+pub use self::executor::ServerStats;
 pub use self::life::Life;
 pub use self::reload::Reload;
 pub use self::report::Report;
 pub use self::shutdown::Shutdown;
 pub use self::signals::catch_signals;
-pub use self::worker::ServerStats;

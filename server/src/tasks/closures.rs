@@ -16,13 +16,13 @@
 //!                 eprintln!("task {}: {error}", finish.id);
 //!             }
 //!         })
-//!         .serve(|worker| {
-//!             let tasks = worker.tasks();
+//!         .serve(|executor| {
+//!             let tasks = executor.tasks();
 //!             tower::service_fn(move |_: Request<Incoming>| {
 //!                 let tasks = tasks.clone();
 //!                 async move {
 //!                     // At once, and on: what becomes of it is told to `on_finish`.
-//!                     let counted = tasks.spawn(|_task| eprintln!("one more"));
+//!                     let counted = tasks.dispatch_closure(|_task| eprintln!("one more"));
 //!                     // Waits, with the closure's own type: the executor serves others meanwhile.
 //!                     let small = tasks.call(|_task| thumbnail(vec![7; 1024])).await;
 //!                     let text = format!("{counted:?}, {:?}\n", small.map(|small| small.len()));
@@ -47,7 +47,7 @@
 //! # use sidecore::tasks::closures::{Closure, ClosureOutput};
 //! # fn example(tasks: Tasks<Closure, ClosureOutput>) {
 //! let job = tasks.job(Closure::new(|_task| {}));
-//! let _ = job.retry(Retry::times(3)).dispatch();
+//! let _ = job.retry(Retry::times(3)).spawn();
 //! # }
 //! ```
 
@@ -70,7 +70,7 @@ use sidecore_runtime::pool::{
 /// through [`Tasks::job`], where there is a handle that cancels it.
 pub struct Closure(Box<dyn FnOnce(&TaskContext) -> Result<ClosureOutput, Failure> + Send>);
 
-/// What a closure returned, of whatever type. Only `on_finish` sees it: after [`Closures::spawn`]
+/// What a closure returned, of whatever type. Only `on_finish` sees it: after [`Closures::dispatch_closure`]
 /// it is `()`, and where the future of a call was dropped it is what the closure returned.
 pub struct ClosureOutput(Box<dyn Any + Send>);
 
@@ -146,11 +146,11 @@ pub trait Closures {
     ///
     /// # Errors
     /// [`DispatchError`], which has the closure.
-    fn spawn<E: Ending>(
+    fn dispatch_closure<E: Ending>(
         &self,
         run: impl FnOnce(&TaskContext) -> E + Send + 'static,
     ) -> Result<TaskId, DispatchError<Closure>> {
-        self.prepare(Closure::new(run)).dispatch().map(|task| task.id())
+        self.prepare(Closure::new(run)).spawn().map(|task| task.id())
     }
 
     /// Puts a closure into the queue, now, and returns a future of what it returns. Replaces
@@ -199,7 +199,7 @@ impl Closures for Tasks<Closure, ClosureOutput> {
     }
 
     /// Without the handle that nobody holds.
-    fn spawn<E: Ending>(
+    fn dispatch_closure<E: Ending>(
         &self,
         run: impl FnOnce(&TaskContext) -> E + Send + 'static,
     ) -> Result<TaskId, DispatchError<Closure>> {
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn without_task_workers_a_closure_is_refused() {
         let tasks: Tasks<Closure, ClosureOutput> = Tasks::none();
-        assert!(matches!(tasks.spawn(|_| ()), Err(DispatchError::NoTaskWorkers(_))));
+        assert!(matches!(tasks.dispatch_closure(|_| ()), Err(DispatchError::NoTaskWorkers(_))));
         let waited = tasks.call(|_| 1).wait(Duration::ZERO);
         let refused = waited.map_err(|_| "a refused call waits for nothing").unwrap();
         assert!(matches!(refused, Err(RunError::Refused(DispatchError::NoTaskWorkers(_)))));

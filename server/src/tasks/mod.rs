@@ -14,10 +14,10 @@ pub(crate) mod pool_start;
 pub mod trigger;
 
 pub use sidecore_runtime::pool::{
-    Cancelled, DeadLetter, Dispatch, DispatchError, Failure, KindSnapshot, Kinds, Notice, Outcomes,
-    Overlap, Percentiles, Periodic, PeriodicSnapshot, PoolSnapshot, Priority, Retry, Run, RunError,
-    SendJob, Stack, StackEnd, StackFrame, Stuck, TaskError, TaskHandle, TaskId, TaskState,
-    TaskWorkerInfo, TaskWorkerSnapshot,
+    Cancelled, DeadLetter, Dispatch, DispatchError, DispatchWhenRoom, Failure, KindSnapshot, Kinds,
+    Notice, Outcomes, Overlap, Percentiles, Periodic, PeriodicSnapshot, PoolSnapshot, Priority,
+    Retry, Run, RunError, Stack, StackEnd, StackFrame, Stuck, TaskError, TaskHandle, TaskId,
+    TaskState, TaskWorkerInfo, TaskWorkerSnapshot,
 };
 
 pub use self::callbacks::{Callbacks, OnFinish, OnTask};

@@ -30,7 +30,7 @@ use sidecore_runtime::pool::{
 ///     .on_finish(|finish, sent| println!("{}: {sent:?}", finish.id))
 ///     .build();
 /// let pool = mail.clone();
-/// Server::new(Config::load()?).with_pool(&mail).serve(move |_worker| {
+/// Server::new(Config::load()?).with_pool(&mail).serve(move |_executor| {
 ///     let tasks = pool.tasks();
 ///     tower::service_fn(move |_: Request<Incoming>| {
 ///         let sent = tasks.run("Dear Ada".to_owned());

@@ -13,8 +13,8 @@
 //! let server = Server::new(config)
 //!     .on_task(|_task, name: String| format!("mail sent to {name}"))
 //!     .on_finish(|_finish, _receipt| {});
-//! let server = TestServer::start(server, |worker| {
-//!     let tasks = worker.tasks();
+//! let server = TestServer::start(server, |executor| {
+//!     let tasks = executor.tasks();
 //!     tower::service_fn(move |request: Request<Incoming>| {
 //!         let accepted = tasks.dispatch(request.uri().path().to_owned()).is_ok();
 //!         async move { Ok::<_, std::convert::Infallible>(Response::new(accepted.to_string())) }
@@ -46,10 +46,10 @@ pub use crate::test_server::client::Answer;
 
 use crate::app::service::App;
 use crate::lifecycle::error::Result;
+use crate::lifecycle::executor::Executor;
 use crate::lifecycle::report::Report;
 use crate::lifecycle::running::Running;
 use crate::lifecycle::server::{Job, Output, Server};
-use crate::lifecycle::worker::Worker;
 use crate::tasks::callbacks::Callbacks;
 use crate::test_server::echo::Echo;
 use sidecore_runtime::pool::Tasks;
@@ -81,7 +81,7 @@ impl<J: Send + 'static, O: Send + 'static> TestServer<J, O> {
     /// As [`Server::start`](crate::Server::start).
     pub fn start<A: App, T, F>(
         mut server: Server<T, F>,
-        make_app: impl Fn(&Worker<J, O>) -> A + Send + Sync + 'static,
+        make_app: impl Fn(&Executor<J, O>) -> A + Send + Sync + 'static,
     ) -> Result<Self>
     where
         (T, F): Callbacks<Job = J, Output = O>,
@@ -91,12 +91,12 @@ impl<J: Send + 'static, O: Send + 'static> TestServer<J, O> {
         server.config.proxy = false;
         let seen = Arc::new((OnceLock::new(), Mutex::new(Vec::new())));
         let see = seen.clone();
-        let running = server.start(move |worker: &Worker<Job<T, F>, Output<T, F>>| {
-            let _ = see.0.set(worker.tasks());
+        let running = server.start(move |executor: &Executor<Job<T, F>, Output<T, F>>| {
+            let _ = see.0.set(executor.tasks());
             let echo = Arc::new(Echo::default());
             see.1.lock().unwrap_or_else(PoisonError::into_inner).push(echo.clone());
             spawn_local(async move { echo.answer().await });
-            make_app(worker)
+            make_app(executor)
         })?;
         let tasks = seen.0.get().cloned().unwrap_or_else(Tasks::none);
         let echoes = std::mem::take(&mut *seen.1.lock().unwrap_or_else(PoisonError::into_inner));

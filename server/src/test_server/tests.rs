@@ -40,8 +40,8 @@ fn when_tasks_are_quiet_their_callbacks_have_returned_and_what_they_dispatched_t
             }
         },
     );
-    let server = TestServer::start(server, |worker| {
-        let tasks = worker.tasks();
+    let server = TestServer::start(server, |executor| {
+        let tasks = executor.tasks();
         tower::service_fn(move |_: Request<Incoming>| {
             let id = tasks.dispatch(3).unwrap();
             async move { Ok::<_, Infallible>(Response::new(id.to_string())) }

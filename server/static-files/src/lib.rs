@@ -18,7 +18,7 @@
 //! # let mut config = Config::default();
 //! # (config.options.worker_num, config.options.task_worker_num) = (Some(1), Some(0));
 //! // `Server::serve`, where it is no test.
-//! let server = TestServer::start(Server::<(), ()>::new(config), move |_worker| {
+//! let server = TestServer::start(Server::<(), ()>::new(config), move |_executor| {
 //!     // A file where there is one; what is none is the application's.
 //!     files.layer(service_fn(async |_: Request<Incoming>| {
 //!         Ok::<_, std::convert::Infallible>(Response::new("made here".to_owned()))

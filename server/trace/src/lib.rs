@@ -13,8 +13,8 @@
 //!     .on_task(task_in_span(|_task, name: String| tracing::info!(name, "mail is sent")))
 //!     .on_finish(finish_in_span(|_finish, _sent: TaskResult<()>| tracing::info!("mail was sent")));
 //! // `Server::serve`, where it is no test.
-//! let server = TestServer::start(server, |worker| {
-//!     let tasks = worker.tasks();
+//! let server = TestServer::start(server, |executor| {
+//!     let tasks = executor.tasks();
 //!     RequestSpans.layer(tower::service_fn(move |_: Request<Incoming>| {
 //!         // The job takes the request's span along.
 //!         let id = tasks.dispatch(InSpan::current("ada@example.org".to_owned()));

@@ -82,7 +82,7 @@ fn what_can_never_be_taken_is_refused_before_it_is_written() {
     let mut setup = Setup::default();
     setup.limits.journal.payload_bytes_max = 60;
     let life = live(&scratch, setup, |tasks, _| async move {
-        let refused = tasks.job(job(1)).task_worker(1).dispatch().await.unwrap_err();
+        let refused = tasks.job(job(1)).task_worker(1).spawn().await.unwrap_err();
         assert!(matches!(refused, DurableError::Refused(DispatchError::NoSuchTaskWorker(_))));
         let large = tasks.dispatch(job(u64::MAX)).await.unwrap_err();
         assert!(matches!(&large, DurableError::TooLarge(_)), "{large}");
@@ -122,7 +122,7 @@ fn who_is_told_of_the_dispatch_is_told_before_the_outcome_and_without_its_future
             let dispatch = tasks.job(job(number)).on_dispatch(move |handle| {
                 told.send((handle.clone(), seen.finished())).unwrap();
             });
-            drop(dispatch.dispatch());
+            drop(dispatch.spawn());
         }
         until("finished", || seen.finished() == 50).await;
         let handles: Vec<_> = handles.try_iter().collect();
@@ -136,8 +136,8 @@ fn a_cancelled_job_is_not_redelivered() {
     let scratch = Scratch::new("durable-cancel");
     let life = live(&scratch, Setup::default(), |tasks, seen| async move {
         tasks.dispatch(slow(1, 150)).await.unwrap();
-        let handle = tasks.job(job(2)).dispatch().await.unwrap();
-        let later = tasks.job(job(3)).delay(Duration::from_secs(60)).dispatch().await.unwrap();
+        let handle = tasks.job(job(2)).spawn().await.unwrap();
+        let later = tasks.job(job(3)).delay(Duration::from_secs(60)).spawn().await.unwrap();
         assert_eq!(handle.cancel(), Cancelled::Withdrawn);
         assert_eq!(later.cancel(), Cancelled::Withdrawn);
         let late = tasks.job(job(4)).deadline(Duration::from_millis(20)).run().await;
@@ -157,7 +157,7 @@ fn a_job_that_panics_is_a_dead_letter_after_its_retries() {
     let scratch = Scratch::new("durable-dead");
     let life = live(&scratch, Setup::default(), |tasks, seen| async move {
         let panics = Job { panics: 9, ..job(1) };
-        tasks.job(panics).retry(retry(2)).dispatch().await.unwrap();
+        tasks.job(panics).retry(retry(2)).spawn().await.unwrap();
         let fails = Job { fails: 9, ..job(2) };
         let failed = tasks.job(fails).retry(retry(1)).run().await.unwrap_err();
         assert!(matches!(failed, DurableRunError::Failed(TaskError::Failed(_))), "{failed}");
@@ -180,7 +180,7 @@ fn what_is_told_of_a_dispatch_and_panics_changes_nothing_else() {
     let scratch = Scratch::new("durable-on-dispatch");
     let life = live(&scratch, Setup::default(), |tasks, _| async move {
         let dispatch = |number| tasks.job(job(number)).on_dispatch(|_| panic!("of the user's"));
-        assert!(dispatch(1).dispatch().await.is_ok());
+        assert!(dispatch(1).spawn().await.is_ok());
         assert_eq!(dispatch(2).run().await.unwrap(), 2);
     });
     assert_eq!((life.began.len(), life.stats.kept), (2, 0));

@@ -23,14 +23,14 @@ fn a_thread_dispatches_waits_and_is_told_how_a_task_ended() {
     let life = live(&scratch, Setup::default(), |tasks, seen| async move {
         let its_own = tasks.clone();
         on_a_thread(move || {
-            let handle = its_own.job(job(1)).dispatch().wait(LONG).unwrap().unwrap();
+            let handle = its_own.job(job(1)).spawn().wait(LONG).unwrap().unwrap();
             assert!(handle.id() > 0);
             assert_eq!(its_own.run(job(2)).wait(LONG).unwrap().unwrap(), 2);
             let failed = its_own.run(Job { fails: 9, ..job(3) }).wait(LONG).unwrap();
             assert!(matches!(failed, Err(DurableRunError::Failed(TaskError::Failed(_)))));
             let slow = its_own.run(slow(4, 100)).wait(Duration::from_millis(5));
             assert_eq!(slow.expect_err("it still runs").wait(LONG).unwrap().unwrap(), 4);
-            let told = its_own.job(job(5)).on_dispatch(|_| {}).dispatch().wait(LONG).unwrap();
+            let told = its_own.job(job(5)).on_dispatch(|_| {}).spawn().wait(LONG).unwrap();
             let Err(DurableError::Refused(DispatchError::NotOnExecutor(refused))) = told else {
                 panic!("{told:?}")
             };
@@ -58,7 +58,7 @@ fn many_threads_take_turns_and_are_refused_where_the_journal_is_full() {
             thread::spawn(move || {
                 let mut refused = 0;
                 for number in number * JOBS..(number + 1) * JOBS {
-                    while let Err(error) = tasks.job(job(number)).dispatch().wait(LONG).unwrap() {
+                    while let Err(error) = tasks.job(job(number)).spawn().wait(LONG).unwrap() {
                         assert!(error.is_full(), "{error}");
                         refused += 1;
                         thread::sleep(Duration::from_micros(200));
@@ -90,7 +90,7 @@ fn after_the_end_a_thread_is_refused_and_what_had_no_turn_is_kept() {
         tasks.dispatch(slow(0, 500)).await.unwrap();
         until("it runs", || seen.began().len() == 1).await;
         thread::spawn(move || {
-            let sent: Vec<_> = (1..200).map(|n| its_own.job(job(n)).dispatch()).collect();
+            let sent: Vec<_> = (1..200).map(|n| its_own.job(job(n)).spawn()).collect();
             for sent in sent {
                 waiting.send(sent.wait(LONG).expect("it is told")).unwrap();
             }
@@ -103,7 +103,7 @@ fn after_the_end_a_thread_is_refused_and_what_had_no_turn_is_kept() {
     assert_eq!(placed + ended, 199);
     assert!(ended > 100, "{placed} were placed in a pool of 64");
     assert_eq!(life.stats.kept, 200 - life.stats.acked, "{:?}", life.stats);
-    let late = TASKS.get().unwrap().job(job(900)).dispatch().wait(LONG).unwrap();
+    let late = TASKS.get().unwrap().job(job(900)).spawn().wait(LONG).unwrap();
     let Err(DurableError::Refused(DispatchError::Closed(late))) = late else { panic!("{late:?}") };
     assert_eq!(late, job(900));
     let again = live_until_finished(&scratch, life.stats.kept as usize);
@@ -144,7 +144,7 @@ fn promise(scratch: &Scratch) {
         let thread = thread::spawn(move || {
             for number in 0.. {
                 let later = tasks.job(job(number)).delay(Duration::from_secs(3));
-                later.dispatch().wait(LONG).unwrap().expect("there is room");
+                later.spawn().wait(LONG).unwrap().expect("there is room");
                 let mut out = std::io::stdout().lock();
                 writeln!(out, "{number}")
                     .and_then(|()| out.flush())

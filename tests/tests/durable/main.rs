@@ -149,9 +149,9 @@ fn live<F: Future<Output = ()> + 'static>(
         .on_finish(durable.on_finish(move |finish, outcome| {
             hears.finished.lock().unwrap().push((outcome, finish.attempts));
         }))
-        .start(move |worker| {
-            let tasks = starts.start(worker, worker.tasks());
-            let (shutdown, told) = (RaiseOnDrop(worker.shutdown()), told.clone());
+        .start(move |executor| {
+            let tasks = starts.tasks(executor, executor.tasks());
+            let (shutdown, told) = (RaiseOnDrop(executor.shutdown()), told.clone());
             if let Some((scenario, seen)) = scenario.lock().unwrap().take() {
                 spawn_local(async move {
                     scenario(tasks, seen).await;

@@ -59,7 +59,7 @@ fn retries_go_on_after_a_restart_until_they_are_used_up_and_keep_their_pauses() 
         let fails = Job { fails: 9, ..job(1) };
         // Half of it, at least, is to be waited; that is longer than this life.
         let retry = Retry { backoff: PAUSE, backoff_max: PAUSE, ..Retry::times(2) };
-        tasks.job(fails).retry(retry).dispatch().await.unwrap();
+        tasks.job(fails).retry(retry).spawn().await.unwrap();
         until("it has failed", || tasks.stats().journal.retried == 1).await;
         *first_failed.lock().unwrap() = Instant::now();
         assert_eq!(seen.began(), [(1, 1)]);
@@ -85,13 +85,13 @@ fn delays_deadlines_and_priorities_hold_over_a_restart() {
         until("it runs", || seen.began().len() == 1).await;
         let delay = Duration::from_millis(1500);
         let waiting = [
-            tasks.job(job(1)).delay(delay).dispatch(),
-            tasks.job(job(2)).deadline(Duration::from_millis(100)).dispatch(),
-            tasks.job(job(3)).priority(Priority::Low).dispatch(),
-            tasks.job(job(4)).dispatch(),
-            tasks.job(job(5)).priority(Priority::High).dispatch(),
-            tasks.job(job(6)).deadline(Duration::from_secs(60)).dispatch(),
-            tasks.job(job(7)).delay(LONG * 10).deadline(Duration::from_millis(100)).dispatch(),
+            tasks.job(job(1)).delay(delay).spawn(),
+            tasks.job(job(2)).deadline(Duration::from_millis(100)).spawn(),
+            tasks.job(job(3)).priority(Priority::Low).spawn(),
+            tasks.job(job(4)).spawn(),
+            tasks.job(job(5)).priority(Priority::High).spawn(),
+            tasks.job(job(6)).deadline(Duration::from_secs(60)).spawn(),
+            tasks.job(job(7)).delay(LONG * 10).deadline(Duration::from_millis(100)).spawn(),
         ];
         for dispatched in waiting {
             dispatched.await.unwrap();

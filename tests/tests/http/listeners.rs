@@ -26,8 +26,8 @@ fn start(listens: impl IntoIterator<Item = Listen>, change: impl FnOnce(&mut Con
     change(&mut config);
     let server = listens.into_iter().fold(Server::new(config), Server::listen);
     server
-        .start(|worker| {
-            let index = worker.index();
+        .start(|executor| {
+            let index = executor.index();
             tower::service_fn(move |request: Request<Incoming>| async move {
                 if request.uri().path() == "/slow" {
                     sidecore_runtime::executor::sleep(Duration::from_millis(300)).await;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
-use sidecore::{Config, Error, Incoming, Request, Response, Running, Server, Worker};
+use sidecore::{Config, Error, Executor, Incoming, Request, Response, Running, Server};
 use sidecore_runtime::executor::{Inbox, add_inbox};
 use sidecore_tests::wait_until;
 
@@ -62,11 +62,10 @@ fn start() -> (Running, Arc<AtomicUsize>) {
     let running = Server::new(config())
         .on_task(|_, ms: u64| std::thread::sleep(Duration::from_millis(ms)))
         .on_finish(|_, _| ())
-        .start(move |worker: &Worker<u64, ()>| {
-            let executor = worker.index();
+        .start(move |executor: &Executor<u64, ()>| {
+            let (executor, tasks) = (executor.index(), executor.tasks());
             let (wanted, gone) = (bombs.clone(), Cell::new(false));
             add_inbox(Rc::new(Bomb { executor, wanted, gone }));
-            let tasks = worker.tasks();
             tower::service_fn(move |request: Request<Incoming>| {
                 let tasks = tasks.clone();
                 async move {
@@ -142,8 +141,8 @@ fn a_panic_while_an_application_is_made_ends_the_start() {
     for ends in [0, 1] {
         let began = Instant::now();
         let started = Server::new(config()).on_task(|_, (): ()| ()).on_finish(|_, _| ()).start(
-            move |worker: &Worker<(), ()>| {
-                assert_ne!(worker.index(), ends, "no application for this one");
+            move |executor: &Executor<(), ()>| {
+                assert_ne!(executor.index(), ends, "no application for this one");
                 tower::service_fn(move |_: Request<Incoming>| async move {
                     Ok::<_, Infallible>(Response::new(Full::new(bytes::Bytes::new())))
                 })

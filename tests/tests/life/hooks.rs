@@ -8,7 +8,7 @@ use std::time::Duration;
 use sidecore::lifecycle::Life;
 use sidecore::tasks::{Failure, OnFinish, OnTask, TaskPool};
 use sidecore::test_server::TestServer;
-use sidecore::{Config, Incoming, Request, Response, Server, TaskContext, Worker};
+use sidecore::{Config, Executor, Incoming, Request, Response, Server, TaskContext};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -54,13 +54,13 @@ fn a_life_is_told_in_its_order_where_it_happens_and_panics_change_nothing() {
     let mut workers: Vec<_> = told[..2].to_vec();
     workers.sort_by_key(|(_, thread)| thread.clone());
     for (worker, (life, thread)) in workers.iter().enumerate() {
-        assert!(matches!(life, Life::WorkerStarted { worker: told, .. } if *told == worker));
+        assert!(matches!(life, Life::ExecutorStarted { executor: told, .. } if *told == worker));
         assert!(thread.starts_with(&format!("exec-{worker}")), "{thread}");
     }
     assert_eq!(told[2].0, Life::Started { address });
     assert_eq!(told[3].0, Life::Draining);
     assert!(told[3].1.starts_with("exec-"), "{told:?}");
-    let stopped = |told: &(Life, String)| matches!(told.0, Life::WorkerStopped { .. });
+    let stopped = |told: &(Life, String)| matches!(told.0, Life::ExecutorStopped { .. });
     assert!(told[4..6].iter().all(stopped), "{told:?}");
     assert_eq!(told[6..].iter().map(|told| told.0).collect::<Vec<_>>(), [Life::Ended { report }]);
 }
@@ -115,8 +115,8 @@ fn a_server_that_does_not_start_has_no_end() {
     let mut config = config();
     config.options.task_worker_num = Some(0);
     let (server, told) = self::told(Server::new(config));
-    let failed = TestServer::start(server, |worker| {
-        assert!(worker.index() == 0, "the application of the second executor panics");
+    let failed = TestServer::start(server, |executor| {
+        assert!(executor.index() == 0, "the application of the second executor panics");
         tower::service_fn(hello)
     });
     assert!(failed.is_err());
@@ -186,9 +186,9 @@ fn destructors_that_panic_at_the_end_change_nothing() {
             .on_finish(move |_, _: Result<usize, _>| drop(finish.clone()))
             .on_life(move |_| drop(hook.clone()));
         let running = server
-            .start(move |worker: &Worker<String, usize>| {
+            .start(move |executor: &Executor<String, usize>| {
                 let _application = &application;
-                let (tasks, service) = (worker.tasks(), service.clone());
+                let (tasks, service) = (executor.tasks(), service.clone());
                 tower::service_fn(move |_: Request<Incoming>| {
                     drop(service.clone());
                     tasks.dispatch("five!".to_owned()).expect("there is room");

@@ -154,7 +154,7 @@ async fn hello(_: Request<Incoming>) -> Result<Response<String>, std::convert::I
 
 #[test]
 fn a_server_with_task_workers_needs_both_callbacks() {
-    let make = |_: &sidecore::Worker<u8, u8>| tower::service_fn(hello);
+    let make = |_: &sidecore::Executor<u8, u8>| tower::service_fn(hello);
     let missing = Server::new(config(1)).on_task(|_, job: u8| job).start(make).err().unwrap();
     assert!(missing.is_missing_callback());
     assert!(missing.to_string().contains("on_finish is missing"), "{missing}");
@@ -180,7 +180,7 @@ fn a_server_without_callbacks_has_no_task_workers_unless_it_is_asked() {
     assert!(!said.contains("task-0 on"), "{said}");
     running.shutdown().raise();
     running.wait().unwrap();
-    let make = |_: &sidecore::Worker<u8, u8>| tower::service_fn(hello);
+    let make = |_: &sidecore::Executor<u8, u8>| tower::service_fn(hello);
     let missing = Server::new(unasked).on_task(|_, job: u8| job).start(make).err().unwrap();
     assert!(missing.to_string().contains("or `.awaited()` where every task is"), "{missing}");
 }
@@ -212,8 +212,8 @@ fn the_workers_of_a_lone_further_pool_leave_the_executors_cpu_alone() {
 #[test]
 fn a_server_whose_tasks_are_awaited_needs_no_on_finish() {
     let server = Server::new(config(1)).on_task(|_, job: u64| job * 2).awaited();
-    let server = TestServer::start(server, |worker| {
-        let tasks = worker.tasks();
+    let server = TestServer::start(server, |executor| {
+        let tasks = executor.tasks();
         sidecore::service_fn(move |_request| {
             let tasks = tasks.clone();
             async move { tasks.run(21).await.map(|output| output.to_string()) }
@@ -228,8 +228,8 @@ fn without_task_workers_a_dispatch_says_so() {
     let running = Server::new(config(0))
         .on_task(|_, job: u8| job)
         .on_finish(|_, _| {})
-        .start(move |worker| {
-            sent.send(worker.tasks().dispatch(7)).unwrap();
+        .start(move |executor| {
+            sent.send(executor.tasks().dispatch(7)).unwrap();
             tower::service_fn(hello)
         })
         .unwrap();
@@ -249,8 +249,8 @@ fn a_dispatch_from_any_thread_is_run_and_after_the_end_gives_the_job_back() {
         .on_finish(move |finish, output| {
             told.send((finish.id, finish.executor, output.unwrap())).unwrap();
         })
-        .start(move |worker| {
-            sent.send(worker.tasks()).unwrap();
+        .start(move |executor| {
+            sent.send(executor.tasks()).unwrap();
             tower::service_fn(hello)
         })
         .unwrap();

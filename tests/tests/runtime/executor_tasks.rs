@@ -76,14 +76,14 @@ fn who_waits_for_room_gets_it_in_turn_and_before_those_that_do_not_wait() {
         for _ in 0..6 {
             let (tasks, order) = (tasks.clone(), order.clone());
             spawn_local(async move {
-                let id = tasks.send(1).await.unwrap();
+                let id = tasks.dispatch_when_room(1).await.unwrap();
                 order.borrow_mut().push(id);
             });
         }
         // One that goes away leaves its turn to the next.
         let gone = tasks.clone();
         spawn_local(async move {
-            let send = gone.send(1);
+            let send = gone.dispatch_when_room(1);
             let limit = sleep(Duration::from_millis(5));
             let (mut send, mut limit) = (Box::pin(send), Box::pin(limit));
             std::future::poll_fn(|context| {
@@ -111,12 +111,12 @@ fn a_dispatch_that_waits_for_room_ends_at_its_deadline_with_its_job() {
         sleep(Duration::from_millis(10)).await;
         tasks.dispatch(1).unwrap();
         let start = Instant::now();
-        let late = tasks.job(7).deadline(Duration::from_millis(30)).send().await;
+        let late = tasks.job(7).deadline(Duration::from_millis(30)).spawn_when_room().await;
         assert!(matches!(late, Err(DispatchError::TimedOut(7))), "{late:?}");
         let waited = start.elapsed();
         assert!((30..150).contains(&waited.as_millis()), "{waited:?}");
         // It left the line: the next one is first.
-        assert!(tasks.job(2).deadline(Duration::from_secs(9)).send().await.is_ok());
+        assert!(tasks.job(2).deadline(Duration::from_secs(9)).spawn_when_room().await.is_ok());
     });
 }
 
@@ -125,9 +125,10 @@ fn what_sleeps_keeps_nothing_from_what_could_run() {
     with_pool(&config(1, 4), |tasks| async move {
         let hour = Duration::from_secs(3600);
         let delayed: Vec<_> =
-            (0..1025).map(|_| tasks.job(1).delay(hour).dispatch().unwrap()).collect();
+            (0..1025).map(|_| tasks.job(1).delay(hour).spawn().unwrap()).collect();
         let failing = Retry { retries: 1, backoff: hour, backoff_max: hour };
-        let paused: Vec<_> = (0..64).map(|_| tasks.job(99).retry(failing).send()).collect();
+        let paused: Vec<_> =
+            (0..64).map(|_| tasks.job(99).retry(failing).spawn_when_room()).collect();
         let mut handles = Vec::new();
         for paused in paused {
             handles.push(paused.await.unwrap());
@@ -150,7 +151,8 @@ fn what_sleeps_keeps_nothing_from_what_could_run() {
 #[test]
 fn those_that_wait_for_room_go_by_priority() {
     with_pool(&config(1, 8), |tasks| async move {
-        let low: Vec<_> = (0..200).map(|_| tasks.job(2).priority(Priority::Low).send()).collect();
+        let low: Vec<_> =
+            (0..200).map(|_| tasks.job(2).priority(Priority::Low).spawn_when_room()).collect();
         let ended = Rc::new(Cell::new(0));
         for low in low {
             let ended = ended.clone();
@@ -162,7 +164,7 @@ fn those_that_wait_for_room_go_by_priority() {
         sleep(Duration::from_millis(10)).await;
         assert!(ended.get() < 100, "they wait");
         let before = ended.get();
-        let high = tasks.job(1).priority(Priority::High).send().await;
+        let high = tasks.job(1).priority(Priority::High).spawn_when_room().await;
         assert!(high.is_ok());
         assert!(ended.get() < before + 20, "{} before it", ended.get() - before);
     });
@@ -177,14 +179,14 @@ fn nobody_is_accepted_while_one_waits() {
         let when = accepted.clone();
         let start = Instant::now();
         spawn_local(async move {
-            waits.send(1).await.unwrap();
+            waits.dispatch_when_room(1).await.unwrap();
             when.set(Some(start.elapsed()));
         });
         sleep(Duration::from_millis(1)).await;
         let mut passed = 0;
         while accepted.get().is_none() {
             passed += u32::from(tasks.dispatch(1).is_ok());
-            passed += u32::from(tasks.job(1).dispatch().is_ok());
+            passed += u32::from(tasks.job(1).spawn().is_ok());
             passed += u32::from(tasks.run(1).handle().is_some());
             yield_now().await;
         }
@@ -227,7 +229,7 @@ fn attempts_of_an_earlier_life_count_as_retries() {
     let source = lanes.remove(0).install(move |finish| told.send(finish.attempts).unwrap());
     let retry = Retry { backoff: Duration::from_millis(1), ..Retry::times(3) };
     for before in [0, 2, 9] {
-        pool.tasks().job(1).retry(retry).attempts_before(before).dispatch().unwrap();
+        pool.tasks().job(1).retry(retry).attempts_before(before).spawn().unwrap();
         let end = Instant::now() + Duration::from_secs(5);
         while source.in_flight() > 0 {
             assert!(Instant::now() < end, "the task does not end");
@@ -246,7 +248,7 @@ fn a_callback_of_its_own_takes_the_place_of_on_finish() {
         let (told, finished) = channel();
         let handle = tasks
             .job(3)
-            .dispatch_then(move |finish| told.send((finish.id, finish.outcome.unwrap())).unwrap())
+            .spawn_then(move |finish| told.send((finish.id, finish.outcome.unwrap())).unwrap())
             .unwrap();
         tasks_quiet().await;
         assert_eq!(finished.try_recv().unwrap(), (handle.id(), 3));
@@ -288,8 +290,8 @@ fn a_job_whose_last_attempt_fails_is_a_dead_letter_before_its_outcome_is_told() 
     });
     let source = lane.install(move |finish| told.send(("end", 0, finish.attempts)).unwrap());
     let retry = Retry { backoff: Duration::from_millis(1), ..Retry::times(2) };
-    pool.tasks().job(99).retry(retry).dispatch().unwrap();
-    pool.tasks().job(1).retry(retry).dispatch().unwrap();
+    pool.tasks().job(99).retry(retry).spawn().unwrap();
+    pool.tasks().job(1).retry(retry).spawn().unwrap();
     let end = Instant::now() + Duration::from_secs(5);
     while source.in_flight() > 0 {
         assert!(Instant::now() < end, "the tasks do not end");
@@ -330,7 +332,7 @@ fn the_destructor_of_a_failed_job_may_panic() {
     let (told, ends) = channel();
     let source = lanes.remove(0).install(move |finish| told.send(finish.outcome).unwrap());
     let job = pool.tasks().job(Brittle { is_copy: false });
-    assert!(job.retry(Retry::times(0)).dispatch().is_ok());
+    assert!(job.retry(Retry::times(0)).spawn().is_ok());
     let end = Instant::now() + Duration::from_secs(5);
     while source.in_flight() > 0 {
         assert!(Instant::now() < end, "the task does not end");
@@ -364,7 +366,7 @@ fn a_task_of_one_pool_uses_another() {
 fn times_without_end_are_no_limit() {
     with_pool(&config(1, 64), |tasks| async move {
         let far = Duration::MAX;
-        let delayed = tasks.job(1).delay(far).dispatch().unwrap();
+        let delayed = tasks.job(1).delay(far).spawn().unwrap();
         assert_eq!(tasks.job(1).deadline(far).run().await.unwrap(), 1);
         let outputs = tasks.run_all([1, 2], far).await;
         assert!(outputs.iter().all(Result::is_ok), "{outputs:?}");

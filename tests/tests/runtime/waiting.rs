@@ -39,7 +39,7 @@ async fn ms(ms: u64) {
 async fn fill_a_mailbox(tasks: &Tasks<u64, u64>) -> Vec<TaskHandle> {
     let mut handles = Vec::new();
     for nap in [500, 1, 1] {
-        handles.push(tasks.job(nap).task_worker(0).dispatch().unwrap());
+        handles.push(tasks.job(nap).task_worker(0).spawn().unwrap());
         while handles[0].state() == TaskState::Queued {
             ms(1).await;
         }
@@ -52,10 +52,10 @@ async fn others_are_served(tasks: &Tasks<u64, u64>, busy: &TaskHandle) {
     ms(20).await;
     for _ in 0..5 {
         assert_eq!(tasks.job(1).run().await.expect("it is not held up"), 1);
-        assert!(tasks.job(1).deadline(LONG).send().await.is_ok());
+        assert!(tasks.job(1).deadline(LONG).spawn_when_room().await.is_ok());
         ms(5).await;
     }
-    let refused = tasks.job(1).task_worker(0).dispatch();
+    let refused = tasks.job(1).task_worker(0).spawn();
     assert!(matches!(refused, Err(DispatchError::Full(1))), "nobody passes who waits: {refused:?}");
     assert!(!busy.is_over(), "the machine is too slow for this test");
 }
@@ -64,7 +64,7 @@ async fn others_are_served(tasks: &Tasks<u64, u64>, busy: &TaskHandle) {
 fn a_delayed_job_for_a_worker_whose_mailbox_is_full_holds_up_nobody_else() {
     with_pool(&config(2, 2), |tasks| async move {
         let handles = fill_a_mailbox(&tasks).await;
-        let due = |_| tasks.job(1).task_worker(0).delay(Duration::from_millis(1)).dispatch();
+        let due = |_| tasks.job(1).task_worker(0).delay(Duration::from_millis(1)).spawn();
         let delayed: Vec<_> = (0..3).map(|number| due(number).unwrap()).collect();
         others_are_served(&tasks, &handles[0]).await;
         assert!(delayed.iter().all(|delayed| !delayed.is_over()));
@@ -82,7 +82,7 @@ fn a_send_to_a_worker_whose_mailbox_is_full_holds_up_nobody_else_and_those_go_in
         for number in 0..4 {
             let (tasks, tell) = (tasks.clone(), tell.clone());
             spawn_local(async move {
-                assert!(tasks.job(1).task_worker(0).send().await.is_ok());
+                assert!(tasks.job(1).task_worker(0).spawn_when_room().await.is_ok());
                 tell.send(number).unwrap();
             });
         }
@@ -102,9 +102,10 @@ fn waits<F: Future + Send>(mut future: Pin<&mut F>) {
 #[test]
 fn the_place_of_a_send_is_given_up_wherever_its_future_is_dropped_or_polled() {
     with_pool(&PoolConfig { credits: Some(1), ..config(1, 4) }, |tasks| async move {
-        let busy = tasks.job(100).dispatch().unwrap();
-        let mut sends = [tasks.job(1).send(), tasks.job(2).send()].map(Box::pin);
-        let mut plain = Box::pin(tasks.send(3));
+        let busy = tasks.job(100).spawn().unwrap();
+        let mut sends =
+            [tasks.job(1).spawn_when_room(), tasks.job(2).spawn_when_room()].map(Box::pin);
+        let mut plain = Box::pin(tasks.dispatch_when_room(3));
         sends.iter_mut().for_each(|send| waits(send.as_mut()));
         waits(plain.as_mut());
         let elsewhere = std::thread::spawn(move || {
@@ -134,7 +135,8 @@ fn a_send_that_is_due_after_the_drain_is_refused_at_once() {
             let send = move |tasks: &Tasks<u64, u64>, job, delay_s| {
                 let (tasks, tell) = (tasks.clone(), tell.clone());
                 spawn_local(async move {
-                    let sent = tasks.job(job).delay(Duration::from_secs(delay_s)).send().await;
+                    let sent =
+                        tasks.job(job).delay(Duration::from_secs(delay_s)).spawn_when_room().await;
                     tell.send(sent.map(drop).map_err(|refused| refused.map(drop))).unwrap();
                 });
             };
@@ -143,7 +145,7 @@ fn a_send_that_is_due_after_the_drain_is_refused_at_once() {
             let before = told.try_recv();
             begin_drain(Instant::now() + LONG);
             send(&tasks, 2, 3600);
-            let at_once = tasks.job(4).delay(Duration::from_secs(3600)).dispatch();
+            let at_once = tasks.job(4).delay(Duration::from_secs(3600)).spawn();
             assert!(matches!(at_once, Err(DispatchError::Closed(4))), "{at_once:?}");
             ms(20).await;
             let after: Vec<_> = told.try_iter().collect();

@@ -137,7 +137,7 @@ impl Soak {
             match how {
                 How::Plain | How::Failing | How::Panicking => self.plain(job).await,
                 How::Sent => {
-                    let id = self.tasks.send(job).await.unwrap();
+                    let id = self.tasks.dispatch_when_room(job).await.unwrap();
                     self.accepted(id, job, false);
                 }
                 How::Awaited => self.awaited(job).await,
@@ -185,7 +185,7 @@ impl Soak {
 
     async fn with_options(&self, mut job: u64, how: How) {
         loop {
-            match with_options_of(how, self.tasks.job(job)).dispatch() {
+            match with_options_of(how, self.tasks.job(job)).spawn() {
                 Ok(handle) => {
                     let withdrawn =
                         how == How::Cancelled && handle.cancel() == Cancelled::Withdrawn;

@@ -158,8 +158,8 @@ fn a_trace_goes_from_the_request_through_its_tasks_to_their_finishes() {
             Ok(length) => tracing::info!("the task has ended with {length}"),
             Err(error) => tracing::info!("the task has no output: {error}"),
         }))
-        .start(move |worker| {
-            let (tasks, calls, naps) = (worker.tasks(), pool.tasks(), nap_pool.tasks());
+        .start(move |executor| {
+            let (tasks, calls, naps) = (executor.tasks(), pool.tasks(), nap_pool.tasks());
             let answer = move |_: Request<Incoming>| {
                 let (tasks, calls, naps) = (tasks.clone(), calls.clone(), naps.clone());
                 async move {

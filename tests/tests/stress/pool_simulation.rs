@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use sidecore_runtime::executor::Inbox;
 use sidecore_runtime::pool::{
     Cancelled, DispatchError, Failure, Finish, Lane, Pool, PoolConfig, Priority, Retry, Run, Seat,
-    SendDispatch, TaskContext, TaskError, TaskHandle, Tasks,
+    SpawnWhenRoom, TaskContext, TaskError, TaskHandle, Tasks,
 };
 use sidecore_runtime::sys::doorbell::Doorbell;
 
@@ -127,7 +127,7 @@ impl Books {
 }
 
 type Awaited = Pin<Box<Run<Job, u64>>>;
-type Sending = Pin<Box<SendDispatch<Job, u64>>>;
+type Sending = Pin<Box<SpawnWhenRoom<Job, u64>>>;
 
 /// One executor's thread.
 struct Driver {
@@ -226,9 +226,9 @@ impl Driver {
                 self.books.borrow_mut().accept(id, act, runs);
                 self.runs.push((id, Box::pin(run)));
             }
-            1 => self.sends.push((Box::pin(dispatch.send()), act, runs)),
+            1 => self.sends.push((Box::pin(dispatch.spawn_when_room()), act, runs)),
             _ => {
-                let Ok(handle) = dispatch.dispatch() else { return };
+                let Ok(handle) = dispatch.spawn() else { return };
                 self.books.borrow_mut().accept(handle.id(), act, runs);
                 self.handles.push(handle);
             }
@@ -350,7 +350,7 @@ impl Driver {
         loop {
             let (mut job, _, runs) = self.job();
             job.act = Act::Return;
-            match self.tasks.job(job).delay(Duration::from_secs(3600)).dispatch() {
+            match self.tasks.job(job).delay(Duration::from_secs(3600)).spawn() {
                 Ok(handle) => {
                     self.books.borrow_mut().accept(handle.id(), Act::Return, runs);
                     asleep.push(handle);

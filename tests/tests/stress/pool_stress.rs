@@ -10,7 +10,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sidecore_runtime::executor::Inbox;
-use sidecore_runtime::pool::{DispatchError, Finish, Pool, PoolConfig, Seat, SendJob, TaskError};
+use sidecore_runtime::pool::{
+    DispatchError, DispatchWhenRoom, Finish, Pool, PoolConfig, Seat, TaskError,
+};
 use sidecore_runtime::sys::doorbell::Doorbell;
 
 fn config(task_workers: usize, queue_depth: usize, credits: Option<usize>) -> PoolConfig {
@@ -252,15 +254,15 @@ impl Contest {
     }
 
     /// A dispatch that finds no place at first.
-    fn wait(&self) -> Pin<Box<SendJob<u64, ()>>> {
-        let mut waiting = Box::pin(self.pool.tasks().send(1));
+    fn wait(&self) -> Pin<Box<DispatchWhenRoom<u64, ()>>> {
+        let mut waiting = Box::pin(self.pool.tasks().dispatch_when_room(1));
         let mut context = Context::from_waker(Waker::noop());
         assert!(waiting.as_mut().poll(&mut context).is_pending());
         waiting
     }
 
     /// It finds one, by the looks of its executor.
-    fn find(&self, mut waiting: Pin<Box<SendJob<u64, ()>>>) {
+    fn find(&self, mut waiting: Pin<Box<DispatchWhenRoom<u64, ()>>>) {
         let mut context = Context::from_waker(Waker::noop());
         let end = Instant::now() + Self::LIMIT;
         while waiting.as_mut().poll(&mut context).is_pending() {

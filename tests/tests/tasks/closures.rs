@@ -44,9 +44,9 @@ impl Served {
                 let ended = ended.map(|output: ClosureOutput| output.downcast::<u64>().ok());
                 let _ = told.lock().unwrap().send((finish.id, ended));
             })
-            .start(move |worker| {
-                let _ = handed.send(worker.tasks());
-                router().with_state(worker.tasks())
+            .start(move |executor| {
+                let _ = handed.send(executor.tasks());
+                router().with_state(executor.tasks())
             })
             .expect("the server starts");
         Served { running, tasks: handle.recv().unwrap(), finishes }
@@ -133,9 +133,10 @@ fn spawned_closures_are_told_to_on_finish_with_their_ids() {
         Router::new().route(
             "/",
             get(async |State(tasks): State<ClosureTasks>| {
-                let well = tasks.spawn(|_| ()).unwrap();
-                let failed = tasks.spawn(|_| Err::<(), _>(Failure::new("no paper"))).unwrap();
-                let panicked = tasks.spawn(|_| assert_eq!(1, 2)).unwrap();
+                let well = tasks.dispatch_closure(|_| ()).unwrap();
+                let failed =
+                    tasks.dispatch_closure(|_| Err::<(), _>(Failure::new("no paper"))).unwrap();
+                let panicked = tasks.dispatch_closure(|_| assert_eq!(1, 2)).unwrap();
                 format!("{well} {failed} {panicked}")
             }),
         )
@@ -252,7 +253,7 @@ fn a_refused_closure_is_given_back_and_can_be_dispatched_again() {
     let (say, said) = channel();
     let refused = loop {
         let say = say.clone();
-        match served.tasks.spawn(move |_| say.send("ran").map_err(Failure::new)) {
+        match served.tasks.dispatch_closure(move |_| say.send("ran").map_err(Failure::new)) {
             Ok(_) => {}
             Err(refused) => break refused,
         }
@@ -280,7 +281,7 @@ fn closures_spawn_closures_on_their_task_worker() {
             "/",
             get(async |State(tasks): State<ClosureTasks>| {
                 let outer = tasks.clone();
-                let spawned = tasks.call(move |_| outer.spawn(|_| ()).ok()).await;
+                let spawned = tasks.call(move |_| outer.dispatch_closure(|_| ()).ok()).await;
                 told(spawned.map(|id| id.expect("it was accepted")))
             }),
         )

@@ -84,8 +84,8 @@ impl Served {
             .on_finish(move |_, ended: TaskResult<ClosureOutput>| {
                 let _ = end.lock().unwrap().send(ended.map(|_| ()));
             })
-            .start(move |worker| {
-                let tasks = worker.tasks();
+            .start(move |executor| {
+                let tasks = executor.tasks();
                 let make = || (tasks.clone(), Arc::new(build(tasks.clone(), say.clone())));
                 let events = built.get_or_init(make).1.clone();
                 Router::new().route("/", get(raise)).with_state(events)
@@ -238,9 +238,9 @@ fn a_dispatching_listener_makes_the_pools_own_job_of_the_event() {
     let running = Server::new(config(64))
         .on_task(move |task, job: Welcome| say.lock().unwrap().send((task.executor, job)).is_ok())
         .on_finish(|_, _| {})
-        .start(|worker| {
+        .start(|executor| {
             let to_mail = |event: &SignedUp| Welcome { to: event.name.to_owned() };
-            let events = Events::new().on(dispatching(&worker.tasks(), to_mail));
+            let events = Events::new().on(dispatching(&executor.tasks(), to_mail));
             Router::new().route("/", get(raise)).with_state(Arc::new(events))
         })
         .expect("the server starts");

@@ -199,11 +199,11 @@ fn a_server_tells_of_dead_letters_kinds_worker_stops_and_renewals() {
         .kinds(Kinds::new(&["good", "bad"], |job: &String| usize::from(job == "bad")))
         .on_dead_letter(move |letter| keep.lock().unwrap().push((letter.job, letter.attempts)))
         .on_finish(|_, _| {})
-        .on_worker_stop(move |executor| {
+        .on_executor_stop(move |executor| {
             count.fetch_add(executor + 1, Ordering::SeqCst);
         })
-        .start(|worker| {
-            let tasks = worker.tasks();
+        .start(|executor| {
+            let tasks = executor.tasks();
             tower::service_fn(move |request: Request<Incoming>| {
                 let job = request.uri().path().trim_start_matches('/').to_owned();
                 let retry =

@@ -43,11 +43,11 @@ impl Served {
             .on_finish(move |finish, what: Result<String, _>| {
                 let _ = told.lock().unwrap().send((finish.id, what.unwrap()));
             });
-        let server = TestServer::start(server, move |worker| {
+        let server = TestServer::start(server, move |executor| {
             let router = Router::new()
                 .route("/{page}", get(async || "a page"))
                 .route("/broken", get(async || StatusCode::INTERNAL_SERVER_ERROR));
-            layer(worker.tasks(), router)
+            layer(executor.tasks(), router)
         });
         Served { server: server.expect("it starts"), finishes, let_go }
     }
@@ -136,7 +136,7 @@ fn an_answer_triggers_a_task_with_options() {
     let served = Served::start(|tasks, router| {
         let low = move |job| {
             let job = tasks.job(job).priority(Priority::Low);
-            job.dispatch().map(|task| task.id())
+            job.spawn().map(|task| task.id())
         };
         let path = |request: &Request<_>| Some(request.uri().path().to_owned());
         let failed = |path: String, answer: &Response<_>| {

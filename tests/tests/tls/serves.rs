@@ -104,7 +104,7 @@ fn a_plain_listener_and_a_secure_one_stand_beside_each_other() {
     config.port = 0;
     config.options.task_worker_num = Some(0);
     let running = Server::new(config)
-        .certificates(pem.certificates("own"))
+        .tls_certificates(pem.certificates("own"))
         .listen("127.0.0.1:0 tls".parse().unwrap())
         .start(|_| tower::service_fn(answer))
         .unwrap();

@@ -63,8 +63,8 @@ impl Served {
         let running = Server::new(config)
             .on_task(|_, number: u64| number * number)
             .awaited()
-            .start(move |worker| {
-                let tasks = worker.tasks();
+            .start(move |executor| {
+                let tasks = executor.tasks();
                 let told = told.lock().expect("no panic").clone();
                 tower::service_fn(move |request| {
                     let answer = answer(request, tasks.clone(), told.clone());

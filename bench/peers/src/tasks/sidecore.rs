@@ -115,7 +115,7 @@ async fn serve_called(
         relay.finished.set(0);
         relay.stop.replace(stop);
         let start = Instant::now();
-        (0..IN_FLIGHT).for_each(|_| relay.dispatch());
+        (0..IN_FLIGHT).for_each(|_| relay.spawn());
         relay.over.notified().await;
         let rate = relay.finished.get() as f64 / start.elapsed().as_secs_f64();
         figures.send(Figure::Rate(rate)).expect("who asks waits for the answer");
@@ -142,7 +142,7 @@ impl Relay {
         self.finished.set(self.finished.get() + 1);
         self.in_flight.set(self.in_flight.get() - 1);
         if !self.stop.borrow().load(Ordering::Relaxed) {
-            self.dispatch();
+            self.spawn();
         } else if self.in_flight.get() == 0 {
             self.over.notify_one();
         }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::pool::api::handle::TaskHandle;
 use crate::pool::api::run::{Mailbox, Run, RunState};
-use crate::pool::api::send::SendDispatch;
 use crate::pool::api::tasks::Tasks;
+use crate::pool::api::when_room::SpawnWhenRoom;
 use crate::pool::lane::installed::with_lane;
 use crate::pool::lane::slots::Sink;
 use crate::pool::lane::{Installed, Order};
@@ -29,12 +29,12 @@ use crate::sys::instant::{after, saturating_add};
 ///     .delay(Duration::from_secs(60))
 ///     .deadline(Duration::from_secs(300))
 ///     .retry(Retry::times(3))
-///     .dispatch()?;
+///     .spawn()?;
 /// handle.cancel();
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a job is dispatched by `dispatch`, `dispatch_then`, `send` or `run`"]
+#[must_use = "a job is dispatched by `dispatch`, `spawn`, `spawn_then`, `spawn_when_room` or `run`"]
 pub struct Dispatch<J: Send + 'static, O: Send + 'static> {
     pub(crate) tasks: Tasks<J, O>,
     pub(crate) job: J,
@@ -91,7 +91,7 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
         self
     }
 
-    /// Dispatches it as soon as there is room, in turn with what waits by [`Tasks::send`], the higher
+    /// Dispatches it as soon as there is room, in turn with what waits by [`Tasks::dispatch_when_room`], the higher
     /// priority first; its outcome goes to `on_finish`. Its delay and its deadline count from this
     /// call: where the deadline passes while it waits for room, the future gives the job back as
     /// [`TimedOut`](DispatchError::TimedOut), and where the server drains and it would be due after
@@ -99,15 +99,23 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
     /// job.
     ///
     /// On an executor of the pool; elsewhere it is [`NotOnExecutor`](DispatchError::NotOnExecutor).
-    pub fn send(self) -> SendDispatch<J, O> {
-        SendDispatch::new(self)
+    pub fn spawn_when_room(self) -> SpawnWhenRoom<J, O> {
+        SpawnWhenRoom::new(self)
     }
 
-    /// Dispatches it, at once, with a handle; its outcome goes to `on_finish`.
+    /// Dispatches it, at once; its outcome goes to `on_finish`.
     ///
     /// # Errors
     /// [`DispatchError`], which has the job.
-    pub fn dispatch(self) -> Result<TaskHandle, DispatchError<J>> {
+    pub fn dispatch(self) -> Result<TaskId, DispatchError<J>> {
+        self.spawn().map(|task| task.id())
+    }
+
+    /// As [`dispatch`](Self::dispatch), with a handle that sees and cancels it.
+    ///
+    /// # Errors
+    /// [`DispatchError`], which has the job.
+    pub fn spawn(self) -> Result<TaskHandle, DispatchError<J>> {
         self.order(Sink::OnFinish, || None).map(|(handle, _)| handle)
     }
 
@@ -116,7 +124,7 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
     ///
     /// # Errors
     /// [`DispatchError`], which has the job; the callback is dropped.
-    pub fn dispatch_then(
+    pub fn spawn_then(
         self,
         on_finish: impl FnOnce(Finish<O>) + Send + 'static,
     ) -> Result<TaskHandle, DispatchError<J>> {

@@ -5,7 +5,7 @@ pub(crate) mod dispatch;
 pub(crate) mod handle;
 pub(crate) mod periodic;
 pub(crate) mod run;
-pub(crate) mod send;
 pub(crate) mod start;
 mod start_async;
 pub(crate) mod tasks;
+pub(crate) mod when_room;

@@ -103,7 +103,7 @@ async fn keep_dispatching<J: Send + Unpin + 'static, O: Send + 'static>(
         let free = overlap == Overlap::Queue || last.as_ref().is_none_or(TaskHandle::is_over);
         match free.then(|| catch(&mut make_job)) {
             Some(Some(job)) => {
-                last = match tasks.job(job).dispatch() {
+                last = match tasks.job(job).spawn() {
                     Ok(handle) => {
                         state.count(|counts| counts.dispatched += 1);
                         Some(handle)

@@ -1,6 +1,6 @@
 //! The handle that handlers hold: dispatch a job, or run one and wait for its output.
 
-use crate::pool::api::send::SendJob;
+use crate::pool::api::when_room::DispatchWhenRoom;
 use crate::pool::lane::installed::{self, uninstall, with_lane};
 use std::fmt;
 use std::marker::PhantomData;
@@ -21,7 +21,7 @@ use crate::pool::task::options::Options;
 ///
 /// On the pool's executors each job takes one of the executor's credits, and its outcome comes
 /// home to it. From any other thread, such as a task worker of another pool or another runtime's
-/// thread, jobs share credits of their own; see [`Run`] and [`Dispatch::dispatch_then`] for where
+/// thread, jobs share credits of their own; see [`Run`] and [`Dispatch::spawn_then`] for where
 /// their outcomes go.
 pub struct Tasks<J, O> {
     shared: Option<Arc<PoolShared<J, O>>>,
@@ -50,7 +50,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
         let sent = self.on_lane(|lane| Some(lane.dispatch(job.take()?)));
         match (sent, job) {
             (Some(sent), _) => sent.map_err(DispatchError::Full),
-            (None, Some(job)) => Dispatch::new(self.clone(), job).dispatch().map(|task| task.id()),
+            (None, Some(job)) => Dispatch::new(self.clone(), job).spawn().map(|task| task.id()),
             (None, None) => unreachable!("the job is taken only to be dispatched"),
         }
     }
@@ -106,11 +106,11 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
     }
 
     /// Dispatches a job as soon as there is room, in the order of the calls: no later one is accepted
-    /// before it, and of those that wait [by priority](Dispatch::send) the higher ones go first. Dropping the future before it is ready drops the job.
+    /// before it, and of those that wait [by priority](Dispatch::spawn_when_room) the higher ones go first. Dropping the future before it is ready drops the job.
     ///
     /// On an executor of the pool; elsewhere it is refused as by `dispatch`.
-    pub fn send(&self, job: J) -> SendJob<J, O> {
-        SendJob::new(self.clone(), job)
+    pub fn dispatch_when_room(&self, job: J) -> DispatchWhenRoom<J, O> {
+        DispatchWhenRoom::new(self.clone(), job)
     }
 
     /// The task workers that a job may be dispatched to by number; 0 without a pool.

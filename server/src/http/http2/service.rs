@@ -16,7 +16,9 @@ use sidecore_runtime::sys::stderr;
 
 use crate::app::body::Incoming;
 use crate::app::http2_body::{RequestBody, Watch};
-use crate::app::service::{App, PeerAddress, Refused, Secured, ServiceFailed, drop_answered};
+use crate::app::service::{
+    App, PeerAddress, RefusedRequest, Secured, ServiceFailed, drop_answered,
+};
 use crate::codec::reject::Reject;
 use crate::http::http1::timeouts::Waiting;
 use crate::http::http1::{encode, panicked};
@@ -88,7 +90,7 @@ fn admitted<A: App>(
 /// line that the request would have had.
 fn tell_refused<A: App>(parts: &Parts, reject: Reject, session: &Http2Session<A>) {
     let target = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
-    session.serving.app.refused(&Refused {
+    session.serving.app.refused(&RefusedRequest {
         status: reject.status(),
         body_bytes: body_bytes(reject, parts.method == Method::HEAD),
         fields: &reject.fields(),
@@ -102,7 +104,7 @@ fn tell_refused<A: App>(parts: &Parts, reject: Reject, session: &Http2Session<A>
 
 /// The same for one that h2 has answered, of which no more is known than that.
 pub(crate) fn tell_unheard<A: App>(session: &Http2Session<A>) {
-    session.serving.app.refused(&Refused {
+    session.serving.app.refused(&RefusedRequest {
         status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         body_bytes: 0,
         fields: &HeaderMap::new(),

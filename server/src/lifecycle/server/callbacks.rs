@@ -31,12 +31,15 @@ impl<T, F> Server<T, F> {
     }
 
     /// Called on each executor with its number, after its last request and its last task:
-    /// [`Life::WorkerStopped`] alone. What starts with it is made by [`serve`](Self::serve)'s
+    /// [`Life::ExecutorStopped`] alone. What starts with it is made by [`serve`](Self::serve)'s
     /// `make_app`. Replaces Swoole's `on('WorkerStop')`.
-    pub fn on_worker_stop(self, on_worker_stop: impl Fn(usize) + Send + Sync + 'static) -> Self {
+    pub fn on_executor_stop(
+        self,
+        on_executor_stop: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Self {
         self.on_life(move |life| {
-            if let Life::WorkerStopped { worker } = life {
-                on_worker_stop(*worker);
+            if let Life::ExecutorStopped { executor } = life {
+                on_executor_stop(*executor);
             }
         })
     }

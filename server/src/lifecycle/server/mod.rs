@@ -6,7 +6,7 @@ mod plan;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use sidecore_runtime::executor::Executor;
+use sidecore_runtime::executor;
 use sidecore_runtime::machine::probe;
 use sidecore_runtime::machine::topology::Topology;
 use sidecore_runtime::pool::OnNotice;
@@ -18,13 +18,13 @@ use crate::config::listen::Listen;
 use crate::config::settings::Config;
 use crate::lifecycle::companion::{self, Companion, StartCompanion};
 use crate::lifecycle::error::{Error, Result};
+use crate::lifecycle::executor::{Assignment, Executor, ServerStats};
 use crate::lifecycle::life::Hooks;
 use crate::lifecycle::pool_set::PoolSet;
 use crate::lifecycle::report::Report;
 use crate::lifecycle::running::Running;
 use crate::lifecycle::shutdown::{RaiseOnDrop, Shutdown};
 use crate::lifecycle::tls_policy::{self, TlsPolicy};
-use crate::lifecycle::worker::{Assignment, ServerStats, Worker};
 use crate::lifecycle::{listen, signals};
 use crate::tasks::callbacks::{
     Callbacks, FinishContext, OnFinish, OnTask, TaskResult, dead_letters_to, notices_to,
@@ -130,12 +130,12 @@ impl<T, F> Server<T, F> {
     #[cfg(feature = "tls")]
     pub fn tls(mut self, certificates: crate::http::tls::Certificates) -> Self {
         self.config.scheme = crate::config::settings::Scheme::Https;
-        self.certificates(certificates)
+        self.tls_certificates(certificates)
     }
 
     /// Speaks TLS with these certificates, on the listeners that say so.
     #[cfg(feature = "tls")]
-    pub fn certificates(mut self, certificates: crate::http::tls::Certificates) -> Self {
+    pub fn tls_certificates(mut self, certificates: crate::http::tls::Certificates) -> Self {
         self.tls = TlsPolicy::with(certificates);
         self
     }
@@ -169,7 +169,7 @@ impl<T, F> Server<T, F> {
     /// executor's, where there are any. A thread that is no executor, such as a task worker, has to
     /// be given the `tokio::runtime::Handle` that a handler finds with `Handle::current()`.
     ///
-    /// Hooks such as [`on_worker_stop`](Self::on_worker_stop) run with it too and may block on it,
+    /// Hooks such as [`on_executor_stop`](Self::on_executor_stop) run with it too and may block on it,
     /// to close a pool of connections for instance. The companion sleeps while nobody needs it:
     /// a server that has it and does not use it pays nothing (1.00 in CPU a request). Used, each
     /// wake is a trip between threads: 9 µs on an echo by tokio's sockets, 16 µs for
@@ -250,7 +250,7 @@ where
     /// What kept it from starting, with cause and cure; or why it ended before it was told to.
     pub fn serve<A: App>(
         self,
-        make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
+        make_app: impl Fn(&Executor<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
     ) -> Result<Report> {
         let shutdown = Shutdown::new();
         let signals = signals::attach(&shutdown, tls_policy::is_wanted(&self.config))?;
@@ -273,7 +273,7 @@ where
     /// What kept it from starting, with cause and cure.
     pub fn start<A: App>(
         self,
-        make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
+        make_app: impl Fn(&Executor<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
     ) -> Result<Running> {
         self.start_with(Shutdown::new(), make_app)
     }
@@ -281,7 +281,7 @@ where
     fn start_with<A: App>(
         self,
         shutdown: Shutdown,
-        make_app: impl Fn(&Worker<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
+        make_app: impl Fn(&Executor<Job<T, F>, Output<T, F>>) -> A + Send + Sync + 'static,
     ) -> Result<Running> {
         if shutdown.is_raised() {
             return Err(Error::told_to_end());
@@ -345,7 +345,7 @@ where
         for (index, (sockets, lanes)) in bound.sockets.into_iter().zip(lanes).enumerate() {
             let cpu = placement.executors[index].0;
             let assignment = Assignment {
-                worker: Worker {
+                executor: Executor {
                     index,
                     cpu,
                     tasks: tasks.clone(),
@@ -364,14 +364,14 @@ where
             let make_app = make_app.clone();
             let within =
                 running.companion.as_ref().map_or_else(companion::without, Companion::within);
-            let executor = Executor::start_within(
+            let thread = executor::Executor::start_within(
                 plan::executor_config(&options, index, cpu),
                 doorbells[index].clone(),
                 move |run| within(run),
-                move || assignment.serve(move |worker| make_app(worker)),
+                move || assignment.serve(move |executor| make_app(executor)),
             );
-            match executor {
-                Ok(executor) => running.executors.push((cpu, executor)),
+            match thread {
+                Ok(thread) => running.executors.push((cpu, thread)),
                 Err(error) => {
                     shutdown.raise();
                     let _ = running.wait();

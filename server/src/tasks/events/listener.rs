@@ -72,7 +72,7 @@ where
     Listener(Box::new(move |event, shared| {
         let event = shared.get_or_insert_with(|| Arc::new(event.clone())).clone();
         let listener = listener.clone();
-        match tasks.spawn(move |_| listener(&event)) {
+        match tasks.dispatch_closure(move |_| listener(&event)) {
             Ok(_) => Ok(Heard::InATask),
             Err(refused) => Err(Cause::Refused(refused.map(drop))),
         }

@@ -27,8 +27,8 @@
 //!                 eprintln!("task {}: {error}", finish.id);
 //!             }
 //!         })
-//!         .serve(move |worker| {
-//!             let tasks = worker.tasks();
+//!         .serve(move |executor| {
+//!             let tasks = executor.tasks();
 //!             // Built by the executor that comes first, shared by all.
 //!             let events = events.get_or_init(|| {
 //!                 let events = Events::new()

@@ -15,7 +15,7 @@
 //!     Server::new(Config::load()?)
 //!         .on_task(|_task, audit: Audit| eprintln!("{} {}", audit.method, audit.path))
 //!         .on_finish(|_finish, _ended| {})
-//!         .serve(|worker| {
+//!         .serve(|executor| {
 //!             let audit = |request: &Request<_>| {
 //!                 let path = request.uri().path();
 //!                 path.starts_with("/admin/").then(|| Audit {
@@ -23,7 +23,7 @@
 //!                     path: path.to_owned(),
 //!                 })
 //!             };
-//!             TriggerTask::before(worker.tasks(), audit).or_unavailable(5).layer(service_fn(
+//!             TriggerTask::before(executor.tasks(), audit).or_unavailable(5).layer(service_fn(
 //!                 async |_| Ok::<_, std::convert::Infallible>(Response::new(String::new())),
 //!             ))
 //!         })?;
@@ -61,7 +61,7 @@ const TASK_ID: HeaderName = HeaderName::from_static("x-task-id");
 const TASK_REFUSED: HeaderName = HeaderName::from_static("x-task-refused");
 
 /// What puts jobs into a pool: its [`Tasks`], or a closure that says more of them, such as
-/// `move |job: Job| tasks.job(job).priority(Priority::Low).dispatch().map(|task| task.id())`.
+/// `move |job: Job| tasks.job(job).priority(Priority::Low).spawn().map(|task| task.id())`.
 pub trait Dispatcher<J> {
     /// Dispatches a job, at once; one that is not accepted is given back.
     ///

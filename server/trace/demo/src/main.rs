@@ -59,9 +59,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .on_finish(finish_in_span(|_finish, sent: TaskResult<()>| {
             tracing::info!(sent = sent.is_ok(), "the end is noted");
         }))
-        .serve(|worker| {
+        .serve(|executor| {
             let router = Router::new().route("/mails/{name}", post(send));
-            continues_traces(RequestSpans.layer(router.with_state(worker.tasks())))
+            continues_traces(RequestSpans.layer(router.with_state(executor.tasks())))
         });
     // Executors and task workers have ended, and so have their spans. What cannot be delivered is
     // told; it is no reason to fail.

@@ -11,14 +11,16 @@ use std::sync::Once;
 
 use sidecore::lifecycle::Report;
 use sidecore::test_server::TestServer;
-use sidecore::{App, Config, Server, Worker};
+use sidecore::{App, Config, Executor, Server};
 use sidecore_tests::{Answer, Client};
 
 /// A server whose tasks square numbers, ended with the test.
 struct Served(TestServer<u64, u64>);
 
 impl Served {
-    fn start<A: App>(make_app: impl Fn(&Worker<u64, u64>) -> A + Send + Sync + 'static) -> Served {
+    fn start<A: App>(
+        make_app: impl Fn(&Executor<u64, u64>) -> A + Send + Sync + 'static,
+    ) -> Served {
         without_backtraces();
         let mut config = Config::default();
         config.options.worker_num = Some(1);

@@ -151,11 +151,11 @@ async fn square(
 
 #[test]
 fn middleware_answers_instead_changes_answers_and_awaits_tasks() {
-    let served = Served::start(|worker| {
+    let served = Served::start(|executor| {
         let squared = |axum::Extension(n): axum::Extension<u64>| async move { n.to_string() };
         Router::new()
             .route("/squared", get(squared))
-            .layer(middleware::from_fn_with_state(worker.tasks(), square))
+            .layer(middleware::from_fn_with_state(executor.tasks(), square))
             .layer(middleware::from_fn(authorise))
     });
     assert_eq!(served.get("/squared").status, 401);
@@ -184,14 +184,14 @@ fn is_state<T: Clone + Send + Sync + 'static>() {}
 #[test]
 fn a_handle_to_tasks_is_state_and_awaiting_one_is_send() {
     is_state::<Tasks<u64, u64>>();
-    let served = Served::start(|worker| {
+    let served = Served::start(|executor| {
         let dispatch = |State(tasks): State<Tasks<u64, u64>>| async move {
             tasks.dispatch(3).expect("there is room").to_string()
         };
         Router::new()
             .route("/run/{number}", post(run))
             .route("/dispatch", post(dispatch))
-            .with_state(worker.tasks())
+            .with_state(executor.tasks())
     });
     assert_eq!(text(&served.send("POST /run/9", "", "")), "81");
     // A task that panics is an error of its request, and the worker lives on.

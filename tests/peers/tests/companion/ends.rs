@@ -65,7 +65,7 @@ fn it_ends_after_the_last_future_of_the_executors() {
     begun.recv().expect("it has begun");
     assert!(!spawned.load(Ordering::Acquire));
     served.stop();
-    assert!(stopped.load(Ordering::Acquire), "tokio was gone in on_worker_stop");
+    assert!(stopped.load(Ordering::Acquire), "tokio was gone in on_executor_stop");
     assert!(left.load(Ordering::Acquire), "tokio was gone before the last future");
     assert!(spawned.load(Ordering::Acquire), "what was spawned outlives the server");
 }

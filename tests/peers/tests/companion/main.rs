@@ -29,7 +29,7 @@ impl Served {
         router: impl Fn() -> Router + Send + Sync + 'static,
         on_stop: impl Fn(usize) + Send + Sync + 'static,
     ) -> Served {
-        let server = Server::new(config).with_tokio().on_worker_stop(on_stop);
+        let server = Server::new(config).with_tokio().on_executor_stop(on_stop);
         let running = server.start(move |_| router()).expect("the server starts");
         Served { running: Some(running) }
     }

@@ -240,8 +240,8 @@ fn a_cancelled_job_is_dropped_where_it_waits() {
     let _alone = alone();
     let rig = waiting_pool(1);
     let dropped: [_; 2] = std::array::from_fn(|_| Arc::new(AtomicBool::new(false)));
-    let running = rig.tasks.job(dropped[0].clone()).dispatch().unwrap();
-    let queued = rig.tasks.job(dropped[1].clone()).dispatch().unwrap();
+    let running = rig.tasks.job(dropped[0].clone()).spawn().unwrap();
+    let queued = rig.tasks.job(dropped[1].clone()).spawn().unwrap();
     rig.wait_until(|| rig.pool.snapshot().workers[0].running_jobs == 1);
     assert_eq!(queued.cancel(), Cancelled::Withdrawn);
     assert_eq!(running.cancel(), Cancelled::Asked);
@@ -261,7 +261,7 @@ fn a_job_past_its_deadline_frees_its_waiter_and_then_its_place() {
     let dropped = Arc::new(AtomicBool::new(false));
     let start = Instant::now();
     let late = rig.tasks.job(dropped.clone()).deadline(Duration::from_millis(30));
-    let late = late.dispatch().unwrap();
+    let late = late.spawn().unwrap();
     rig.wait_for(1);
     assert!(start.elapsed() >= Duration::from_millis(30));
     assert_eq!(rig.outcomes()[&late.id()], Err(TaskError::TimedOut));
@@ -272,7 +272,7 @@ fn a_job_past_its_deadline_frees_its_waiter_and_then_its_place() {
     let job = second.clone();
     std::thread::spawn(move || {
         let job = tasks.job(job).deadline(Duration::from_millis(30));
-        job.dispatch_then(move |finish| tell.send(finish.outcome).unwrap()).map(|_| ()).unwrap();
+        job.spawn_then(move |finish| tell.send(finish.outcome).unwrap()).map(|_| ()).unwrap();
     });
     assert_eq!(told.recv_timeout(SOON).unwrap(), Err(TaskError::TimedOut));
     assert!(second.load(Ordering::Acquire));
@@ -284,13 +284,13 @@ fn a_job_that_was_withdrawn_in_time_is_cancelled_whenever_a_worker_comes_to_it()
     let _alone = alone();
     let rig = waiting_pool(1);
     let never_runs = Arc::new(AtomicBool::new(false));
-    let running = rig.tasks.job(Arc::default()).dispatch().unwrap();
+    let running = rig.tasks.job(Arc::default()).spawn().unwrap();
     rig.wait_until(|| rig.pool.snapshot().workers[0].running_jobs == 1);
     let (tasks, job) = (rig.tasks.clone(), never_runs.clone());
     let (tell, told) = mpsc::channel();
     let elsewhere = std::thread::spawn(move || {
         let job = tasks.job(job).deadline(Duration::from_millis(30));
-        let dispatched = job.dispatch_then(move |finish| tell.send(finish.outcome).unwrap());
+        let dispatched = job.spawn_then(move |finish| tell.send(finish.outcome).unwrap());
         assert_eq!(dispatched.unwrap().cancel(), Cancelled::Withdrawn);
     });
     elsewhere.join().unwrap();
@@ -322,10 +322,10 @@ fn a_failed_job_is_tried_again_on_the_worker_that_was_named() {
     let ids: Vec<u64> = (0..2)
         .map(|worker| {
             let job = rig.tasks.job(2).retry(retry(3)).task_worker(worker);
-            job.dispatch().unwrap().id()
+            job.spawn().unwrap().id()
         })
         .collect();
-    let hopeless = rig.tasks.job(9).retry(retry(1)).dispatch().unwrap().id();
+    let hopeless = rig.tasks.job(9).retry(retry(1)).spawn().unwrap().id();
     rig.wait_for(3);
     let outcomes = rig.outcomes();
     assert_eq!((&outcomes[&ids[0]], &outcomes[&ids[1]]), (&Ok((0, 3)), &Ok((1, 3))));

@@ -196,7 +196,7 @@ fn a_proxy_says_who_the_peer_is() {
     config.port = 0;
     config.options.task_worker_num = Some(0);
     let running = Server::new(config)
-        .certificates(pem.certificates("own"))
+        .tls_certificates(pem.certificates("own"))
         .listen("127.0.0.1:0 tls proxy".parse().unwrap())
         .start(|_| WithPeers(tower::service_fn(|request| respond(request, Arc::default()))))
         .unwrap();
@@ -274,9 +274,9 @@ fn logs_ids_files_and_triggers_know_such_a_request() {
     })
     .on_task(move |_, path: String| seen.lock().unwrap().push(path))
     .awaited()
-    .start(move |worker| {
+    .start(move |executor| {
         let job = |request: &Request<Incoming>| Some(request.uri().path().to_owned());
-        let trigger = sidecore::tasks::trigger::TriggerTask::before(worker.tasks(), job);
+        let trigger = sidecore::tasks::trigger::TriggerTask::before(executor.tasks(), job);
         let made = tower::service_fn(async |request: Request<Incoming>| {
             let path = request.uri().path().to_owned();
             let _ = request.into_body().collect().await;
@@ -366,8 +366,8 @@ fn tasks_are_dispatched_and_awaited_within_streams() {
     .on_finish(move |_, _| {
         counted.fetch_add(1, Ordering::Relaxed);
     })
-    .start(|worker| {
-        let tasks = worker.tasks();
+    .start(|executor| {
+        let tasks = executor.tasks();
         tower::service_fn(move |request: Request<Incoming>| {
             let tasks = tasks.clone();
             async move {

@@ -37,7 +37,7 @@ use crate::http::http1::serving::Place;
 use crate::http::http1::timeouts::{WaitTimer, Waiting};
 use crate::http::http1::upgrade::Run;
 
-use crate::app::service::{App, Refused, drop_answered};
+use crate::app::service::{App, RefusedRequest, drop_answered};
 use crate::http::transport::Transport;
 
 pub(crate) use crate::http::http1::connection::io::Io;
@@ -335,7 +335,15 @@ impl<A: App> Connection<A> {
         let (received, is_secured) = (self.io.rest(), self.io.stream.is_secured());
         let waited = self.wait_timer.head_awaited(&self.place.serving().timeouts);
         let app = &self.place.serving().app;
-        app.refused(&Refused { status, body_bytes, fields, received, peer, is_secured, waited });
+        app.refused(&RefusedRequest {
+            status,
+            body_bytes,
+            fields,
+            received,
+            peer,
+            is_secured,
+            waited,
+        });
     }
 
     /// One system call a connection. One that was reset has no address any more.

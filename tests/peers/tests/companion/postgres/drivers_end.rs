@@ -47,7 +47,7 @@ fn a_connection_that_the_companion_drives_takes_leave() {
     }
 }
 
-/// A pool is closed where the executor ends, with tokio still there: `on_worker_stop` may wait.
+/// A pool is closed where the executor ends, with tokio still there: `on_executor_stop` may wait.
 #[test]
 fn a_pool_is_closed_by_the_hook_of_the_end() {
     let Some(postgres) = Postgres::shared() else { return };

@@ -26,7 +26,7 @@ use crate::tasks::pool_start::{Counters, Install};
 use sidecore_runtime::pool::Tasks;
 
 /// An executor, as the application's constructor sees it.
-pub struct Worker<J, O> {
+pub struct Executor<J, O> {
     pub(crate) index: usize,
     pub(crate) cpu: usize,
     pub(crate) tasks: Tasks<J, O>,
@@ -55,8 +55,8 @@ impl ServerStats {
     }
 }
 
-impl<J: Send + 'static, O: Send + 'static> Worker<J, O> {
-    /// Its number, from 0: what answers and tasks call `worker` or `executor`.
+impl<J: Send + 'static, O: Send + 'static> Executor<J, O> {
+    /// Its number, from 0; Swoole's `$worker_id`.
     pub fn index(&self) -> usize {
         self.index
     }
@@ -84,7 +84,7 @@ impl<J: Send + 'static, O: Send + 'static> Worker<J, O> {
 
 /// What an executor is given to serve with.
 pub(crate) struct Assignment<J, O> {
-    pub(crate) worker: Worker<J, O>,
+    pub(crate) executor: Executor<J, O>,
     pub(crate) lanes: Vec<Install>,
     pub(crate) sockets: Vec<Socket>,
     pub(crate) tls_policy: TlsPolicy,
@@ -98,9 +98,9 @@ pub(crate) struct Assignment<J, O> {
 impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
     /// Serves until the shutdown, then drains: what was read is answered, what was accepted is
     /// delivered, within the drain's time.
-    pub(crate) async fn serve<A: App>(self, make_app: impl FnOnce(&Worker<J, O>) -> A) {
+    pub(crate) async fn serve<A: App>(self, make_app: impl FnOnce(&Executor<J, O>) -> A) {
         let Assignment {
-            worker,
+            executor,
             lanes,
             sockets,
             tls_policy,
@@ -111,10 +111,10 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
             ended,
         } = self;
         let _ended = ended;
-        let installed: Vec<_> = lanes.into_iter().map(|install| install(worker.index)).collect();
-        let serving = Serving::new(make_app(&worker), &options);
+        let installed: Vec<_> = lanes.into_iter().map(|install| install(executor.index)).collect();
+        let serving = Serving::new(make_app(&executor), &options);
         let accept_loop = AcceptLoop::open(sockets, tls_policy.prefaces(&options));
-        hooks.tell(Life::WorkerStarted { worker: worker.index, cpu: worker.cpu });
+        hooks.tell(Life::ExecutorStarted { executor: executor.index, cpu: executor.cpu });
         // The receiver is gone only if another executor could not start.
         let _ = ready.send(());
         drop(ready);
@@ -128,7 +128,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Assignment<J, O> {
         let _ = before(end, serving.closed()).await;
         let _ = before(end, tasks_quiet()).await;
         installed.into_iter().for_each(|uninstall| uninstall());
-        hooks.tell(Life::WorkerStopped { worker: worker.index });
+        hooks.tell(Life::ExecutorStopped { executor: executor.index });
     }
 }
 

@@ -22,9 +22,9 @@ use crate::pool::task::error::DispatchError;
 use crate::pool::task::options::Options;
 use crate::sys::instant::after;
 
-/// The future of [`Dispatch::send`].
+/// The future of [`Dispatch::spawn_when_room`].
 #[must_use = "a future does nothing unless awaited"]
-pub struct SendDispatch<J: Send + 'static, O: Send + 'static> {
+pub struct SpawnWhenRoom<J: Send + 'static, O: Send + 'static> {
     tasks: Tasks<J, O>,
     job: Option<J>,
     options: Options,
@@ -41,10 +41,10 @@ enum Sent<J> {
     NotInTheDrain(J),
 }
 
-impl<J: Send + 'static, O: Send + 'static> SendDispatch<J, O> {
+impl<J: Send + 'static, O: Send + 'static> SpawnWhenRoom<J, O> {
     pub(crate) fn new(dispatch: Dispatch<J, O>) -> Self {
         let Dispatch { tasks, job, options, again } = dispatch;
-        SendDispatch { tasks, job: Some(job), options, again, asked: Instant::now(), held: None }
+        SpawnWhenRoom { tasks, job: Some(job), options, again, asked: Instant::now(), held: None }
     }
 }
 
@@ -94,7 +94,7 @@ impl<J: Send + 'static, O: Send + 'static> Installed<J, O> {
     }
 }
 
-impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendDispatch<J, O> {
+impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SpawnWhenRoom<J, O> {
     type Output = Result<TaskHandle, DispatchError<J>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -152,7 +152,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendDispatch<J, O>
     }
 }
 
-impl<J: Send + 'static, O: Send + 'static> SendDispatch<J, O> {
+impl<J: Send + 'static, O: Send + 'static> SpawnWhenRoom<J, O> {
     /// Gives its place up, and what was kept for it.
     fn leave(&mut self) {
         if let Some(held) = self.held.take() {
@@ -161,27 +161,27 @@ impl<J: Send + 'static, O: Send + 'static> SendDispatch<J, O> {
     }
 }
 
-impl<J: Send + 'static, O: Send + 'static> Drop for SendDispatch<J, O> {
+impl<J: Send + 'static, O: Send + 'static> Drop for SpawnWhenRoom<J, O> {
     fn drop(&mut self) {
         self.leave();
     }
 }
 
-/// The future of [`Tasks::send`].
+/// The future of [`Tasks::dispatch_when_room`].
 #[must_use = "a future does nothing unless awaited"]
-pub struct SendJob<J: Send + 'static, O: Send + 'static> {
+pub struct DispatchWhenRoom<J: Send + 'static, O: Send + 'static> {
     tasks: Tasks<J, O>,
     job: Option<J>,
     held: Option<Held>,
 }
 
-impl<J: Send + 'static, O: Send + 'static> SendJob<J, O> {
+impl<J: Send + 'static, O: Send + 'static> DispatchWhenRoom<J, O> {
     pub(crate) fn new(tasks: Tasks<J, O>, job: J) -> Self {
-        SendJob { tasks, job: Some(job), held: None }
+        DispatchWhenRoom { tasks, job: Some(job), held: None }
     }
 }
 
-impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendJob<J, O> {
+impl<J: Send + Unpin + 'static, O: Send + 'static> Future for DispatchWhenRoom<J, O> {
     type Output = Result<TaskId, DispatchError<J>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -208,7 +208,7 @@ impl<J: Send + Unpin + 'static, O: Send + 'static> Future for SendJob<J, O> {
     }
 }
 
-impl<J: Send + 'static, O: Send + 'static> Drop for SendJob<J, O> {
+impl<J: Send + 'static, O: Send + 'static> Drop for DispatchWhenRoom<J, O> {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
             held.give_up(self.tasks.shared());
