@@ -3,6 +3,7 @@
 //! The rooms, from the ground up; each knows only those before it:
 //!
 //! - [`sys`]: the process, its threads and the words between them; doorbells;
+//! - [`stack`]: where a thread is that blocks or is stuck;
 //! - [`machine`]: topology and placement, and probes of what the kernel permits;
 //! - `ring`: the io_uring ring of an executor, and all that is `unsafe` about it;
 //! - `socket`: the state of each socket, driven by the ring's completions;
@@ -16,6 +17,7 @@ pub mod executor;
 pub mod machine;
 pub mod net;
 pub mod pool;
+pub mod stack;
 pub mod sys;
 
 mod ring;

@@ -11,6 +11,7 @@ mod stats;
 mod time;
 mod timer;
 mod turn;
+mod watch;
 
 pub mod hosted;
 
@@ -30,12 +31,14 @@ pub use self::inbox::{Inbox, add_inbox};
 pub use self::stats::{ExecutorSnapshot, ExecutorStats};
 pub use self::time::{Deadline, Sleep, sleep, unix_seconds};
 pub use self::turn::yield_now;
+pub use self::watch::{Blocked, ExecutorWatch, Watching};
 
 use self::core::Core;
 use self::turn::{Turns, spawn_main};
 use self::waker::Remote;
 use crate::machine::probe::NO_THREAD;
 use crate::ring::RingConfig;
+use crate::stack;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::{panics, stderr};
 
@@ -190,6 +193,8 @@ where
     if let Ok(name) = std::ffi::CString::new(format!("exec-{}", config.index)) {
         let _ = rustix::thread::set_name(&name);
     }
+    stats.set_thread_id(rustix::thread::gettid());
+    stack::publish();
     let remote = Arc::new(Remote::new(doorbell));
     let core = Core::enter(config.index, remote, stats, config.ring).map_err(Fault::Ring)?;
     let mut turns = Turns::new(core.clone(), config.spin);

@@ -1,6 +1,6 @@
 //! Counters of one executor: written by its thread alone, read by any.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Each counter has one writer, so that an update is a plain load and store; a reader may be a
 /// turn behind, and two counters may be of different turns.
@@ -14,6 +14,11 @@ pub struct ExecutorStats {
     finishes: AtomicU64,
     streams: AtomicU64,
     panics: AtomicU64,
+    /// Odd while the thread is in code that is not the executor's; changes as such code begins and ends.
+    pulse: AtomicU64,
+    /// Of the watch, which alone writes it.
+    blocked: AtomicU64,
+    thread_id: AtomicU32,
 }
 
 /// The counters of an executor at one moment.
@@ -33,6 +38,8 @@ pub struct ExecutorSnapshot {
     pub streams: u64,
     /// Local tasks that ended by a panic.
     pub panics: u64,
+    /// Times that it was found [blocked](super::Blocked).
+    pub blocked: u64,
 }
 
 impl ExecutorStats {
@@ -47,7 +54,36 @@ impl ExecutorStats {
             finishes: read(&self.finishes),
             streams: read(&self.streams),
             panics: read(&self.panics),
+            blocked: read(&self.blocked),
         }
+    }
+
+    /// Called by the executor's thread, as other code begins and ends.
+    #[inline]
+    pub(crate) fn set_pulse(&self, pulse: u64) {
+        self.pulse.store(pulse, Ordering::Relaxed);
+    }
+
+    pub(crate) fn pulse(&self) -> u64 {
+        self.pulse.load(Ordering::Relaxed)
+    }
+
+    /// Whether an executor of this pulse is in code that is not its own.
+    pub(crate) fn is_in_code(pulse: u64) -> bool {
+        pulse % 2 == 1
+    }
+
+    /// Counts once more that it is blocked; how often it has been.
+    pub(crate) fn count_blocked(&self) -> u64 {
+        self.blocked.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn set_thread_id(&self, id: rustix::thread::Pid) {
+        self.thread_id.store(id.as_raw_nonzero().get() as u32, Ordering::Relaxed);
+    }
+
+    pub(crate) fn thread_id(&self) -> u32 {
+        self.thread_id.load(Ordering::Relaxed)
     }
 
     /// Publishes the loop's own counts; called by the executor's thread only.

@@ -95,12 +95,25 @@ impl LocalTasks {
     }
 }
 
+/// Polls a task. The report of a blocked executor's stack ends here (`stack/unwind.rs`): see
+/// `__sidecore_job`.
+#[cfg_attr(feature = "stacks", inline(never))]
+fn __sidecore_poll(
+    future: Pin<&mut (dyn Future<Output = ()> + 'static)>,
+    context: &mut Context<'_>,
+) -> Poll<()> {
+    let polled = future.poll(context);
+    #[cfg(feature = "stacks")]
+    std::hint::black_box(());
+    polled
+}
+
 impl Polling {
     /// Polls once. A panic ends the task, not the executor.
     pub(crate) fn poll(&mut self, panics: &Cell<u64>) -> Poll<()> {
         let mut context = Context::from_waker(&self.waker);
         let future = &mut self.future;
-        catch(|| future.as_mut().poll(&mut context)).unwrap_or_else(|| {
+        catch(|| __sidecore_poll(future.as_mut(), &mut context)).unwrap_or_else(|| {
             panics.set(panics.get() + 1);
             Poll::Ready(())
         })

@@ -46,6 +46,8 @@ pub(super) struct Turns {
     completions: Vec<Completion>,
     due: Vec<Waker>,
     counts: ExecutorSnapshot,
+    /// See `watch.rs`.
+    pulse: u64,
 }
 
 impl Turns {
@@ -57,6 +59,7 @@ impl Turns {
             completions: Vec::new(),
             due: Vec::new(),
             counts: ExecutorSnapshot::default(),
+            pulse: 0,
         }
     }
 
@@ -184,11 +187,13 @@ impl Turns {
     /// Whether there were any.
     fn deliver_finishes(&mut self) -> bool {
         let (mut at, mut delivered) = (0, 0);
+        self.code_begins();
         // Cloned one by one: a callback may add an inbox.
         while let Some(inbox) = self.inbox(at) {
             delivered += inbox.drain();
             at += 1;
         }
+        self.code_ends();
         self.counts.finishes += delivered as u64;
         if at > 0 && !self.core.quiet_wakers.borrow().is_empty() && self.core.in_flight() == 0 {
             self.core.quiet_wakers.take().into_iter().for_each(wake_quietly);
@@ -205,6 +210,7 @@ impl Turns {
             let Some(key) = pop_ready() else { return };
             let Some(mut polling) = self.core.tasks.borrow_mut().begin_poll(key) else { continue };
             self.counts.polls += 1;
+            self.code_begins();
             match polling.poll(&self.core.panics) {
                 Poll::Pending => self.core.tasks.borrow_mut().put_back(polling),
                 Poll::Ready(()) => {
@@ -212,7 +218,23 @@ impl Turns {
                     drop_quietly(future);
                 }
             }
+            self.code_ends();
         }
+    }
+
+    /// Code that is not the executor's begins. While that drains nobody looks: hooks may block then.
+    #[inline]
+    fn code_begins(&mut self) {
+        self.pulse += 1;
+        if !self.core.draining.get() {
+            self.core.stats.set_pulse(self.pulse);
+        }
+    }
+
+    #[inline]
+    fn code_ends(&mut self) {
+        self.pulse += 1;
+        self.core.stats.set_pulse(self.pulse);
     }
 
     fn fire_timers(&mut self) {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pool::queue::Places;
-use crate::pool::stack;
 use crate::pool::task::error::PoolError;
+use crate::stack;
 
 /// How long a worker on a CPU of its own looks for the next job before it sleeps.
 const SPIN_DEFAULT: Duration = Duration::from_micros(10);
@@ -56,13 +56,13 @@ pub struct PoolConfig {
     /// `None`: nobody looks.
     pub stuck_after: Option<Duration>,
     /// The real-time signal, counted from `SIGRTMIN`, by which the threads of stuck jobs are asked
-    /// for their [`Stack`](crate::pool::Stack). `None`: they are not asked. Needs the cargo feature
+    /// for their [`Stack`](crate::stack::Stack). `None`: they are not asked. Needs the cargo feature
     /// `stacks`. Without `stuck_after` none is asked either.
     ///
     /// The handler is set when the first such pool starts and stays for the life of the process,
     /// since a signal may come late. A signal that the process handles or ignores already is
     /// refused ([`PoolError::Stacks`]). It interrupts a stuck job once a report: see
-    /// [`Stack`](crate::pool::Stack) for what system calls of the job see of that.
+    /// [`Stack`](crate::stack::Stack) for what system calls of the job see of that.
     pub stack_signal: Option<u32>,
     /// Task workers that stand in for those whose job is stuck. Each costs its finish rings from
     /// the start; their threads are made when needed. Without `stuck_after` none is.

@@ -20,7 +20,7 @@
 //! a panic is caught, and what ends it early (`task/control.rs`) is decided by one compare-exchange.
 
 //!
-//! The rooms, each of which knows only those before it: `stack` (of a stuck job), `task`, `notice`,
+//! The rooms, each of which knows only those before it: `task`, `notice`,
 //! `queue`, `wake` (how workers sleep and are woken), `stats`, `config`, `shared`, `finish_guard`,
 //! `lane` (an executor's end), `worker`, `async_worker`. What users hold stands above them:
 //! [`Tasks`], [`Dispatch`], [`Run`], [`TaskHandle`], [`Periodic`], and [`Pool`] itself.
@@ -33,7 +33,6 @@ pub(crate) mod lane;
 pub(crate) mod notice;
 pub(crate) mod queue;
 pub(crate) mod shared;
-pub(crate) mod stack;
 pub(crate) mod stats;
 pub(crate) mod task;
 pub(crate) mod wake;
@@ -49,7 +48,6 @@ pub use self::api::when_room::{DispatchWhenRoom, SpawnWhenRoom};
 pub use self::config::{DELAYED_MAX_DEFAULT, PoolConfig, PoolSetup, Seat};
 pub use self::lane::{DeadLetter, Lane};
 pub use self::notice::{Notice, OnNotice, Stuck};
-pub use self::stack::{NoStacks, STACK_FRAMES_MAX, Stack, StackEnd, StackFrame};
 pub use self::stats::histogram::Percentiles;
 pub use self::stats::{KindSnapshot, Outcomes, PoolSnapshot, TaskWorkerSnapshot};
 pub use self::task::control::TaskState;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::pool::stack::Stack;
 use crate::pool::task::TaskId;
+use crate::stack::Stack;
 
 /// Something of a pool that an operator should know.
 #[derive(Clone, Debug)]
@@ -68,25 +68,6 @@ pub type OnNotice = Arc<dyn Fn(&Notice) + Send + Sync>;
 /// A line on standard error, and one for each frame of a stuck job.
 pub(crate) fn on_standard_error() -> OnNotice {
     Arc::new(|notice| crate::sys::stderr::line(format_args!("{notice}")))
-}
-
-impl Stuck {
-    /// What the thread of this process does, as far as the kernel tells: its state and, where it
-    /// waits, in which function (proc(5), `stat` and `wchan`).
-    pub(crate) fn doing_of(thread_id: u32) -> String {
-        let of =
-            |file: &str| std::fs::read_to_string(format!("/proc/self/task/{thread_id}/{file}"));
-        let stat = of("stat").unwrap_or_default();
-        // The name before it is in brackets and may hold anything.
-        let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
-        match (state, of("wchan").unwrap_or_default().trim()) {
-            (Some('R'), _) => "running".to_owned(),
-            (Some('D'), "" | "0") => "waiting for a device".to_owned(),
-            (Some(_), "" | "0") => "waiting".to_owned(),
-            (Some(_), place) => format!("waiting in {place}"),
-            (None, _) => "unknown".to_owned(),
-        }
-    }
 }
 
 impl fmt::Display for Notice {

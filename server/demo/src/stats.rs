@@ -65,6 +65,7 @@ fn executor(executor: &ExecutorSnapshot) -> Value {
         "finishes": executor.finishes,
         "connections": executor.streams,
         "panics": executor.panics,
+        "blocked": executor.blocked,
     })
 }
 

@@ -71,7 +71,7 @@ pub fn keys() -> &'static [Key] {
     &KEYS
 }
 
-static KEYS: [Key; 44] = [
+static KEYS: [Key; 45] = [
     top(
         "host",
         Field::Host,
@@ -158,6 +158,11 @@ static KEYS: [Key; 44] = [
         "executor_spin_us",
         number!(executor_spin_us, 0, 1_000_000),
         "microseconds an idle executor spins before it sleeps",
+    ),
+    option(
+        "executor_blocked_after_ms",
+        number!(executor_blocked_after_ms, 0, DAY_MS),
+        "milliseconds of one poll after which an executor is reported as blocked; 0: nobody looks",
     ),
     option(
         "executor_gather_us",

@@ -93,10 +93,11 @@ pub struct Options {
     pub task_spares: usize,
     /// Microseconds an idle executor spins before it sleeps.
     pub executor_spin_us: u64,
+    /// Milliseconds of one poll after which an executor is reported as blocked; 0: nobody looks.
+    pub executor_blocked_after_ms: u64,
     /// Microseconds a busy executor may wait to serve requests together; 0 for none.
     pub executor_gather_us: u64,
-    /// Milliseconds for a request's head, from its first byte on, of the first request from the accept
-    /// on; else 408.
+    /// Milliseconds for a head from its first byte on, of the first one from the accept on; else 408.
     pub head_timeout_ms: u64,
     /// Milliseconds in which a body has to go on at its least rate; else 408.
     pub body_timeout_ms: u64,
@@ -203,6 +204,7 @@ impl Default for Options {
             task_stack_signal: None,
             task_spares: 1,
             executor_spin_us: 0,
+            executor_blocked_after_ms: 500,
             executor_gather_us: 10,
             head_timeout_ms: 10_000,
             body_timeout_ms: 30_000,

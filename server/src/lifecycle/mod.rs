@@ -22,7 +22,7 @@ pub(crate) mod shutdown;
 pub(crate) mod signals;
 mod tls_policy;
 
-pub use sidecore_runtime::executor::ExecutorSnapshot;
+pub use sidecore_runtime::executor::{Blocked, ExecutorSnapshot};
 pub use sidecore_runtime::sys::memory::{Heap, heap};
 pub use sidecore_runtime::sys::stderr;
 

@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use sidecore_runtime::executor::{Executor, ExecutorSnapshot};
+use sidecore_runtime::executor::{Blocked, Executor, ExecutorSnapshot, ExecutorWatch, Watching};
 use sidecore_runtime::net::UnixPath;
 use sidecore_runtime::pool::PoolSnapshot;
-use sidecore_runtime::sys::instant;
+use sidecore_runtime::sys::{instant, stderr};
 
 use crate::lifecycle::companion::Companion;
 use crate::lifecycle::error::{Error, Result};
@@ -17,6 +17,9 @@ use crate::lifecycle::reload::Reload;
 use crate::lifecycle::shutdown::Shutdown;
 use crate::lifecycle::tls_policy::TlsPolicy;
 use crate::tasks::pool_start::{DEFAULT, RunningPool};
+
+/// Receives the reports of blocked executors.
+pub(crate) type OnBlocked = Box<dyn Fn(&Blocked) + Send>;
 
 /// How long a task worker may overrun the drain.
 const OVERRUN: Duration = Duration::from_millis(100);
@@ -38,6 +41,8 @@ pub struct Running {
     pub(crate) pools: Vec<Box<dyn RunningPool>>,
     pub(crate) hooks: Hooks,
     pub(crate) companion: Option<Companion>,
+    /// Of blocked executors, where they are looked for.
+    pub(crate) watching: Option<Watching>,
 }
 
 impl Running {
@@ -140,5 +145,19 @@ impl Running {
         }
         self.hooks.tell(Life::Started { address: self.address() });
         Ok(self)
+    }
+
+    /// Has blocked executors looked for, by a thread of its own.
+    pub(crate) fn watch(&mut self, watch: Option<ExecutorWatch>, on_blocked: Option<OnBlocked>) {
+        let Some(watch) = watch else { return };
+        let on_blocked = on_blocked
+            .unwrap_or_else(|| Box::new(|blocked| stderr::line(format_args!("{blocked}"))));
+        let executors = self.executors.iter().map(|(_, executor)| executor.stats().clone());
+        match watch.start(executors.collect::<Vec<_>>(), on_blocked) {
+            Ok(watching) => self.watching = Some(watching),
+            Err(error) => {
+                self.places.push(format!("warning: nobody looks for blocked executors: {error}"));
+            }
+        }
     }
 }

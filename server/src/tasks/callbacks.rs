@@ -105,10 +105,7 @@ impl<O> OnFinish<O> {
             if let Err(error) = outcome
                 && error != TaskError::Cancelled
             {
-                stderr::line(format_args!(
-                    "sidecore: task {}, which nobody awaits: {error}",
-                    finish.id
-                ));
+                stderr::line(format_args!("task {}, which nobody awaits: {error}", finish.id));
             }
         }))
     }

@@ -16,9 +16,10 @@ pub mod trigger;
 pub use sidecore_runtime::pool::{
     Cancelled, DeadLetter, Dispatch, DispatchError, DispatchWhenRoom, Failure, KindSnapshot, Kinds,
     Notice, Outcomes, Overlap, Percentiles, Periodic, PeriodicSnapshot, PoolSnapshot, Priority,
-    Retry, Run, RunError, Stack, StackEnd, StackFrame, Stuck, TaskError, TaskHandle, TaskId,
-    TaskState, TaskWorkerInfo, TaskWorkerSnapshot,
+    Retry, Run, RunError, Stuck, TaskError, TaskHandle, TaskId, TaskState, TaskWorkerInfo,
+    TaskWorkerSnapshot,
 };
+pub use sidecore_runtime::stack::{Stack, StackEnd, StackFrame};
 
 pub use self::callbacks::{Callbacks, OnFinish, OnTask};
 pub use self::pool::{PoolBuilder, TaskPool};

@@ -179,7 +179,7 @@ impl<J: Send + 'static, O: Send + 'static> RunningPool for NamedPool<J, O> {
 }
 
 /// Without the feature a report has no stack, unless it is asked for: then the start fails.
-fn stack_signal(options: &Options) -> Option<u32> {
+pub(crate) fn stack_signal(options: &Options) -> Option<u32> {
     let by_default = if cfg!(feature = "stacks") { STACK_SIGNAL } else { 0 };
     let signal = options.task_stack_signal.unwrap_or(by_default);
     u32::try_from(signal).ok().filter(|signal| *signal > 0)

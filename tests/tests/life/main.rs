@@ -1,5 +1,6 @@
 //! The life of a server, from its start to its end: hooks, signals, restarts, drain.
 
+mod blocked;
 mod drain;
 mod executor_end;
 mod hooks;

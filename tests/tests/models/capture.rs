@@ -73,7 +73,7 @@ fn model() {
 
 const MODEL: Model = Model::new(3, model);
 
-const PROTOCOL: Protocol = Protocol { file: "runtime/src/pool/stack/capture.rs", models: &[MODEL] };
+const PROTOCOL: Protocol = Protocol { file: "runtime/src/stack/capture.rs", models: &[MODEL] };
 
 #[test]
 fn an_answer_is_whole_and_of_the_thread_that_was_asked() {

@@ -28,7 +28,7 @@ mod wake_batch;
 #[path = "../../../runtime/src/sys/armed.rs"]
 mod armed_protocol;
 #[allow(dead_code)]
-#[path = "../../../runtime/src/pool/stack/capture.rs"]
+#[path = "../../../runtime/src/stack/capture.rs"]
 mod capture_protocol;
 #[allow(dead_code)]
 #[path = "../../../runtime/src/pool/shared/close_barrier.rs"]

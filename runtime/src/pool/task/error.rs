@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::machine::probe::{NO_THREAD, cure_of};
-use crate::pool::stack::NoStacks;
+use crate::stack::NoStacks;
 
 /// A pool could not start.
 #[derive(Debug)]

@@ -19,10 +19,10 @@ use crate::machine::topology::pin_to;
 use crate::pool::config::Seat;
 use crate::pool::notice::{Notice, OnNotice};
 use crate::pool::shared::PoolShared;
-use crate::pool::stack;
 use crate::pool::task::error::{Failure, PoolError};
 use crate::pool::task::{TaskContext, TaskWorkerInfo};
 use crate::pool::worker::{Left, TaskWorker};
+use crate::stack;
 use crate::sys::panics::{catch, caught, drop_quietly};
 
 /// How often an ending pool looks whether its threads have ended.

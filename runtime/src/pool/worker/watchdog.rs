@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use crate::pool::config::Seat;
 use crate::pool::notice::{Notice, Stuck};
-use crate::pool::stack::{Reader, Stack};
 use crate::pool::stats::RunningTask;
 use crate::pool::task::error::Failure;
 use crate::pool::task::{TaskContext, TaskId, TaskWorkerInfo};
 use crate::pool::worker::threads::WorkerThreads;
+use crate::stack::{Reader, Stack, doing};
 
 /// Looks within the time after which a job is stuck, and the least pause between two.
 const LOOKS: u32 = 4;
@@ -97,7 +97,7 @@ where
         }
         let shared = &self.workers.shared;
         let thread_id = shared.workers[task_worker].thread_id();
-        let doing = Stuck::doing_of(thread_id);
+        let doing = doing(thread_id);
         let stack = self.stack_of(task_worker, running.task);
         self.workers.tell(&Notice::Stuck(Stuck {
             pool: shared.name.clone(),

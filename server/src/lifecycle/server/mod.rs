@@ -6,7 +6,7 @@ mod plan;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use sidecore_runtime::executor;
+use sidecore_runtime::executor::{self, Blocked};
 use sidecore_runtime::machine::probe;
 use sidecore_runtime::machine::topology::Topology;
 use sidecore_runtime::pool::OnNotice;
@@ -22,7 +22,7 @@ use crate::lifecycle::executor::{Assignment, Executor, ServerStats};
 use crate::lifecycle::life::Hooks;
 use crate::lifecycle::pool_set::PoolSet;
 use crate::lifecycle::report::Report;
-use crate::lifecycle::running::Running;
+use crate::lifecycle::running::{OnBlocked, Running};
 use crate::lifecycle::shutdown::{RaiseOnDrop, Shutdown};
 use crate::lifecycle::tls_policy::{self, TlsPolicy};
 use crate::lifecycle::{listen, signals};
@@ -50,13 +50,24 @@ pub struct Server<T = (), F = ()> {
     pub(crate) hooks: Hooks,
     pools: Vec<PoolStart>,
     companion: Option<StartCompanion>,
+    on_blocked: Option<OnBlocked>,
 }
 
 impl Server {
     /// A server of this configuration, without task callbacks.
     pub fn new(config: Config) -> Self {
-        let (tls, on_notice, hooks, pools, companion) = Default::default();
-        Server { config, tls, on_task: (), on_finish: (), on_notice, hooks, pools, companion }
+        let (tls, on_notice, hooks, pools, companion, on_blocked) = Default::default();
+        Server {
+            config,
+            tls,
+            on_task: (),
+            on_finish: (),
+            on_notice,
+            hooks,
+            pools,
+            companion,
+            on_blocked,
+        }
     }
 }
 
@@ -115,8 +126,10 @@ impl<T, F> Server<T, F> {
     }
 
     fn with_on_task<J, O>(self, on_task: OnTask<J, O>) -> Server<OnTask<J, O>, F> {
-        let Server { config, tls, on_finish, on_notice, hooks, pools, companion, .. } = self;
-        Server { config, tls, on_task, on_finish, on_notice, hooks, pools, companion }
+        let Server {
+            config, tls, on_finish, on_notice, hooks, pools, companion, on_blocked, ..
+        } = self;
+        Server { config, tls, on_task, on_finish, on_notice, hooks, pools, companion, on_blocked }
     }
 
     /// Listens there too: the connections of all listeners are served alike, and limited together.
@@ -187,6 +200,16 @@ impl<T, F> Server<T, F> {
         self
     }
 
+    /// Receives which executor is blocked, and where in its code: a handler, or what it calls, has kept
+    /// the thread for longer than `executor_blocked_after_ms`, and nobody else is served there
+    /// meanwhile. Called on a thread of its own, once in ten seconds an executor at most; by default it
+    /// is one line on standard error, and one for each frame.
+    pub fn on_blocked(mut self, on_blocked: impl Fn(&Blocked) + Send + Sync + 'static) -> Self {
+        let on_blocked = Quiet::new(on_blocked);
+        self.on_blocked = Some(Box::new(move |blocked: &Blocked| on_blocked(blocked)));
+        self
+    }
+
     /// Receives the end of each task that no future awaits, on the executor that dispatched it.
     ///
     /// It runs between requests: keep it short. Replaces Swoole's `on('Finish')`.
@@ -205,8 +228,9 @@ impl<T, F> Server<T, F> {
     }
 
     fn with_on_finish<O>(self, on_finish: OnFinish<O>) -> Server<T, OnFinish<O>> {
-        let Server { config, tls, on_task, on_notice, hooks, pools, companion, .. } = self;
-        Server { config, tls, on_task, on_finish, on_notice, hooks, pools, companion }
+        let Server { config, tls, on_task, on_notice, hooks, pools, companion, on_blocked, .. } =
+            self;
+        Server { config, tls, on_task, on_finish, on_notice, hooks, pools, companion, on_blocked }
     }
 }
 
@@ -286,8 +310,17 @@ where
         if shutdown.is_raised() {
             return Err(Error::told_to_end());
         }
-        let Server { config, tls, on_task, on_finish, on_notice, hooks, mut pools, companion } =
-            self;
+        let Server {
+            config,
+            tls,
+            on_task,
+            on_finish,
+            on_notice,
+            hooks,
+            mut pools,
+            companion,
+            on_blocked,
+        } = self;
         let (on_task, on_finish) = (on_task, on_finish).split();
         let options = config.options.clone();
         plan::check_names(&config, &pools)?;
@@ -319,6 +352,7 @@ where
             companion.map(|start| start(&topology, &placement, &shutdown)).transpose()?;
         let (pools, lanes) = pool_set.start(&topology, &placement, &doorbells)?;
 
+        let watch = plan::executor_watch(&options);
         let stats = ServerStats::default();
         let counters = pools.iter().map(|pool| (pool.name(), pool.counters())).collect();
         let _ = stats.pools.set(counters);
@@ -336,6 +370,7 @@ where
             pools,
             hooks: hooks.clone(),
             companion,
+            watching: None,
         };
         running
             .places
@@ -382,7 +417,9 @@ where
         drop(ready);
         let counters = running.executors.iter().map(|(_, executor)| executor.stats().clone());
         let _ = stats.executors.set(counters.collect());
-        running.await_start(&started)
+        let mut running = running.await_start(&started)?;
+        running.watch(watch, on_blocked);
+        Ok(running)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use sidecore_runtime::executor::ExecutorConfig;
+use sidecore_runtime::executor::{ExecutorConfig, ExecutorWatch};
 use sidecore_runtime::machine::placement::{Placement, PlacementRequest, place};
 use sidecore_runtime::machine::probe;
 use sidecore_runtime::machine::topology::Topology;
@@ -15,7 +15,7 @@ use sidecore_runtime::sys::doorbell::Doorbell;
 use crate::config::settings::{Config, Options};
 use crate::lifecycle::error::{Error, Result};
 use crate::tasks::callbacks::{OnFinish, OnTask};
-use crate::tasks::pool_start::{DEFAULT, PoolSpec, PoolStart, StartPool};
+use crate::tasks::pool_start::{DEFAULT, PoolSpec, PoolStart, StartPool, stack_signal};
 
 /// The longest name of a pool: its threads' names have 15 bytes (prctl(2), PR_SET_NAME).
 const NAME_MAX: usize = 10;
@@ -149,4 +149,10 @@ pub(super) fn executor_config(options: &Options, index: usize, cpu: usize) -> Ex
         },
         spin: Duration::from_micros(options.executor_spin_us),
     }
+}
+
+/// Made before the executors are, so that they can be asked where they are.
+pub(super) fn executor_watch(options: &Options) -> Option<ExecutorWatch> {
+    let limit = Duration::from_millis(options.executor_blocked_after_ms);
+    (!limit.is_zero()).then(|| ExecutorWatch::new(limit, stack_signal(options)))
 }

@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use sidecore_runtime::pool::{
-    Kinds, NoStacks, Notice, PoolConfig, PoolError, STACK_FRAMES_MAX, Stack, StackEnd, Stuck,
-    TaskContext,
-};
+use sidecore_runtime::pool::{Kinds, Notice, PoolConfig, PoolError, Stuck, TaskContext};
+
+use sidecore_runtime::stack::{NoStacks, STACK_FRAMES_MAX, Stack, StackEnd};
 
 use super::{SOON, Started, config};
 
@@ -152,7 +151,7 @@ fn report(started: &Started<Held, u32>, hang: Hang) -> Stuck {
 fn place(stack: &Stack, function: &str) -> usize {
     // With line tables alone a function that others were inlined into has no path.
     let name = format!("stacks::{function}");
-    let is = |frame: &&sidecore_runtime::pool::StackFrame| {
+    let is = |frame: &&sidecore_runtime::stack::StackFrame| {
         frame.function.as_deref().is_some_and(|found| found == function || found.ends_with(&name))
     };
     let frame = stack.frames.iter().find(is).unwrap_or_else(|| panic!("no {function}: {stack}"));
@@ -175,7 +174,7 @@ fn a_report_names_the_jobs_functions_in_order_and_none_of_the_pools() {
         let places = [innermost, "hang_inner", "hang_outer", "job"].map(|name| place(stack, name));
         assert!(places.is_sorted(), "{stuck}");
         assert_eq!(stack.end, StackEnd::Job, "{stuck}");
-        let of_pool = |frame: &sidecore_runtime::pool::StackFrame| {
+        let of_pool = |frame: &sidecore_runtime::stack::StackFrame| {
             frame.function.as_deref().is_some_and(|name| name.contains("::worker::"))
         };
         assert!(!stack.frames.iter().any(of_pool), "{stuck}");

@@ -10,8 +10,9 @@ use super::capture::Copied;
 use super::modules::Modules;
 use super::{STACK_FRAMES_MAX, Stack, StackEnd, StackFrame};
 
-/// The function that calls each job: see `worker.rs`. Frames from there on are the pool's own.
-const OUTERMOST: &str = "__sidecore_job";
+/// The functions that call each job (`worker.rs`) and each local task (`executor/tasks.rs`). Frames from
+/// there on are our own.
+const OUTERMOST: [&str; 2] = ["__sidecore_job", "__sidecore_poll"];
 /// Bytes of a name: those of generic functions have no end.
 const NAME_MAX: usize = 256;
 
@@ -96,7 +97,8 @@ impl Walk<'_> {
             }
             is_named = true;
             let function = symbol.name().map(|name| format!("{name:#}"));
-            if function.as_ref().is_some_and(|function| function.contains(OUTERMOST)) {
+            let is_ours = |function: &String| OUTERMOST.iter().any(|name| function.contains(name));
+            if function.as_ref().is_some_and(is_ours) {
                 end = Some(StackEnd::Job);
             } else if frames.len() == STACK_FRAMES_MAX {
                 end = Some(StackEnd::Cut);

@@ -1,4 +1,5 @@
-//! The stacks of stuck jobs: what their report says of where the job is, in the user's own code.
+//! The stacks of stuck jobs and of blocked executors: what a report says of where the thread is, in
+//! the user's own code.
 //!
 //! With the cargo feature `stacks` and a [signal](crate::pool::PoolConfig::stack_signal) the watchdog
 //! interrupts the thread of a stuck job for some microseconds. The handler copies registers and the
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 #[cfg(feature = "stacks")]
 mod capture;
+mod doing;
 #[cfg(feature = "stacks")]
 mod modules;
 #[cfg(feature = "stacks")]
@@ -20,10 +22,11 @@ mod signal;
 #[cfg(feature = "stacks")]
 mod unwind;
 
+pub(crate) use self::doing::doing;
 #[cfg(feature = "stacks")]
 pub(crate) use self::reader::Reader;
 #[cfg(feature = "stacks")]
-pub(super) use self::signal::publish;
+pub(crate) use self::signal::publish;
 
 /// Frames of a report; those beyond are left out.
 pub const STACK_FRAMES_MAX: usize = 64;
