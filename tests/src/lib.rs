@@ -23,7 +23,8 @@ pub use home::{pool_config, with_pool};
 pub use honest::{Latencies, ask_for, wait_until};
 pub use postgres::Postgres;
 pub use process::{
-    Ended, ServerProcess, binary_command, example_command, server_command, server_command_of,
+    Ended, ServerProcess, binary_command, build_project, example_command, server_command,
+    server_command_of,
 };
 pub use random::Random;
 pub use scratch::Scratch;

@@ -208,11 +208,32 @@ fn build(target: &[&str], name: &str) -> PathBuf {
 
 /// The profile this program was built in: its folder, `target/PROFILE/`, has the profile's name.
 fn profile() -> String {
-    let program = std::env::current_exe().expect("a program has a path");
-    let folder = program.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
-    match folder.and_then(|folder| folder.file_name()?.to_str()) {
+    let folder = profile_folder();
+    match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") => "dev".into(),
         Some(profile) => profile.into(),
-        None => panic!("{} lies in no folder of a profile", program.display()),
+        None => panic!("{} is no folder of a profile", folder.display()),
+    }
+}
+
+/// Where what is built in this program's profile lies: `target/PROFILE/`.
+fn profile_folder() -> PathBuf {
+    let program = std::env::current_exe().expect("a program has a path");
+    let folder = program.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
+    folder.expect("a program lies in a folder").to_owned()
+}
+
+/// Builds a project that is not of this workspace, in this program's profile and beside what is built
+/// here, of which it takes what is the same; the folder of its programs, or what the compiler says.
+pub fn build_project(project: &Path) -> Result<PathBuf, String> {
+    let folder = profile_folder();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.current_dir(project).args(["build", "--workspace", "--quiet", "--profile", &profile()]);
+    build.env("CARGO_TARGET_DIR", folder.parent().expect("it lies in the target folder"));
+    let built = build.output().expect("cargo runs");
+    match built.status.success() {
+        true => Ok(folder),
+        false => Err(String::from_utf8_lossy(&built.stderr).into_owned()),
     }
 }

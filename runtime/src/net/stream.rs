@@ -87,8 +87,8 @@ impl TcpStream {
 
     /// Those of [`taken`](Self::taken) that the peer's kernel has not acknowledged (`SIOCOUTQ`,
     /// tcp(7)); of a Unix socket, the memory of those that its peer has not read. A system call. It
-    /// shows what a slow peer takes while `taken` stands still, as it does until a third of the
-    /// socket's buffer is free.
+    /// shows what a slow peer takes while `taken` stands still: a full socket has room again by
+    /// steps.
     pub fn unacknowledged(&self) -> u64 {
         self.core.streams.borrow_mut().unacknowledged(self.key)
     }

@@ -1,8 +1,8 @@
 //! How long a peer may take too little of what waits for it.
 //!
-//! What the kernel takes shows little of a slow peer: a full socket has room again only by the third
-//! of its buffer (`sk_stream_is_writeable`), a Unix one by three quarters, and a peer may need longer
-//! for so much than it may take. So when the time has passed, the kernel is asked how much the peer
+//! What the kernel takes shows little of a slow peer: a full socket has room again by steps, on TCP of
+//! 60 to 200 KB (half of what may be unsent, and what the peer's window moves by), on a Unix socket of
+//! three quarters of its buffer; and a peer may need longer for one than it may take. So when the time has passed, the kernel is asked how much the peer
 //! has acknowledged since. That costs a system call, and so does the mark from which it counts: the
 //! mark is made only after a first part of the time, which whoever reads never needs, and the time
 //! runs from there. Who takes nothing is found that part later.

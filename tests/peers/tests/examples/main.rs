@@ -1,6 +1,7 @@
 //! Each example does what its header says, as a process of its own on a free port.
 
 mod opentelemetry;
+mod pasted;
 mod pushes;
 
 use std::time::{Duration, Instant};

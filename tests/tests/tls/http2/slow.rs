@@ -38,8 +38,7 @@ fn take<S: Read + Write>(raw: &mut Raw<S>, time: Duration, bytes_per_s: usize) -
 }
 
 /// 64 KiB in the write time are asked for. What waits to be sent, which takes a reader longer than
-/// that, is no fault of a stream; nor is it that a full socket has room again only once a third of
-/// its buffer is free (the kernel's `sk_stream_is_writeable`).
+/// that, is no fault of a stream; nor is it that a full socket has room again by steps of twice that.
 #[test]
 fn a_slow_reader_keeps_its_stream() {
     let change = |config: &mut Config| config.options.write_timeout_ms = 1500;
