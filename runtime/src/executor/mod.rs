@@ -203,6 +203,8 @@ where
         turns.run(&end.done).map_err(Fault::Ring)?;
         end.panicked.take().map_or(Ok(()), |message| Err(Fault::Panicked(message)))
     });
+    // It may have ended in the middle of a task, which blocks nobody any more.
+    core.stats.set_pulse(0);
     let closed = caught(|| turns.close().map_err(Fault::Ring));
     Core::leave();
     let dropped = caught(|| {

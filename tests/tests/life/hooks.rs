@@ -14,6 +14,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 fn config() -> Config {
     let mut config = Config::default();
+    config.port = 0;
     config.options.worker_num = Some(2);
     config.options.task_worker_num = Some(1);
     config
