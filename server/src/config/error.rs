@@ -34,24 +34,17 @@ impl ConfigError {
         source: &Source,
         problem: String,
     ) -> Self {
-        let shown = match value.to_string() {
-            empty if empty.is_empty() => "(empty)".to_owned(),
-            long if long.len() > 60 => format!("{}...", long.chars().take(60).collect::<String>()),
-            // As the last line of a secret's file has it: one line all the same, and seen.
-            blank if blank.trim() != blank || blank.contains(char::is_control) => {
-                format!("{blank:?}")
-            }
-            shown => shown,
-        };
         let line = match source {
-            Source::Variable(name) => format!("{name}={shown}: {problem}"),
-            source => format!("{source}: {} = {shown}: {problem}", key.name),
+            Source::Variable(name) => format!("{name}={}: {problem}", short(of_variable(value))),
+            source => format!("{source}: {} = {}: {problem}", key.name, short(value.to_string())),
         };
         ConfigError::says(line, Some(key.name))
     }
 
-    pub(super) fn relation(source: Source, problem: &str) -> Self {
-        ConfigError::says(format!("{source}: {problem}"), None)
+    /// Of keys that do not go together, which were set in these places.
+    pub(super) fn relation(sources: &[Source], problem: &str) -> Self {
+        let sources = sources.iter().map(Source::to_string).collect::<Vec<_>>().join(" and ");
+        ConfigError::says(format!("{sources}: {problem}"), None)
     }
 
     pub(super) fn syntax(source: Source, message: &str) -> Self {
@@ -72,7 +65,7 @@ impl ConfigError {
         ConfigError::says(format!("{source}: {name} is not a known key; {hint}"), None)
     }
 
-    pub(super) fn unknown_pool(name: &str, source: Source, known: &[&str]) -> Self {
+    pub(super) fn unknown_pool(name: &str, source: &Source, known: &[&str]) -> Self {
         let known = match known {
             [] => "this server has none but the one of [options]".to_owned(),
             known => format!("those of this server are {}", known.join(", ")),
@@ -102,6 +95,24 @@ impl ConfigError {
             path.display()
         );
         ConfigError { line, key: None, cause: Some(Arc::new(error)) }
+    }
+}
+
+/// A variable's text as it is, unless that would not be seen, or not be one line: a secret's file
+/// may end in a newline.
+fn of_variable(value: &Value) -> String {
+    match value {
+        Value::Text(text) if text.trim() == text && !text.contains(char::is_control) => {
+            text.clone()
+        }
+        value => value.to_string(),
+    }
+}
+
+fn short(shown: String) -> String {
+    match shown.chars().count() > 60 {
+        true => format!("{}...", shown.chars().take(60).collect::<String>()),
+        false => shown,
     }
 }
 

@@ -22,6 +22,7 @@ mod file;
 pub(crate) mod keys;
 mod links;
 pub(crate) mod listen;
+mod loader;
 pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
@@ -30,4 +31,5 @@ mod value;
 pub use self::error::ConfigError;
 pub use self::keys::{Key, keys};
 pub use self::listen::{Listen, ListenError};
-pub use self::settings::{Loader, Options, Scheme, Source};
+pub use self::loader::Loader;
+pub use self::settings::{Options, Scheme, Source};

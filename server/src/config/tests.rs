@@ -65,9 +65,9 @@ fn nonsense_in_the_file_names_key_and_line() {
     refused("port = true", &[], "port = true: give a number");
     refused("", &[("SIDECORE_PORT", "80\n")], "SIDECORE_PORT=\"80\\n\": give a number");
     refused("", &[("SIDECORE_PORT", " 80")], "SIDECORE_PORT=\" 80\": give a number");
-    refused("port = [1]", &[], "port = [...]: give a number");
+    refused("port = [1]", &[], "port = [1]: give a number");
     refused("port = 99999999999999999999", &[], "port = 99999999999999999999: give a number");
-    refused("host = \"nowhere\"", &[], "host = nowhere: give an IP address");
+    refused("host = \"nowhere\"", &[], "host = \"nowhere\": give an IP address");
     refused("host = \"a\"\nhost = \"b\"", &[], "sidecore.toml:2: duplicate key");
     refused("worker_num = 1", &[], "worker_num belongs under [options]");
     refused("[options]\nport = 1", &[], "port belongs at the top");
@@ -75,13 +75,45 @@ fn nonsense_in_the_file_names_key_and_line() {
     refused("port = ", &[], "sidecore.toml:1: ");
     refused("[other]\nx = 1", &[], "other is not a known key");
     refused("[options]\nring_entries = 1000", &[], "give a power of two from 64");
-    refused("[options]\nworker_cpus = \"3-1\"", &[], "worker_cpus = 3-1: ");
+    refused("[options]\nworker_cpus = \"3-1\"", &[], "worker_cpus = \"3-1\": ");
     refused("[options]\nworker_num = 0", &[], "worker_num = 0: give a number from 1");
     refused(
         "[options]\nhead_size_max_bytes = 4096",
         &[],
-        "target_length_max_bytes is above head_size_max_bytes",
+        "sidecore.toml:2: target_length_max_bytes is above head_size_max_bytes",
     );
+}
+
+#[test]
+fn a_value_is_shown_as_the_file_has_it() {
+    refused("port = \"x\"", &[], "sidecore.toml:1: port = \"x\": give");
+    refused("port = [1, \"2\", [3]]", &[], "port = [1, \"2\", [3]]: give");
+    refused("port = \"\"\"\n80\n\"\"\"", &[], "sidecore.toml:1: port = \"80\\n\": give");
+    refused("port = { a = 1 }", &[], "port = {...}: give");
+    let long = format!("port = \"{}\"", "\u{e9}".repeat(99));
+    refused(&long, &[], &format!("port = \"{}...: give", "\u{e9}".repeat(59)));
+}
+
+#[test]
+fn keys_that_do_not_go_together_are_named_with_every_place() {
+    let text = "[options]\nhead_size_max_bytes = 4096\ntarget_length_max_bytes = 4097";
+    refused(text, &[], "sidecore.toml:3 and sidecore.toml:2: target_length_max_bytes is above");
+    refused(
+        "tls_key = \"a.key\"",
+        &[("SIDECORE_TLS_CERTIFICATE", "a.pem,b.pem")],
+        "SIDECORE_TLS_CERTIFICATE and sidecore.toml:1: tls_certificate and tls_key differ",
+    );
+    refused("\ntls_key = \"a.key\"", &[], "sidecore.toml:2: tls_certificate and tls_key differ");
+}
+
+#[test]
+fn a_pool_that_is_not_there_is_named_where_it_stands() {
+    let config = load("[pools.mail]\n\n[pools.clam]\n", &[]).unwrap();
+    let refused = config.check_pools(&["mail"]).unwrap_err().to_string();
+    assert_eq!(refused, "sidecore.toml:3: there is no pool clam; those of this server are mail");
+    let config = load("", &[("SIDECORE_POOL_CLAM_TASK_SPARES", "1")]).unwrap();
+    let refused = config.check_pools(&[]).unwrap_err().to_string();
+    assert!(refused.starts_with("SIDECORE_POOL_CLAM_TASK_SPARES: there is no pool"), "{refused}");
 }
 
 #[test]
@@ -93,7 +125,7 @@ fn listeners_are_a_list_in_the_file_and_in_a_variable() {
     assert_eq!(listen(load(text, &variable).unwrap()), ["[::1]:82", "systemd"]);
     assert_eq!(listen(load(text, &[("SIDECORE_LISTEN", "none")]).unwrap()), [""; 0]);
     refused("listen = 81", &[], "sidecore.toml:1: listen = 81: give a list");
-    refused("listen = [81]", &[], "listen = [...]: give a list");
+    refused("listen = [81]", &[], "listen = [81]: give a list");
     refused(
         "listen = [\"nowhere\"]",
         &[],
@@ -116,20 +148,24 @@ fn the_first_listener_may_be_behind_a_proxy_or_not_be() {
     assert_eq!(listen(text, &http).as_deref(), Some("[::]:443"));
     assert_eq!(listen("host = \"none\"", &[]), None);
     assert_eq!(listen(text, &[("SIDECORE_HOST", "none")]), None);
-    refused("host = \"\"", &[], "host = (empty): give an IP address");
+    refused("host = \"\"", &[], "host = \"\": give an IP address");
     refused("host = \"None\"", &[], "or none to listen at what `listen` names alone");
 }
 
 #[test]
 fn certificates_come_with_their_keys() {
     let text = "scheme = \"https\"\ntls_certificate = [\"a.pem\", \"b.pem\"]\ntls_key = \"a.key\"";
-    refused(text, &[], "sidecore.toml:2: tls_certificate and tls_key differ in number");
+    refused(
+        text,
+        &[],
+        "sidecore.toml:2 and sidecore.toml:3: tls_certificate and tls_key differ in number",
+    );
     let config = load(text, &[("SIDECORE_TLS_KEY", "a.key,b.key")]).unwrap();
     assert_eq!(config.scheme, Scheme::Https);
     assert_eq!(config.tls_certificate, [Path::new("a.pem"), Path::new("b.pem")]);
     assert_eq!(config.tls_key, [Path::new("a.key"), Path::new("b.key")]);
-    refused("scheme = \"ftp\"", &[], "scheme = ftp: give http or https");
-    refused("scheme = \"proxy https\"", &[], "scheme = proxy https: give http or https");
+    refused("scheme = \"ftp\"", &[], "scheme = \"ftp\": give http or https");
+    refused("scheme = \"proxy https\"", &[], "scheme = \"proxy https\": give http or https");
     refused("scheme = 1", &[], "scheme = 1: give http or https");
     refused("tls_key = 3", &[], "tls_key = 3: give the path of a file");
 }
@@ -236,6 +272,27 @@ fn a_named_file_must_be_there() {
     assert!(error.contains("/nonexistent/x.toml cannot be read"), "{error}");
 }
 
+/// The file that a variable names, as it stands on the disk.
+#[test]
+fn a_file_is_named_by_its_path_and_line() {
+    let path = std::env::temp_dir().join(format!("sidecore-config-{}.toml", std::process::id()));
+    let says = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let refused = Config::loader().variables([("SIDECORE_CONFIG", &path)]).load();
+        refused.unwrap_err().to_string()
+    };
+    let errors = [
+        says(b"port = 1\nprot = 2\n"),
+        says(b"port = 1\n# caf\xe9\n"),
+        says(b"port = 1\r\nhost\r\n"),
+    ];
+    std::fs::remove_file(&path).unwrap();
+    let place = format!("{}:2: ", path.display());
+    for (error, expected) in errors.iter().zip(["prot is not", "this line is not UTF-8", ""]) {
+        assert!(error.starts_with(&format!("{place}{expected}")), "{error}");
+    }
+}
+
 #[test]
 fn the_example_file_loads_and_shows_every_key_with_its_default() {
     let text = include_str!("../../sidecore.example.toml");
@@ -259,5 +316,8 @@ fn a_configuration_can_be_part_of_a_larger_one() {
     let mine: Mine =
         toml::from_str("[server]\nport = 1\n[server.options]\nworker_num = 2").unwrap();
     assert_eq!((mine.server.port, mine.server.options.worker_num), (1, Some(2)));
-    assert!(toml::from_str::<Mine>("[server]\nprot = 1").is_err());
+    assert_eq!(mine.server.source_of("port"), Source::Embedded);
+    // Its lines are those of the larger one, which are not known here.
+    let refused = toml::from_str::<Mine>("\n\n[server]\nprot = 1").err().unwrap().to_string();
+    assert!(refused.contains("configuration: prot is not a known key"), "{refused}");
 }

@@ -27,8 +27,8 @@ pub(super) enum Value {
     Text(String),
     /// An integer of the file.
     Number(i64),
-    /// A list of strings of the file.
-    List(Vec<String>),
+    /// An array of the file.
+    List(Vec<Value>),
     /// Anything else of the file: shown in the refusal.
     Other(String),
 }
@@ -99,6 +99,15 @@ pub(super) fn copy(key: &Key, from: &Options, to: &mut Options) {
     }
 }
 
+impl Value {
+    fn as_text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            Value::Number(_) | Value::List(_) | Value::Other(_) => None,
+        }
+    }
+}
+
 fn is_auto(value: &Value) -> bool {
     matches!(value, Value::Text(text) if text == "auto")
 }
@@ -140,7 +149,7 @@ fn host(value: &Value) -> Result<String, ValueProblem> {
 /// The parts of a list: of an array in the file, between the commas of a variable.
 fn list(value: &Value) -> Option<Vec<&str>> {
     match value {
-        Value::List(parts) => Some(parts.iter().map(String::as_str).collect()),
+        Value::List(parts) => parts.iter().map(Value::as_text).collect(),
         // A variable that is empty is not set: this is how it says that there are none.
         Value::Text(text) if text.trim().is_empty() || text == NONE => Some(Vec::new()),
         Value::Text(text) => Some(text.split(',').map(str::trim).collect()),
@@ -191,12 +200,21 @@ fn cpus(value: &Value) -> Result<CpuList, ValueProblem> {
     }
 }
 
+/// As it stands in a file.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Text(text) | Value::Other(text) => f.write_str(text),
-            Value::List(parts) => write!(f, "{parts:?}"),
-            Value::Number(number) => write!(f, "{number}"),
+            Value::Text(text) => write!(f, "{text:?}"),
+            Value::Number(number) => number.fmt(f),
+            Value::Other(text) => f.write_str(text),
+            Value::List(parts) => {
+                f.write_str("[")?;
+                for (at, part) in parts.iter().enumerate() {
+                    f.write_str(if at > 0 { ", " } else { "" })?;
+                    part.fmt(f)?;
+                }
+                f.write_str("]")
+            }
         }
     }
 }
