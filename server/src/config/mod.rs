@@ -12,11 +12,15 @@
 //! A further pool ([`TaskPool`](crate::tasks::TaskPool)) has a table of its own, with the keys of
 //! `[options]` that begin with `task_`: `[pools.mail]`, or `SIDECORE_POOL_MAIL_TASK_WORKER_NUM`.
 //!
+//! A key that ends in `_ms` or `_us` takes a number of these, or a time with its unit: `"10s"`, of
+//! `us`, `ms`, `s`, `m` and `h`.
+//!
 //! A variable that is set and empty counts as one that is not set, as templates leave it.
 //!
 //! Nothing is guessed: an unknown key, a value of the wrong type or out of range is refused with
 //! the key's name and the file's line or the variable it came from. [`keys`] lists every key.
 
+mod duration;
 mod error;
 mod file;
 pub(crate) mod keys;

@@ -47,6 +47,45 @@ fn cpu_lists_are_taken_in_every_writing() {
 }
 
 #[test]
+fn times_are_numbers_or_have_a_unit() {
+    let write = |text: &str| load(text, &[]).unwrap().options.write_timeout_ms;
+    assert_eq!(write("[options]\nwrite_timeout_ms = 10"), 10);
+    assert_eq!(write("[options]\nwrite_timeout_ms = \"10\""), 10);
+    assert_eq!(write("[options]\nwrite_timeout_ms = \"10s\""), 10_000);
+    assert_eq!(write("[options]\nwrite_timeout_ms = \"24h\""), 86_400_000);
+    let variables = [
+        ("SIDECORE_WRITE_TIMEOUT_MS", "2m"),
+        ("SIDECORE_TASK_SPIN_US", "1ms"),
+        ("SIDECORE_POOL_MAIL_TASK_STUCK_AFTER_MS", "5s"),
+    ];
+    let config = load("", &variables).unwrap();
+    assert_eq!(config.options.write_timeout_ms, 120_000);
+    assert_eq!(config.options.task_spin_us, Some(1_000));
+    assert_eq!(config.pool("mail", Options::default()).task_stuck_after_ms, Some(5_000));
+    let config = load("[options]\ntask_spin_us = \"auto\"", &[]).unwrap();
+    assert_eq!(config.options.task_spin_us, None);
+}
+
+#[test]
+fn a_time_that_a_key_cannot_have_is_refused_with_what_it_takes() {
+    let variable = |value| [("SIDECORE_WRITE_TIMEOUT_MS", value)];
+    refused(
+        "[options]\nwrite_timeout_ms = \"1500us\"",
+        &[],
+        "sidecore.toml:2: write_timeout_ms = \"1500us\": 1500us is no whole number of milliseconds",
+    );
+    refused("", &variable("100us"), "SIDECORE_WRITE_TIMEOUT_MS=100us: 100us is no whole number");
+    let range =
+        "give a number of milliseconds from 1 to 86400000, or a time with its unit: us, ms,";
+    for value in ["25h", "0s", "1.5s", "10 s", "ten", "-1"] {
+        refused("", &variable(value), &format!("SIDECORE_WRITE_TIMEOUT_MS={value}: {range}"));
+    }
+    refused("port = \"10s\"", &[], "port = \"10s\": give a number from 0 to 65535");
+    let rate = "[options]\nbody_rate_min_bytes_per_s = \"10s\"";
+    refused(rate, &[], "= \"10s\": give a number from 0 to");
+}
+
+#[test]
 fn nonsense_in_the_file_names_key_and_line() {
     refused(
         "\n[options]\nworker_nmu = 2",

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use sidecore_runtime::machine::cpu_list::CpuList;
 
 use crate::config::Key;
+use crate::config::duration::Unit;
 use crate::config::keys::Field;
 use crate::config::listen::Listen;
 use crate::config::settings::{Config, NO_HOST, Options, Scheme};
@@ -40,7 +41,7 @@ pub(super) type ValueProblem = String;
 pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), ValueProblem> {
     match &key.field {
         Field::Host => config.host = host(value)?,
-        Field::Port => config.port = number(value, 0, 65_535)? as u16,
+        Field::Port => config.port = number(key, value, 0, 65_535)? as u16,
         Field::Scheme => (config.scheme, config.proxy) = scheme(value)?,
         Field::Files { get } => *get(config) = files(value)?,
         Field::Listen => config.listen = listens(value)?,
@@ -58,23 +59,23 @@ pub(super) fn set_option(
     match &key.field {
         Field::Host | Field::Port | Field::Scheme | Field::Files { .. } | Field::Listen => {}
         Field::Number { get, min, max, power_of_two } => {
-            let number = number(value, *min, *max)?;
+            let number = number(key, value, *min, *max)?;
             if *power_of_two && !number.is_power_of_two() {
                 return Err(format!("give a power of two from {min} to {max}"));
             }
             *get(options) = number;
         }
-        Field::Count { get, min, max } => *get(options) = number(value, *min, *max)? as usize,
+        Field::Count { get, min, max } => *get(options) = number(key, value, *min, *max)? as usize,
         Field::MaybeCount { get, min, max } => {
             *get(options) = match is_auto(value) {
                 true => None,
-                false => Some(number(value, *min, *max)? as usize),
+                false => Some(number(key, value, *min, *max)? as usize),
             }
         }
         Field::MaybeNumber { get, min, max } => {
             *get(options) = match is_auto(value) {
                 true => None,
-                false => Some(number(value, *min, *max)?),
+                false => Some(number(key, value, *min, *max)?),
             }
         }
         Field::MaybeSwitch { get } => *get(options) = switch(value)?,
@@ -122,15 +123,25 @@ fn switch(value: &Value) -> Result<Option<bool>, ValueProblem> {
     }
 }
 
-fn number(value: &Value, min: u64, max: u64) -> Result<u64, ValueProblem> {
+fn number(key: &Key, value: &Value, min: u64, max: u64) -> Result<u64, ValueProblem> {
+    let unit = Unit::of_key(key.name);
     let number = match value {
-        Value::Text(text) => text.parse().ok(),
+        Value::Text(text) => match unit.and_then(|unit| unit.count(text)) {
+            Some(time) => Some(time?),
+            None => text.parse().ok(),
+        },
         Value::Number(number) => u64::try_from(*number).ok(),
         Value::List(_) | Value::Other(_) => None,
     };
-    number
-        .filter(|number| (min..=max).contains(number))
-        .ok_or_else(|| format!("give a number from {min} to {max}"))
+    number.filter(|number| (min..=max).contains(number)).ok_or_else(|| match unit {
+        None => format!("give a number from {min} to {max}"),
+        Some(unit) => format!(
+            "give a number of {} from {min} to {max}, or a time with its unit: us, ms, s, m or h, \
+             such as {}",
+            unit.name(),
+            unit.example(),
+        ),
+    })
 }
 
 fn host(value: &Value) -> Result<String, ValueProblem> {
