@@ -42,8 +42,29 @@ fn cpu_lists_are_taken_in_every_writing() {
     assert_eq!(cpus("[options]\nworker_cpus = \"0-3,8\""), list("0-3,8"));
     assert_eq!(cpus("[options]\nworker_cpus = 2"), list("2"));
     assert_eq!(cpus("[options]\nworker_cpus = \"auto\""), None);
+    assert_eq!(cpus("[options]\nworker_cpus = [0, 1]"), list("0-1"));
+    assert_eq!(cpus("[options]\nworker_cpus = [8, \"2-3\", \"0,2\"]"), list("0,2-3,8"));
+    assert_eq!(cpus("[options]\nworker_cpus = [\n    0x1,\n    \"0-6:2\",\n]"), list("0-2,4,6"));
     let config = load("", &[("SIDECORE_TASK_WORKER_CPUS", "2")]).unwrap();
     assert_eq!(config.options.task_worker_cpus, list("2"));
+}
+
+#[test]
+fn what_is_no_list_of_cpus_is_refused_as_it_was_written() {
+    let check = |written: &str, expected: &str| {
+        let text = format!("[options]\nworker_cpus = {written}");
+        refused(&text, &[], &format!("sidecore.toml:2: worker_cpus = {written}: {expected}"));
+    };
+    check("[]", "give a list of CPUs, such as \"0-3,8\" or [0, 1], or auto");
+    check("\"\"", "give a list of CPUs");
+    check("true", "give a list of CPUs");
+    check("[0, 1.5]", "give a list of CPUs");
+    check("[[0], [1]]", "give a list of CPUs");
+    check("-1", "'-1' is neither a CPU number nor a range");
+    check("[0, -1]", "'-1' is neither a CPU number nor a range");
+    check("[0, \"\"]", "the CPU list has a comma with nothing beside it");
+    check("[0, 9000]", "'9000' goes beyond CPU 8191");
+    check("[0, \"auto\"]", "'auto' is neither a CPU number nor a range");
 }
 
 #[test]

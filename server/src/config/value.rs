@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use sidecore_runtime::machine::cpu_list::CpuList;
+use sidecore_runtime::machine::cpu_list::{CpuList, CpuListError};
 
 use crate::config::Key;
 use crate::config::duration::Unit;
@@ -199,15 +199,27 @@ fn listens(value: &Value) -> Result<Vec<Listen>, ValueProblem> {
 }
 
 fn cpus(value: &Value) -> Result<CpuList, ValueProblem> {
+    const ADVICE: &str = "give a list of CPUs, such as \"0-3,8\" or [0, 1], or auto";
     let text = match value {
-        Value::Text(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        Value::List(_) | Value::Other(_) => String::new(),
+        Value::List(parts) => {
+            parts.iter().map(cpu_item).collect::<Option<Vec<_>>>().map(|parts| parts.join(","))
+        }
+        value => cpu_item(value),
     };
+    let text = text.ok_or(ADVICE)?;
     match text.parse::<CpuList>() {
-        Ok(list) if !list.is_empty() => Ok(list),
-        Ok(_) => Err("give a list of CPUs, such as 0-3,8, or auto".to_owned()),
-        Err(error) => Err(format!("{error}; give a list of CPUs, such as 0-3,8, or auto")),
+        Ok(list) => Ok(list),
+        Err(CpuListError::Empty) => Err(ADVICE.to_owned()),
+        Err(error) => Err(format!("{error}; {ADVICE}")),
+    }
+}
+
+/// A list, or an item of one, as the kernel writes it.
+fn cpu_item(value: &Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::List(_) | Value::Other(_) => None,
     }
 }
 
