@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::config::settings::{PREFIX, Source};
 use crate::config::value::Value;
-use crate::config::{Key, keys};
+use crate::config::{Key, keys, nearest};
 
 /// A configuration that is refused.
 #[derive(Clone, Debug)]
@@ -17,6 +17,20 @@ pub struct ConfigError {
     /// Why its file could not be read.
     cause: Option<Arc<io::Error>>,
 }
+
+/// Where in the file a key stands.
+#[derive(Clone, Copy)]
+pub(super) enum Table {
+    /// Before every table.
+    Top,
+    /// `[options]`
+    Options,
+    /// `[pools.<name>]`
+    Pool,
+}
+
+/// What is said where no name is near.
+const LISTED: &str = "tuning.md lists them";
 
 impl ConfigError {
     /// The key at fault, if it is a known one.
@@ -52,17 +66,35 @@ impl ConfigError {
         ConfigError::says(format!("{source}: {message}"), None)
     }
 
-    pub(super) fn misplaced(key: &'static Key, source: Source) -> Self {
-        let advice = match key.is_option {
-            true => "belongs under [options]",
-            false => "belongs at the top of the file, before [options]",
+    /// Of a key that its table does not take.
+    pub(super) fn not_here(name: &str, table: Table, source: &Source) -> Self {
+        let is_not = match table {
+            Table::Pool => "is not a key of a pool",
+            Table::Top | Table::Options => "is not a known key",
         };
-        ConfigError::says(format!("{source}: {} {advice}", key.name), Some(key.name))
+        let (problem, key) = match nearest::key(name, keys().iter()) {
+            Some(key) if key.name == name => match table {
+                Table::Pool => (format!("{is_not}: it {}", belongs(key)), Some(key.name)),
+                Table::Top | Table::Options => (belongs(key).to_owned(), Some(key.name)),
+            },
+            Some(key) if table.takes(key) => {
+                (format!("{is_not}; did you mean {}?", key.name), None)
+            }
+            Some(key) => {
+                let belongs = belongs(key);
+                (format!("{is_not}; did you mean {}, which {belongs}?", key.name), None)
+            }
+            None => (format!("{is_not}; {LISTED}"), None),
+        };
+        ConfigError::says(format!("{source}: {name} {problem}"), key)
     }
 
-    pub(super) fn unknown_key(name: &str, source: Source) -> Self {
-        let hint = nearest(name, keys().iter().map(|key| key.name.to_owned()));
-        ConfigError::says(format!("{source}: {name} is not a known key; {hint}"), None)
+    pub(super) fn unknown_table(name: &str, known: &[&str], source: &Source) -> Self {
+        let hint = match nearest::nearest(name, known.iter().map(|known| (*known, known))) {
+            Some((_, known)) => format!("did you mean [{known}]?"),
+            None => LISTED.to_owned(),
+        };
+        ConfigError::says(format!("{source}: {name} is not a known table; {hint}"), None)
     }
 
     pub(super) fn unknown_pool(name: &str, source: &Source, known: &[&str]) -> Self {
@@ -73,14 +105,9 @@ impl ConfigError {
         ConfigError::says(format!("{source}: there is no pool {name}; {known}"), None)
     }
 
-    pub(super) fn not_of_pools(name: &str, source: Source) -> Self {
-        let known = keys().iter().filter(|key| key.is_of_pools()).map(|key| key.name.to_owned());
-        let hint = nearest(name, known);
-        ConfigError::says(format!("{source}: {name} is not a key of a pool; {hint}"), None)
-    }
-
-    pub(super) fn unknown_variable(name: &str) -> Self {
-        let hint = nearest(name, keys().iter().map(Key::variable));
+    /// `others` are the variables of the application's own.
+    pub(super) fn unknown_variable(name: &str, others: &[String]) -> Self {
+        let hint = nearest::variable(name, others).unwrap_or_else(|| LISTED.to_owned());
         let line = format!("{name} is not a known variable, and {PREFIX} is this server's; {hint}");
         ConfigError::says(line, None)
     }
@@ -95,6 +122,23 @@ impl ConfigError {
             path.display()
         );
         ConfigError { line, key: None, cause: Some(Arc::new(error)) }
+    }
+}
+
+impl Table {
+    pub(super) fn takes(self, key: &Key) -> bool {
+        match self {
+            Table::Top => !key.is_option,
+            Table::Options => key.is_option,
+            Table::Pool => key.is_of_pools(),
+        }
+    }
+}
+
+fn belongs(key: &Key) -> &'static str {
+    match key.is_option {
+        true => "belongs under [options]",
+        false => "belongs at the top of the file, before [options]",
     }
 }
 
@@ -114,32 +158,6 @@ fn short(shown: String) -> String {
         true => format!("{}...", shown.chars().take(60).collect::<String>()),
         false => shown,
     }
-}
-
-/// The known name that is most like `name`, where one is.
-fn nearest(name: &str, known: impl Iterator<Item = String>) -> String {
-    let best = known.map(|known| (distance(name, &known), known)).min();
-    match best {
-        Some((distance, known)) if distance <= 1 + known.len() / 4 => {
-            format!("did you mean {known}?")
-        }
-        _ => "tuning.md lists them".to_owned(),
-    }
-}
-
-/// Levenshtein's distance.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (at, left) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
-        for (column, right) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(left != *right);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
 }
 
 impl fmt::Display for ConfigError {

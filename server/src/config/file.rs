@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::error::ConfigError;
+use crate::config::error::{ConfigError, Table};
 use crate::config::settings::{Config, Source};
 use crate::config::value::Value;
 use crate::config::{Key, keys};
@@ -46,7 +46,7 @@ pub(super) fn apply(
             (OPTIONS, DeValue::Table(options)) => {
                 for (name, value) in options {
                     let at = file.source(name.span().start);
-                    set(config, name.get_ref(), true, value, at)?;
+                    set(config, Table::Options, name.get_ref(), value, at)?;
                 }
             }
             (POOLS, DeValue::Table(pools)) => file.apply_pools(config, pools)?,
@@ -54,7 +54,10 @@ pub(super) fn apply(
                 return Err(ConfigError::syntax(at, "pools are tables: [pools.<name>]"));
             }
             (OPTIONS, _) => return Err(ConfigError::syntax(at, "options is a table: [options]")),
-            (name, _) => set(config, name, false, value, at)?,
+            (name, DeValue::Table(_)) if !keys().iter().any(|key| key.name == name) => {
+                return Err(ConfigError::unknown_table(name, &[OPTIONS, POOLS], &at));
+            }
+            (name, _) => set(config, Table::Top, name, value, at)?,
         }
     }
     Ok(())
@@ -70,7 +73,9 @@ impl File<'_> {
             config.pool_table(pool.get_ref(), &at);
             for (name, value) in table {
                 let at = self.source(name.span().start);
-                set_of_pool(config, pool.get_ref(), name.get_ref(), value, at)?;
+                let key = key(name.get_ref(), Table::Pool)
+                    .ok_or_else(|| ConfigError::not_here(name.get_ref(), Table::Pool, &at))?;
+                config.set_of_pool(pool.get_ref(), key, &read(value.get_ref()), at)?;
             }
         }
         Ok(())
@@ -94,30 +99,20 @@ fn line_of(text: &[u8], at: usize) -> usize {
 
 fn set(
     config: &mut Config,
+    table: Table,
     name: &str,
-    in_options: bool,
     value: &Spanned<DeValue<'_>>,
     source: Source,
 ) -> Result<(), ConfigError> {
-    let key: Option<&'static Key> = keys().iter().find(|key| key.name == name);
-    match key {
-        Some(key) if key.is_option == in_options => config.set(key, &read(value.get_ref()), source),
-        Some(key) => Err(ConfigError::misplaced(key, source)),
-        None => Err(ConfigError::unknown_key(name, source)),
+    match key(name, table) {
+        Some(key) => config.set(key, &read(value.get_ref()), source),
+        None => Err(ConfigError::not_here(name, table, &source)),
     }
 }
 
-fn set_of_pool(
-    config: &mut Config,
-    pool: &str,
-    name: &str,
-    value: &Spanned<DeValue<'_>>,
-    source: Source,
-) -> Result<(), ConfigError> {
-    match keys().iter().find(|key| key.name == name && key.is_of_pools()) {
-        Some(key) => config.set_of_pool(pool, key, &read(value.get_ref()), source),
-        None => Err(ConfigError::not_of_pools(name, source)),
-    }
+/// The key of this name that the table takes.
+fn key(name: &str, table: Table) -> Option<&'static Key> {
+    keys().iter().find(|key| key.name == name && table.takes(key))
 }
 
 fn read(value: &DeValue<'_>) -> Value {

@@ -12,8 +12,8 @@ use crate::config::{file, links};
 
 /// The file that is read where `SIDECORE_CONFIG` names no other.
 const DEFAULT_FILE: &str = "sidecore.toml";
-const POOL_PREFIX: &str = "SIDECORE_POOL_";
-const FILE_VARIABLE: &str = "SIDECORE_CONFIG";
+pub(super) const POOL_PREFIX: &str = "SIDECORE_POOL_";
+pub(super) const FILE_VARIABLE: &str = "SIDECORE_CONFIG";
 /// Variables of the benches and tests, which share the prefix.
 const RESERVED: [&str; 3] = ["SIDECORE_BUDGET_", "SIDECORE_BENCH_", "SIDECORE_TEST_"];
 
@@ -70,7 +70,9 @@ impl Loader {
                 continue;
             }
             let key = keys().iter().find(|key| key.variable() == name);
-            let Some(key) = key else { return Err(ConfigError::unknown_variable(&name)) };
+            let Some(key) = key else {
+                return Err(ConfigError::unknown_variable(&name, &self.allowed));
+            };
             config.set(key, &Value::Text(value), Source::Variable(name))?;
         }
         config.validate()?;

@@ -27,6 +27,7 @@ pub(crate) mod keys;
 mod links;
 pub(crate) mod listen;
 mod loader;
+mod nearest;
 pub(crate) mod settings;
 #[cfg(test)]
 mod tests;

@@ -133,7 +133,13 @@ fn nonsense_in_the_file_names_key_and_line() {
     refused("[options]\nport = 1", &[], "port belongs at the top");
     refused("options = 3", &[], "options is a table");
     refused("port = ", &[], "sidecore.toml:1: ");
-    refused("[other]\nx = 1", &[], "other is not a known key");
+    refused("[other]\nx = 1", &[], "other is not a known table; tuning.md lists them");
+    refused(
+        "\n[option]\nx = 1",
+        &[],
+        "sidecore.toml:2: option is not a known table; did you mean [options]?",
+    );
+    refused("[pool.mail]\nx = 1", &[], "pool is not a known table; did you mean [pools]?");
     refused("[options]\nring_entries = 1000", &[], "give a power of two from 64");
     refused("[options]\nworker_cpus = \"3-1\"", &[], "worker_cpus = \"3-1\": ");
     refused("[options]\nworker_num = 0", &[], "worker_num = 0: give a number from 1");
@@ -141,6 +147,61 @@ fn nonsense_in_the_file_names_key_and_line() {
         "[options]\nhead_size_max_bytes = 4096",
         &[],
         "sidecore.toml:2: target_length_max_bytes is above head_size_max_bytes",
+    );
+}
+
+#[test]
+fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
+    let check = |text: &str, expected: &str| {
+        assert_eq!(load(text, &[]).unwrap_err(), format!("sidecore.toml:2: {expected}"));
+    };
+    check("\nworker_num = 1", "worker_num belongs under [options]");
+    check("[options]\nport = 1", "port belongs at the top of the file, before [options]");
+    check(
+        "\nworker_nmu = 1",
+        "worker_nmu is not a known key; did you mean worker_num, which belongs under [options]?",
+    );
+    check(
+        "[options]\nprot = 1",
+        "prot is not a known key; did you mean port, which belongs at the top of the file, before \
+         [options]?",
+    );
+    check(
+        "[pools.mail]\nwrite_timeout_ms = 1",
+        "write_timeout_ms is not a key of a pool: it belongs under [options]",
+    );
+    check(
+        "[pools.mail]\ntask_spare = 1",
+        "task_spare is not a key of a pool; did you mean task_spares?",
+    );
+    check("[options]\nbanana = 1", "banana is not a known key; tuning.md lists them");
+}
+
+#[test]
+fn a_variable_that_is_not_known_is_compared_without_its_prefix() {
+    let check = |name: &str, expected: &str| {
+        let loader = Config::loader().file_text("f", "").allow_variable("SIDECORE_DATA_DIR");
+        let said = loader.variables([(name, "1")]).load().unwrap_err().to_string();
+        let known = format!("{name} is not a known variable, and SIDECORE_ is this server's; ");
+        assert_eq!(said, format!("{known}{expected}"));
+    };
+    check("SIDECORE_PROT", "did you mean SIDECORE_PORT?");
+    check("SIDECORE_WORKERS", "did you mean SIDECORE_WORKER_NUM?");
+    check("SIDECORE_OPTIONS_WORKER_NUM", "did you mean SIDECORE_WORKER_NUM?");
+    check("SIDECORE_CONFG", "did you mean SIDECORE_CONFIG?");
+    check("SIDECORE_DATADIR", "did you mean SIDECORE_DATA_DIR?");
+    for name in
+        ["SIDECORE_X", "SIDECORE_BANANA", "SIDECORE_", "SIDECORE_POOL_", "SIDECORE_POOL_X_Y"]
+    {
+        check(name, "tuning.md lists them");
+    }
+    check(
+        "SIDECORE_POOL_BIG_MAIL_TASK_WORKER_NMU",
+        "did you mean SIDECORE_POOL_BIG_MAIL_TASK_WORKER_NUM?",
+    );
+    check(
+        "SIDECORE_POOL_MAIL_WRITE_TIMEOUT_MS",
+        "write_timeout_ms is not a key of a pool, SIDECORE_WRITE_TIMEOUT_MS sets it",
     );
 }
 
