@@ -10,7 +10,7 @@ use crate::config::value::Value;
 use crate::config::{Key, keys, nearest};
 
 /// A configuration that is refused.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ConfigError {
     line: String,
     key: Option<&'static str>,
@@ -174,6 +174,13 @@ impl PartialEq for ConfigError {
 }
 
 impl Eq for ConfigError {}
+
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {

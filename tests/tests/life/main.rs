@@ -1,6 +1,7 @@
 //! The life of a server, from its start to its end: hooks, signals, restarts, drain.
 
 mod drain;
+mod errors;
 mod executor_end;
 mod hooks;
 mod restarts;
