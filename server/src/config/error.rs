@@ -39,6 +39,8 @@ impl ConfigError {
     }
 
     fn says(line: String, key: Option<&'static str>) -> Self {
+        // Names may have a newline too, in quotes; what is said is one line all the same.
+        let line = line.replace(char::is_control, "\u{fffd}");
         ConfigError { line, key, cause: None }
     }
 

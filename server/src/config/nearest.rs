@@ -131,6 +131,13 @@ mod tests {
     }
 
     #[test]
+    fn each_key_is_nearest_to_itself() {
+        for known in keys() {
+            assert_eq!(key(known.name, keys().iter()).map(|key| key.name), Some(known.name));
+        }
+    }
+
+    #[test]
     fn what_is_near_no_key_or_two_of_them_finds_none() {
         for name in [
             "",

@@ -139,6 +139,7 @@ fn nonsense_in_the_file_names_key_and_line() {
         &[],
         "sidecore.toml:2: option is not a known table; did you mean [options]?",
     );
+    refused("\"a\\nb\" = 1", &[], "sidecore.toml:1: a\u{fffd}b is not a known key");
     refused("[pool.mail]\nx = 1", &[], "pool is not a known table; did you mean [pools]?");
     refused("[options]\nring_entries = 1000", &[], "give a power of two from 64");
     refused("[options]\nworker_cpus = \"3-1\"", &[], "worker_cpus = \"3-1\": ");
