@@ -39,7 +39,7 @@ struct Mail {
     fails: u32,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> sidecore::Result<()> {
     let config = Config::loader().allow_variable(DATA_DIR).load()?;
     let directory = std::env::var_os(DATA_DIR)
         .map_or_else(|| std::env::temp_dir().join("sidecore-durable"), PathBuf::from);

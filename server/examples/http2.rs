@@ -18,7 +18,7 @@ use std::time::Duration;
 use sidecore::http::tls::Certificates;
 use sidecore::{Config, Incoming, Request, Response, Server};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> sidecore::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let chain = arguments.next().unwrap_or("cert.pem".into());
     let key = arguments.next().unwrap_or("key.pem".into());

@@ -15,7 +15,7 @@ use http::header::{HOST, LOCATION};
 use sidecore::http::tls::Certificates;
 use sidecore::{Config, Incoming, Request, Response, Server, StatusCode};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> sidecore::Result<()> {
     let certificates = Certificates::from_pem_files("cert.pem", "key.pem")?;
     let report = Server::new(Config::load()?)
         .tls_certificates(certificates)

@@ -66,7 +66,6 @@ pub struct Executor {
 }
 
 /// An executor could not start, or ended other than by the end of its main future.
-#[derive(Debug)]
 pub enum ExecutorError {
     /// glommio could not place the thread or make its rings.
     Host {
@@ -300,6 +299,13 @@ impl fmt::Display for Fault {
             Fault::Ring(cause) => write!(f, "its io_uring failed: {cause}"),
             Fault::Panicked(message) => write!(f, "it panicked: {message}"),
         }
+    }
+}
+
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for ExecutorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -100,7 +100,7 @@ impl fmt::Display for CpuList {
 }
 
 /// What is wrong with a CPU list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum CpuListError {
     /// The list names no CPU.
     Empty,
@@ -136,6 +136,13 @@ impl fmt::Display for CpuListError {
                 write!(f, "'{item}' goes beyond CPU {}, the last Linux can number", CPU_NUMBERS - 1)
             }
         }
+    }
+}
+
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for CpuListError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

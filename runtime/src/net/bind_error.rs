@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::port_owner::Owner;
 
 /// A listening socket could not be made.
-#[derive(Debug)]
 pub struct BindError {
     place: Place,
     cause: io::Error,
@@ -168,6 +167,13 @@ fn unix(f: &mut fmt::Formatter<'_>, path: &Path, cause: &io::Error) -> fmt::Resu
             write!(f, "{path} is too long for a socket's path: choose one of up to 107 bytes")
         }
         _ => write!(f, "cannot listen on {path}: {cause}"),
+    }
+}
+
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -92,7 +92,6 @@ pub enum StackEnd {
 }
 
 /// Why stacks cannot be read.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum NoStacks {
     /// The feature `stacks` was not compiled in.
@@ -186,7 +185,21 @@ impl fmt::Display for NoStacks {
     }
 }
 
-impl std::error::Error for NoStacks {}
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for NoStacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for NoStacks {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            NoStacks::Refused(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
 
 /// Without the feature nobody is asked.
 #[cfg(not(feature = "stacks"))]

@@ -32,7 +32,7 @@ impl AccessLog {
     /// use sidecore::{Config, Incoming, Request, Response, Server};
     /// use sidecore_access_log::{AccessLog, Format};
     ///
-    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// fn main() -> sidecore::Result<()> {
     ///     let log = AccessLog::to_file("access.log", Format::combined())?;
     ///     log.reopen_on_sighup()?;
     ///     let logging = log.clone();

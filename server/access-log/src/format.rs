@@ -74,7 +74,7 @@ pub(crate) enum EndItem {
 }
 
 /// A format string that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct FormatError {
     directive: String,
     problem: &'static str,
@@ -250,7 +250,21 @@ impl fmt::Display for FormatError {
     }
 }
 
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for FormatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for FormatError {}
+
+#[cfg(feature = "sidecore")]
+impl From<FormatError> for sidecore::Error {
+    fn from(error: FormatError) -> Self {
+        sidecore::Error::other(error)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -24,7 +24,6 @@ pub struct AccessLog {
 }
 
 /// An access log that cannot be written.
-#[derive(Debug)]
 pub struct AccessLogError {
     /// Where it should go.
     output: PathBuf,
@@ -115,8 +114,22 @@ impl fmt::Display for AccessLogError {
     }
 }
 
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for AccessLogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for AccessLogError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.cause)
+    }
+}
+
+#[cfg(feature = "sidecore")]
+impl From<AccessLogError> for sidecore::Error {
+    fn from(error: AccessLogError) -> Self {
+        sidecore::Error::other(error)
     }
 }

@@ -18,7 +18,7 @@ use sidecore::{Config, Server};
 use sidecore_access_log::{AccessLog, Format};
 use sidecore_request_id::RequestIds;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> sidecore::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let output = arguments.next().unwrap_or_else(|| "-".to_owned());
     let format = match arguments.next().as_deref() {

@@ -14,7 +14,7 @@ use sidecore::{Config, Server};
 use sidecore_static_files::StaticFiles;
 use tower::Layer;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> sidecore::Result<()> {
     let root = std::env::args().nth(1).unwrap_or_else(|| "public".to_owned());
     // What would wait for a disk does so there, and not on the executors.
     let readers = TaskPool::named("files").task_worker_num(1).on_closures().awaited().build();

@@ -19,12 +19,13 @@
 //! Its `pool` is `default`, `bulk` (a short queue and a worker of its own), `async` (its jobs are
 //! futures, many at once) or `durable`: then it is on the disk before it is answered, and is run at
 //! least once, whatever ends the process; the journal lies in the directory that SIDECORE_DATA_DIR
-//! names.
+//! names. `--help` says how it is configured.
 
 #![forbid(unsafe_code)]
 
 mod answer;
 mod app;
+mod arguments;
 mod audit;
 mod begun;
 mod job;
@@ -60,7 +61,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 fn main() -> ExitCode {
     stderr::report_panics();
     let code = match run() {
-        Ok(report) => {
+        Ok(None) => 0,
+        Ok(Some(report)) => {
             stderr::line(format_args!("ended: {report}"));
             u8::from(report.lost > 0)
         }
@@ -73,7 +75,15 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run() -> Result<Report, Box<dyn std::error::Error>> {
+/// Serves, unless it is asked for something else.
+fn run() -> sidecore::Result<Option<Report>> {
+    match arguments::answer(std::env::args_os().skip(1))? {
+        true => Ok(None),
+        false => serve().map(Some),
+    }
+}
+
+fn serve() -> sidecore::Result<Report> {
     // The journal may take long to open, and what it would lose by a kill is at stake then.
     catch_signals()?;
     let config = Config::loader().allow_variable(APPEND_FILE).allow_variable(DATA_DIR).load()?;

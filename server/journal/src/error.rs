@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// An error of a journal. Its text is one line that names the file and the cause.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct JournalError {
     kind: Kind,
 }
@@ -123,6 +123,13 @@ impl fmt::Display for JournalError {
             Kind::Busy => f.write_str("too many requests wait for the journal"),
             Kind::Closed => f.write_str("the journal is closed"),
         }
+    }
+}
+
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

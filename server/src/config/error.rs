@@ -7,16 +7,30 @@ use std::sync::Arc;
 
 use crate::config::settings::{PREFIX, Source};
 use crate::config::value::Value;
-use crate::config::{Key, keys};
+use crate::config::{Key, keys, nearest};
 
 /// A configuration that is refused.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ConfigError {
     line: String,
     key: Option<&'static str>,
     /// Why its file could not be read.
     cause: Option<Arc<io::Error>>,
 }
+
+/// Where in the file a key stands.
+#[derive(Clone, Copy)]
+pub(super) enum Table {
+    /// Before every table.
+    Top,
+    /// `[options]`
+    Options,
+    /// `[pools.<name>]`
+    Pool,
+}
+
+/// What is said where no name is near.
+const LISTED: &str = "tuning.md lists them";
 
 impl ConfigError {
     /// The key at fault, if it is a known one.
@@ -25,6 +39,8 @@ impl ConfigError {
     }
 
     fn says(line: String, key: Option<&'static str>) -> Self {
+        // Names may have a newline too, in quotes; what is said is one line all the same.
+        let line = line.replace(char::is_control, "\u{fffd}");
         ConfigError { line, key, cause: None }
     }
 
@@ -34,24 +50,17 @@ impl ConfigError {
         source: &Source,
         problem: String,
     ) -> Self {
-        let shown = match value.to_string() {
-            empty if empty.is_empty() => "(empty)".to_owned(),
-            long if long.len() > 60 => format!("{}...", long.chars().take(60).collect::<String>()),
-            // As the last line of a secret's file has it: one line all the same, and seen.
-            blank if blank.trim() != blank || blank.contains(char::is_control) => {
-                format!("{blank:?}")
-            }
-            shown => shown,
-        };
         let line = match source {
-            Source::Variable(name) => format!("{name}={shown}: {problem}"),
-            source => format!("{source}: {} = {shown}: {problem}", key.name),
+            Source::Variable(name) => format!("{name}={}: {problem}", short(of_variable(value))),
+            source => format!("{source}: {} = {}: {problem}", key.name, short(value.to_string())),
         };
         ConfigError::says(line, Some(key.name))
     }
 
-    pub(super) fn relation(source: Source, problem: &str) -> Self {
-        ConfigError::says(format!("{source}: {problem}"), None)
+    /// Of keys that do not go together, which were set in these places.
+    pub(super) fn relation(sources: &[Source], problem: &str) -> Self {
+        let sources = sources.iter().map(Source::to_string).collect::<Vec<_>>().join(" and ");
+        ConfigError::says(format!("{sources}: {problem}"), None)
     }
 
     pub(super) fn syntax(source: Source, message: &str) -> Self {
@@ -59,20 +68,38 @@ impl ConfigError {
         ConfigError::says(format!("{source}: {message}"), None)
     }
 
-    pub(super) fn misplaced(key: &'static Key, source: Source) -> Self {
-        let advice = match key.is_option {
-            true => "belongs under [options]",
-            false => "belongs at the top of the file, before [options]",
+    /// Of a key that its table does not take.
+    pub(super) fn not_here(name: &str, table: Table, source: &Source) -> Self {
+        let is_not = match table {
+            Table::Pool => "is not a key of a pool",
+            Table::Top | Table::Options => "is not a known key",
         };
-        ConfigError::says(format!("{source}: {} {advice}", key.name), Some(key.name))
+        let (problem, key) = match nearest::key(name, keys().iter()) {
+            Some(key) if key.name == name => match table {
+                Table::Pool => (format!("{is_not}: it {}", belongs(key)), Some(key.name)),
+                Table::Top | Table::Options => (belongs(key).to_owned(), Some(key.name)),
+            },
+            Some(key) if table.takes(key) => {
+                (format!("{is_not}; did you mean {}?", key.name), None)
+            }
+            Some(key) => {
+                let belongs = belongs(key);
+                (format!("{is_not}; did you mean {}, which {belongs}?", key.name), None)
+            }
+            None => (format!("{is_not}; {LISTED}"), None),
+        };
+        ConfigError::says(format!("{source}: {name} {problem}"), key)
     }
 
-    pub(super) fn unknown_key(name: &str, source: Source) -> Self {
-        let hint = nearest(name, keys().iter().map(|key| key.name.to_owned()));
-        ConfigError::says(format!("{source}: {name} is not a known key; {hint}"), None)
+    pub(super) fn unknown_table(name: &str, known: &[&str], source: &Source) -> Self {
+        let hint = match nearest::nearest(name, known.iter().map(|known| (*known, known))) {
+            Some((_, known)) => format!("did you mean [{known}]?"),
+            None => LISTED.to_owned(),
+        };
+        ConfigError::says(format!("{source}: {name} is not a known table; {hint}"), None)
     }
 
-    pub(super) fn unknown_pool(name: &str, source: Source, known: &[&str]) -> Self {
+    pub(super) fn unknown_pool(name: &str, source: &Source, known: &[&str]) -> Self {
         let known = match known {
             [] => "this server has none but the one of [options]".to_owned(),
             known => format!("those of this server are {}", known.join(", ")),
@@ -80,14 +107,9 @@ impl ConfigError {
         ConfigError::says(format!("{source}: there is no pool {name}; {known}"), None)
     }
 
-    pub(super) fn not_of_pools(name: &str, source: Source) -> Self {
-        let known = keys().iter().filter(|key| key.is_of_pools()).map(|key| key.name.to_owned());
-        let hint = nearest(name, known);
-        ConfigError::says(format!("{source}: {name} is not a key of a pool; {hint}"), None)
-    }
-
-    pub(super) fn unknown_variable(name: &str) -> Self {
-        let hint = nearest(name, keys().iter().map(Key::variable));
+    /// `others` are the variables of the application's own.
+    pub(super) fn unknown_variable(name: &str, others: &[String]) -> Self {
+        let hint = nearest::variable(name, others).unwrap_or_else(|| LISTED.to_owned());
         let line = format!("{name} is not a known variable, and {PREFIX} is this server's; {hint}");
         ConfigError::says(line, None)
     }
@@ -105,30 +127,39 @@ impl ConfigError {
     }
 }
 
-/// The known name that is most like `name`, where one is.
-fn nearest(name: &str, known: impl Iterator<Item = String>) -> String {
-    let best = known.map(|known| (distance(name, &known), known)).min();
-    match best {
-        Some((distance, known)) if distance <= 1 + known.len() / 4 => {
-            format!("did you mean {known}?")
+impl Table {
+    pub(super) fn takes(self, key: &Key) -> bool {
+        match self {
+            Table::Top => !key.is_option,
+            Table::Options => key.is_option,
+            Table::Pool => key.is_of_pools(),
         }
-        _ => "tuning.md lists them".to_owned(),
     }
 }
 
-/// Levenshtein's distance.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (at, left) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
-        for (column, right) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(left != *right);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
-        }
+fn belongs(key: &Key) -> &'static str {
+    match key.is_option {
+        true => "belongs under [options]",
+        false => "belongs at the top of the file, before [options]",
     }
-    row[to.len()]
+}
+
+/// A variable's text as it is, unless that would not be seen, or not be one line: a secret's file
+/// may end in a newline.
+fn of_variable(value: &Value) -> String {
+    match value {
+        Value::Text(text) if text.trim() == text && !text.contains(char::is_control) => {
+            text.clone()
+        }
+        value => value.to_string(),
+    }
+}
+
+fn short(shown: String) -> String {
+    match shown.chars().count() > 60 {
+        true => format!("{}...", shown.chars().take(60).collect::<String>()),
+        false => shown,
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -145,6 +176,13 @@ impl PartialEq for ConfigError {
 }
 
 impl Eq for ConfigError {}
+
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {

@@ -12,16 +12,22 @@
 //! A further pool ([`TaskPool`](crate::tasks::TaskPool)) has a table of its own, with the keys of
 //! `[options]` that begin with `task_`: `[pools.mail]`, or `SIDECORE_POOL_MAIL_TASK_WORKER_NUM`.
 //!
+//! A key that ends in `_ms` or `_us` takes a number of these, or a time with its unit: `"10s"`, of
+//! `us`, `ms`, `s`, `m` and `h`.
+//!
 //! A variable that is set and empty counts as one that is not set, as templates leave it.
 //!
 //! Nothing is guessed: an unknown key, a value of the wrong type or out of range is refused with
 //! the key's name and the file's line or the variable it came from. [`keys`] lists every key.
 
+mod duration;
 mod error;
 mod file;
 pub(crate) mod keys;
 mod links;
 pub(crate) mod listen;
+mod loader;
+mod nearest;
 pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
@@ -30,4 +36,5 @@ mod value;
 pub use self::error::ConfigError;
 pub use self::keys::{Key, keys};
 pub use self::listen::{Listen, ListenError};
-pub use self::settings::{Loader, Options, Scheme, Source};
+pub use self::loader::Loader;
+pub use self::settings::{Options, Scheme, Source};

@@ -1,10 +1,9 @@
-//! The settings, and how they are loaded.
+//! The settings, and where each came from.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use sidecore_runtime::machine::cpu_list::CpuList;
@@ -12,20 +11,14 @@ use sidecore_runtime::pool::DELAYED_MAX_DEFAULT;
 
 use crate::config::error::ConfigError;
 use crate::config::keys::{Key, keys};
-use crate::config::{file, links, value};
-
 use crate::config::listen::Listen;
+use crate::config::loader::Loader;
 use crate::config::value::Value;
+use crate::config::{file, value};
 
-/// The file that is read where `SIDECORE_CONFIG` names no other.
-const DEFAULT_FILE: &str = "sidecore.toml";
 pub(crate) const PREFIX: &str = "SIDECORE_";
-const POOL_PREFIX: &str = "SIDECORE_POOL_";
-const FILE_VARIABLE: &str = "SIDECORE_CONFIG";
 /// The host that is none.
 pub(crate) const NO_HOST: &str = "none";
-/// Variables of the benches and tests, which share the prefix.
-const RESERVED: [&str; 3] = ["SIDECORE_BUDGET_", "SIDECORE_BENCH_", "SIDECORE_TEST_"];
 
 /// The configuration of a server.
 #[derive(Clone, Debug)]
@@ -57,9 +50,11 @@ pub struct Config {
 /// What the file and the variables say of one further pool. Of its options only the `task_*` ones
 /// that stand in `sources` count.
 #[derive(Clone, Debug, Default)]
-struct PoolTable {
+pub(super) struct PoolTable {
     options: Options,
     sources: BTreeMap<&'static str, Source>,
+    /// Where the pool was named first.
+    source: Source,
 }
 
 /// The keys under `[options]`; [`keys`] says what each takes, and its default.
@@ -174,18 +169,10 @@ pub enum Source {
         /// The line, from 1.
         line: usize,
     },
+    /// A configuration that is part of a larger one, whose lines are not known here.
+    Embedded,
     /// An environment variable.
     Variable(String),
-}
-
-/// Reads a configuration from places of the caller's choice.
-#[derive(Debug, Default)]
-pub struct Loader {
-    file: Option<(PathBuf, String)>,
-    variables: Option<Vec<(OsString, OsString)>>,
-    allowed: Vec<String>,
-    /// The file that the variable names.
-    named: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -300,10 +287,7 @@ impl Config {
     pub(crate) fn check_pools(&self, known: &[&str]) -> Result<(), ConfigError> {
         match self.pools.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             None => Ok(()),
-            Some((name, table)) => {
-                let source = table.sources.values().next().cloned().unwrap_or_default();
-                Err(ConfigError::unknown_pool(name, source, known))
-            }
+            Some((name, table)) => Err(ConfigError::unknown_pool(name, &table.source, known)),
         }
     }
 
@@ -326,141 +310,50 @@ impl Config {
         value: &Value,
         source: Source,
     ) -> Result<(), ConfigError> {
-        let table = self.pools.entry(pool.to_owned()).or_default();
+        let table = self.pool_table(pool, &source);
         value::set_option(&mut table.options, key, value)
             .map_err(|problem| ConfigError::value(key, value, &source, problem))?;
         table.sources.insert(key.name, source);
         Ok(())
     }
 
+    /// The table of a pool, which is there from its first mention on.
+    pub(super) fn pool_table(&mut self, pool: &str, source: &Source) -> &mut PoolTable {
+        let first = || PoolTable { source: source.clone(), ..PoolTable::default() };
+        self.pools.entry(pool.to_owned()).or_insert_with(first)
+    }
+
+    /// Those of the places that set these keys.
+    fn sources_of(&self, keys: [&str; 2]) -> Vec<Source> {
+        keys.iter().filter_map(|key| self.sources.get(key)).cloned().collect()
+    }
+
     /// Relations between keys.
-    fn validate(&self) -> Result<(), ConfigError> {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let options = &self.options;
         if options.target_length_max_bytes > options.head_size_max_bytes {
             return Err(ConfigError::relation(
-                self.source_of("target_length_max_bytes"),
+                &self.sources_of(["target_length_max_bytes", "head_size_max_bytes"]),
                 "target_length_max_bytes is above head_size_max_bytes, which holds the target: \
                  raise head_size_max_bytes or lower target_length_max_bytes",
             ));
         }
         if options.http2 == Some(true) && cfg!(not(feature = "http2")) {
             return Err(ConfigError::relation(
-                self.source_of("http2"),
+                &[self.source_of("http2")],
                 "http2 is on and this program was built without it: build sidecore with its \
                  feature `http2`, or say auto",
             ));
         }
         if self.tls_certificate.len() != self.tls_key.len() {
             return Err(ConfigError::relation(
-                self.source_of("tls_certificate"),
+                &self.sources_of(["tls_certificate", "tls_key"]),
                 "tls_certificate and tls_key differ in number: give each certificate its key, in \
                  the same order",
             ));
         }
         Ok(())
     }
-}
-
-impl Loader {
-    /// Takes `text` for the file at `path`, instead of reading one.
-    pub fn file_text(mut self, path: impl AsRef<Path>, text: impl Into<String>) -> Self {
-        self.file = Some((path.as_ref().to_owned(), text.into()));
-        self
-    }
-
-    /// Takes these for the environment.
-    pub fn variables<K: Into<OsString>, V: Into<OsString>>(
-        mut self,
-        variables: impl IntoIterator<Item = (K, V)>,
-    ) -> Self {
-        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
-        self.variables = Some(variables.collect());
-        self
-    }
-
-    /// Leaves a variable of the application's own alone, such as `SIDECORE_APPEND_FILE`.
-    pub fn allow_variable(mut self, name: impl Into<String>) -> Self {
-        self.allowed.push(name.into());
-        self
-    }
-
-    /// Reads, checks and returns the configuration.
-    ///
-    /// # Errors
-    /// [`ConfigError`], which names the place and what to write instead.
-    pub fn load(mut self) -> Result<Config, ConfigError> {
-        let variables = self.take_variables()?;
-        let mut config = Config::default();
-        if let Some((path, text)) = self.take_file()? {
-            file::apply(&mut config, &path, &text)?;
-        }
-        let (linked, variables): (Vec<_>, Vec<_>) =
-            variables.into_iter().partition(|(name, value)| links::is_link(name, value));
-        let linked: Vec<String> = linked.into_iter().map(|(name, _)| name).collect();
-        config.notes.extend(links::note(&linked));
-        for (name, value) in variables {
-            if let Some((pool, key)) = key_of_pool(&name) {
-                config.set_of_pool(&pool, key, &Value::Text(value), Source::Variable(name))?;
-                continue;
-            }
-            let key = keys().iter().find(|key| key.variable() == name);
-            let Some(key) = key else { return Err(ConfigError::unknown_variable(&name)) };
-            config.set(key, &Value::Text(value), Source::Variable(name))?;
-        }
-        config.validate()?;
-        Ok(config)
-    }
-
-    fn is_foreign(&self, name: &str) -> bool {
-        RESERVED.iter().any(|prefix| name.starts_with(prefix))
-            || self.allowed.iter().any(|allowed| allowed == name)
-    }
-
-    /// The variables with the prefix that are set and nobody else's, in the order of their names.
-    /// The one that names the file is none of them.
-    fn take_variables(&mut self) -> Result<BTreeMap<String, String>, ConfigError> {
-        let all = self.variables.take().unwrap_or_else(|| std::env::vars_os().collect());
-        let mut variables = BTreeMap::new();
-        for (name, value) in all {
-            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
-                continue;
-            };
-            if value.is_empty() || self.is_foreign(name) {
-                continue;
-            }
-            if name == FILE_VARIABLE {
-                self.named = Some(PathBuf::from(value));
-                continue;
-            }
-            let value = value.into_string().map_err(|_| ConfigError::variable_not_text(name))?;
-            variables.insert(name.to_owned(), value);
-        }
-        Ok(variables)
-    }
-
-    fn take_file(&mut self) -> Result<Option<(PathBuf, String)>, ConfigError> {
-        if let Some(file) = self.file.take() {
-            return Ok(Some(file));
-        }
-        let named = self.named.take();
-        let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Some((path, text))),
-            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(None)
-            }
-            Err(error) => Err(ConfigError::unreadable(&path, error)),
-        }
-    }
-}
-
-/// Of `SIDECORE_POOL_MAIL_TASK_QUEUE_DEPTH`: `mail` and the key `task_queue_depth`.
-fn key_of_pool(variable: &str) -> Option<(String, &'static Key)> {
-    let rest = variable.strip_prefix(POOL_PREFIX)?.to_lowercase();
-    keys().iter().filter(|key| key.is_of_pools()).find_map(|key| {
-        let pool = rest.strip_suffix(key.name)?.strip_suffix('_')?;
-        (!pool.is_empty()).then(|| (pool.to_owned(), key))
-    })
 }
 
 impl Key {
@@ -480,6 +373,7 @@ impl fmt::Display for Source {
         match self {
             Source::Default => f.write_str("default"),
             Source::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Source::Embedded => f.write_str("configuration"),
             Source::Variable(name) => f.write_str(name),
         }
     }
@@ -493,7 +387,7 @@ impl<'de> Deserialize<'de> for Config {
         let table = toml::Table::deserialize(deserializer)?;
         let text = toml::to_string(&table).map_err(D::Error::custom)?;
         let mut config = Config::default();
-        file::apply(&mut config, Path::new("configuration"), &text).map_err(D::Error::custom)?;
+        file::apply(&mut config, None, &text).map_err(D::Error::custom)?;
         config.validate().map_err(D::Error::custom)?;
         Ok(config)
     }

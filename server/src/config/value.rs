@@ -4,9 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use sidecore_runtime::machine::cpu_list::CpuList;
+use sidecore_runtime::machine::cpu_list::{CpuList, CpuListError};
 
 use crate::config::Key;
+use crate::config::duration::Unit;
 use crate::config::keys::Field;
 use crate::config::listen::Listen;
 use crate::config::settings::{Config, NO_HOST, Options, Scheme};
@@ -27,8 +28,8 @@ pub(super) enum Value {
     Text(String),
     /// An integer of the file.
     Number(i64),
-    /// A list of strings of the file.
-    List(Vec<String>),
+    /// An array of the file.
+    List(Vec<Value>),
     /// Anything else of the file: shown in the refusal.
     Other(String),
 }
@@ -40,7 +41,7 @@ pub(super) type ValueProblem = String;
 pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), ValueProblem> {
     match &key.field {
         Field::Host => config.host = host(value)?,
-        Field::Port => config.port = number(value, 0, 65_535)? as u16,
+        Field::Port => config.port = number(key, value, 0, 65_535)? as u16,
         Field::Scheme => (config.scheme, config.proxy) = scheme(value)?,
         Field::Files { get } => *get(config) = files(value)?,
         Field::Listen => config.listen = listens(value)?,
@@ -58,23 +59,23 @@ pub(super) fn set_option(
     match &key.field {
         Field::Host | Field::Port | Field::Scheme | Field::Files { .. } | Field::Listen => {}
         Field::Number { get, min, max, power_of_two } => {
-            let number = number(value, *min, *max)?;
+            let number = number(key, value, *min, *max)?;
             if *power_of_two && !number.is_power_of_two() {
                 return Err(format!("give a power of two from {min} to {max}"));
             }
             *get(options) = number;
         }
-        Field::Count { get, min, max } => *get(options) = number(value, *min, *max)? as usize,
+        Field::Count { get, min, max } => *get(options) = number(key, value, *min, *max)? as usize,
         Field::MaybeCount { get, min, max } => {
             *get(options) = match is_auto(value) {
                 true => None,
-                false => Some(number(value, *min, *max)? as usize),
+                false => Some(number(key, value, *min, *max)? as usize),
             }
         }
         Field::MaybeNumber { get, min, max } => {
             *get(options) = match is_auto(value) {
                 true => None,
-                false => Some(number(value, *min, *max)?),
+                false => Some(number(key, value, *min, *max)?),
             }
         }
         Field::MaybeSwitch { get } => *get(options) = switch(value)?,
@@ -99,6 +100,15 @@ pub(super) fn copy(key: &Key, from: &Options, to: &mut Options) {
     }
 }
 
+impl Value {
+    fn as_text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            Value::Number(_) | Value::List(_) | Value::Other(_) => None,
+        }
+    }
+}
+
 fn is_auto(value: &Value) -> bool {
     matches!(value, Value::Text(text) if text == "auto")
 }
@@ -113,15 +123,25 @@ fn switch(value: &Value) -> Result<Option<bool>, ValueProblem> {
     }
 }
 
-fn number(value: &Value, min: u64, max: u64) -> Result<u64, ValueProblem> {
+fn number(key: &Key, value: &Value, min: u64, max: u64) -> Result<u64, ValueProblem> {
+    let unit = Unit::of_key(key.name);
     let number = match value {
-        Value::Text(text) => text.parse().ok(),
+        Value::Text(text) => match unit.and_then(|unit| unit.count(text)) {
+            Some(time) => Some(time?),
+            None => text.parse().ok(),
+        },
         Value::Number(number) => u64::try_from(*number).ok(),
         Value::List(_) | Value::Other(_) => None,
     };
-    number
-        .filter(|number| (min..=max).contains(number))
-        .ok_or_else(|| format!("give a number from {min} to {max}"))
+    number.filter(|number| (min..=max).contains(number)).ok_or_else(|| match unit {
+        None => format!("give a number from {min} to {max}"),
+        Some(unit) => format!(
+            "give a number of {} from {min} to {max}, or a time with its unit: us, ms, s, m or h, \
+             such as {}",
+            unit.name(),
+            unit.example(),
+        ),
+    })
 }
 
 fn host(value: &Value) -> Result<String, ValueProblem> {
@@ -140,7 +160,7 @@ fn host(value: &Value) -> Result<String, ValueProblem> {
 /// The parts of a list: of an array in the file, between the commas of a variable.
 fn list(value: &Value) -> Option<Vec<&str>> {
     match value {
-        Value::List(parts) => Some(parts.iter().map(String::as_str).collect()),
+        Value::List(parts) => parts.iter().map(Value::as_text).collect(),
         // A variable that is empty is not set: this is how it says that there are none.
         Value::Text(text) if text.trim().is_empty() || text == NONE => Some(Vec::new()),
         Value::Text(text) => Some(text.split(',').map(str::trim).collect()),
@@ -179,24 +199,45 @@ fn listens(value: &Value) -> Result<Vec<Listen>, ValueProblem> {
 }
 
 fn cpus(value: &Value) -> Result<CpuList, ValueProblem> {
+    const ADVICE: &str = "give a list of CPUs, such as \"0-3,8\" or [0, 1], or auto";
     let text = match value {
-        Value::Text(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        Value::List(_) | Value::Other(_) => String::new(),
+        Value::List(parts) => {
+            parts.iter().map(cpu_item).collect::<Option<Vec<_>>>().map(|parts| parts.join(","))
+        }
+        value => cpu_item(value),
     };
+    let text = text.ok_or(ADVICE)?;
     match text.parse::<CpuList>() {
-        Ok(list) if !list.is_empty() => Ok(list),
-        Ok(_) => Err("give a list of CPUs, such as 0-3,8, or auto".to_owned()),
-        Err(error) => Err(format!("{error}; give a list of CPUs, such as 0-3,8, or auto")),
+        Ok(list) => Ok(list),
+        Err(CpuListError::Empty) => Err(ADVICE.to_owned()),
+        Err(error) => Err(format!("{error}; {ADVICE}")),
     }
 }
 
+/// A list, or an item of one, as the kernel writes it.
+fn cpu_item(value: &Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::List(_) | Value::Other(_) => None,
+    }
+}
+
+/// As it stands in a file.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Text(text) | Value::Other(text) => f.write_str(text),
-            Value::List(parts) => write!(f, "{parts:?}"),
-            Value::Number(number) => write!(f, "{number}"),
+            Value::Text(text) => write!(f, "{text:?}"),
+            Value::Number(number) => number.fmt(f),
+            Value::Other(text) => f.write_str(text),
+            Value::List(parts) => {
+                f.write_str("[")?;
+                for (at, part) in parts.iter().enumerate() {
+                    f.write_str(if at > 0 { ", " } else { "" })?;
+                    part.fmt(f)?;
+                }
+                f.write_str("]")
+            }
         }
     }
 }

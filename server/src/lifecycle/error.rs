@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use sidecore_runtime::executor::ExecutorError;
+use sidecore_runtime::machine::cpu_list::CpuListError;
 use sidecore_runtime::machine::placement::PlacementError;
 use sidecore_runtime::machine::probe::{NO_THREAD, ProbeError};
 use sidecore_runtime::machine::topology::TopologyError;
@@ -11,14 +12,28 @@ use sidecore_runtime::net::BindError;
 use sidecore_runtime::pool::PoolError;
 
 use crate::config::ConfigError;
-use crate::config::listen::Listen;
+use crate::config::listen::{Listen, ListenError};
 use crate::lifecycle::report::Report;
 
 /// The result of what can fail with an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error of a server. Its text is one line that names cause and cure; `{:?}` gives the same, so
-/// that a `main` which returns it says it.
+/// that a `main` which returns it says it. So it is with all errors of a start, and each becomes this
+/// one by `?`, as an [`io::Error`] does; [`other`](Self::other) takes those of the application.
+///
+/// ```no_run
+/// use sidecore::{Config, Incoming, Request, Server, service_fn};
+///
+/// fn main() -> sidecore::Result<()> {
+///     let greeting = std::fs::read_to_string("greeting")?;
+///     Server::new(Config::load()?).listen("127.0.0.1:8081".parse()?).serve(move |_executor| {
+///         let greeting = greeting.clone();
+///         service_fn(move |_: Request<Incoming>| std::future::ready(greeting.clone()))
+///     })?;
+///     Ok(())
+/// }
+/// ```
 pub struct Error {
     kind: ErrorKind,
 }
@@ -26,6 +41,8 @@ pub struct Error {
 #[derive(Debug)]
 enum ErrorKind {
     Config(ConfigError),
+    ListenText(ListenError),
+    CpuList(CpuListError),
     MissingCallback {
         name: &'static str,
         task_workers: usize,
@@ -43,6 +60,10 @@ enum ErrorKind {
     },
     #[cfg(feature = "tls")]
     Certificate(crate::http::tls::CertificateError),
+    #[cfg(feature = "durable")]
+    Journal(sidecore_journal::JournalError),
+    /// A pool's that has no name.
+    BarePool(PoolError),
     Pool {
         name: String,
         error: PoolError,
@@ -70,9 +91,17 @@ enum ErrorKind {
         what: &'static str,
         cause: io::Error,
     },
+    /// The application's own.
+    Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {
+    /// An error of the application's own, for a `main` or a start that can fail by either. Its text
+    /// is kept, and it is the [`source`](std::error::Error::source).
+    pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Error { kind: ErrorKind::Other(error.into()) }
+    }
+
     pub(crate) fn missing_callback(name: &'static str, task_workers: usize) -> Self {
         Error { kind: ErrorKind::MissingCallback { name, task_workers } }
     }
@@ -135,6 +164,8 @@ impl Error {
         matches!(
             self.kind,
             ErrorKind::Config(_)
+                | ErrorKind::ListenText(_)
+                | ErrorKind::CpuList(_)
                 | ErrorKind::Placement(_)
                 | ErrorKind::PoolPlace { .. }
                 | ErrorKind::Listen { .. }
@@ -168,6 +199,8 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             ErrorKind::Config(error) => error.fmt(f),
+            ErrorKind::ListenText(error) => error.fmt(f),
+            ErrorKind::CpuList(error) => error.fmt(f),
             ErrorKind::MissingCallback { name, task_workers } => write!(
                 f,
                 "task_worker_num is {task_workers} and {name} is missing: give the server \
@@ -189,6 +222,9 @@ impl fmt::Display for Error {
             ErrorKind::Listen { listen, problem } => write!(f, "{listen}: {problem}"),
             #[cfg(feature = "tls")]
             ErrorKind::Certificate(error) => error.fmt(f),
+            #[cfg(feature = "durable")]
+            ErrorKind::Journal(error) => error.fmt(f),
+            ErrorKind::BarePool(error) => error.fmt(f),
             ErrorKind::Pool { name, error } => write!(f, "pool {name}: {error}"),
             ErrorKind::PoolName { name, problem } => write!(f, "pool {name}: {problem}"),
             ErrorKind::PoolPlace { name, error } => write!(f, "pool {name}: {error}"),
@@ -196,6 +232,7 @@ impl fmt::Display for Error {
             ErrorKind::Failed { cause, report } => {
                 write!(f, "{cause}; the server has ended: {report}")
             }
+            ErrorKind::Other(error) => error.fmt(f),
             ErrorKind::Io { what, cause } => write!(f, "{what}: {cause}"),
             ErrorKind::Thread { what, cause } => write!(f, "{what}: {cause}; {NO_THREAD}"),
         }
@@ -214,15 +251,20 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.kind {
             ErrorKind::Config(error) => Some(error),
+            ErrorKind::ListenText(error) => Some(error),
+            ErrorKind::CpuList(error) => Some(error),
             ErrorKind::Topology(error) => Some(error),
             ErrorKind::Placement(error) | ErrorKind::PoolPlace { error, .. } => Some(error),
             ErrorKind::Probe(error) => Some(error),
             ErrorKind::Bind(error) => Some(error),
             #[cfg(feature = "tls")]
             ErrorKind::Certificate(error) => Some(error),
-            ErrorKind::Pool { error, .. } => Some(error),
+            #[cfg(feature = "durable")]
+            ErrorKind::Journal(error) => Some(error),
+            ErrorKind::BarePool(error) | ErrorKind::Pool { error, .. } => Some(error),
             ErrorKind::Executor(error) => Some(error),
             ErrorKind::Io { cause, .. } | ErrorKind::Thread { cause, .. } => Some(cause),
+            ErrorKind::Other(error) => Some(&**error),
             ErrorKind::MissingCallback { .. }
             | ErrorKind::Nowhere
             | ErrorKind::ToldToEnd
@@ -245,11 +287,24 @@ macro_rules! from {
 
 from! {
     ConfigError => Config,
+    ListenError => ListenText,
+    CpuListError => CpuList,
     TopologyError => Topology,
     PlacementError => Placement,
     ProbeError => Probe,
     BindError => Bind,
+    PoolError => BarePool,
     ExecutorError => Executor,
+}
+
+#[cfg(feature = "durable")]
+from! { sidecore_journal::JournalError => Journal }
+
+/// What a `main` does beside serving, such as reading a file; its text is kept.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Error::other(error)
+    }
 }
 
 #[cfg(feature = "tls")]

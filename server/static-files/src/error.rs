@@ -5,7 +5,6 @@ use std::io;
 use std::path::PathBuf;
 
 /// Static files cannot be served so.
-#[derive(Debug)]
 pub enum StaticFilesError {
     /// The root cannot be opened.
     Root {
@@ -52,11 +51,24 @@ impl fmt::Display for StaticFilesError {
     }
 }
 
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for StaticFilesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for StaticFilesError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             StaticFilesError::Root { cause, .. } => Some(cause),
             _ => None,
         }
+    }
+}
+
+impl From<StaticFilesError> for sidecore::Error {
+    fn from(error: StaticFilesError) -> Self {
+        sidecore::Error::other(error)
     }
 }

@@ -2,6 +2,7 @@
 
 mod blocked;
 mod drain;
+mod errors;
 mod executor_end;
 mod hooks;
 mod restarts;

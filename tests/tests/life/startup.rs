@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -130,7 +130,64 @@ fn nonsense_in_the_configuration_is_refused_with_its_name() {
     check("SIDECORE_WORKER_CPUS", "4000", &["CPU 4000", "worker_cpus"]);
     check("SIDECORE_WORKER_NUM", "512", &["512"]);
     check("SIDECORE_TYPO", "1", &["SIDECORE_TYPO"]);
+    check("SIDECORE_WRITE_TIMEOUT_MS", "100us", &["SIDECORE_WRITE_TIMEOUT_MS=100us", "whole"]);
     check("SIDECORE_CONFIG", "/nonexistent", &["/nonexistent"]);
+}
+
+/// The server with an argument, and with a setting that no start would take.
+fn asked(argument: &str) -> Command {
+    let mut command = server_command(&[("SIDECORE_WORKER_NUM", "banana")]);
+    command.arg(argument).stdout(Stdio::piped());
+    command
+}
+
+#[test]
+fn help_and_version_are_told_without_a_start() {
+    let check = |argument: &str, expected: &[&str]| {
+        let output = asked(argument).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{said}");
+        for expected in expected {
+            assert!(said.contains(expected), "{said:?} does not say {expected:?}");
+        }
+    };
+    let help = [
+        "Usage: sidecore-demo",
+        "sidecore.toml",
+        "SIDECORE_CONFIG",
+        "SIDECORE_PORT=8081",
+        "tuning.md",
+        "SIDECORE_DATA_DIR",
+        "SIDECORE_APPEND_FILE",
+    ];
+    check("--help", &help);
+    check("-h", &help);
+    let version = [concat!("sidecore-demo ", env!("CARGO_PKG_VERSION"), "\n")];
+    check("--version", &version);
+    check("-V", &version);
+}
+
+#[test]
+fn another_argument_is_refused_with_what_to_do_instead() {
+    let cure = ["SIDECORE_PORT=8081", "sidecore.toml", "--help"];
+    for argument in ["--port", "serve", "", "a\nb"] {
+        let named = format!("error: {argument:?} is no argument");
+        refuses(asked(argument), &[&named, cure[0], cure[1], cure[2]]);
+    }
+    let mut command = asked("--help");
+    command.arg("--banana");
+    refuses(command, &["\"--banana\" is no argument"]);
+}
+
+#[test]
+fn help_is_told_to_who_has_stopped_reading_without_a_word() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = asked("--help").stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+    let mut full = asked("--help");
+    full.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    refuses(full, &["cannot write to standard output", "No space left"]);
 }
 
 #[test]

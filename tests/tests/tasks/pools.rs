@@ -149,7 +149,7 @@ fn the_configuration_goes_over_the_code_and_knows_the_pools() {
     };
     let zero = "[options]\ntask_worker_num = 0\n";
     let unknown = error(&format!("{zero}[pools.clam]\ntask_queue_depth = 1"), &[&doubling("calm")]);
-    let expected = "sidecore.toml:5: there is no pool clam; those of this server are calm";
+    let expected = "sidecore.toml:4: there is no pool clam; those of this server are calm";
     assert_eq!(unknown, expected);
     for name in ["", "Mail", "a name", "averylongname", "default"] {
         let refused = error(zero, &[&doubling(name)]);

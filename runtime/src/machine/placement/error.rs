@@ -69,7 +69,7 @@ impl CpuFault {
 }
 
 /// A request that cannot be satisfied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum PlacementError {
     /// The topology has no usable CPU.
     NoUsableCpu,
@@ -167,6 +167,13 @@ impl fmt::Display for PlacementError {
                 }
             }
         }
+    }
+}
+
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for PlacementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

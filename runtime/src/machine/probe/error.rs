@@ -6,7 +6,7 @@ use super::kernel::{self, Release};
 use super::{KiB, NO_PINNING};
 
 /// Why the runtime cannot start here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum ProbeError {
     /// The kernel is older than the features in use.
     KernelTooOld {
@@ -142,6 +142,13 @@ impl fmt::Display for ProbeError {
                 io::Error::from(*errno)
             ),
         }
+    }
+}
+
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for ProbeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -92,7 +92,6 @@ impl Topology {
 }
 
 /// Why the topology could not be read.
-#[derive(Debug)]
 pub enum TopologyError {
     /// The affinity mask could not be read.
     Affinity(io::Error),
@@ -118,6 +117,13 @@ impl fmt::Display for TopologyError {
                 f.write_str("; widen the affinity mask (taskset -c) or the cpuset")
             }
         }
+    }
+}
+
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for TopologyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -6,7 +6,6 @@ use crate::machine::probe::{NO_THREAD, cure_of};
 use crate::stack::NoStacks;
 
 /// A pool could not start.
-#[derive(Debug)]
 pub enum PoolError {
     /// There is no executor to dispatch from.
     NoExecutors,
@@ -340,6 +339,13 @@ impl fmt::Display for PoolError {
                  of locked memory (`ulimit -l`) and descriptors (`ulimit -n`)"
             ),
         }
+    }
+}
+
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) enum At {
 }
 
 /// A text that names no listener, with what to write instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ListenError {
     problem: String,
 }
@@ -181,6 +181,13 @@ impl fmt::Display for Listen {
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.problem)
+    }
+}
+
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

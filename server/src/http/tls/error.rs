@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use crate::http::tls::x509::KeyKind;
 
 /// Certificates that cannot be used.
-#[derive(Debug)]
 pub struct CertificateError {
     file: PathBuf,
     problem: CertificateProblem,
@@ -93,6 +92,13 @@ impl fmt::Display for CertificateError {
             ),
             CertificateProblem::None => f.write_str("no certificate is given: give one at least"),
         }
+    }
+}
+
+/// As it is displayed, for a `main` that returns it.
+impl fmt::Debug for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
