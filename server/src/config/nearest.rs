@@ -1,6 +1,8 @@
 //! Which name somebody had in mind who wrote another one. Where that is in doubt there is none: a
 //! wrong suggestion is worse than no suggestion.
 
+use strsim::osa_distance;
+
 use crate::config::loader::{FILE_VARIABLE, POOL_PREFIX};
 use crate::config::settings::PREFIX;
 use crate::config::{Key, keys};
@@ -71,35 +73,9 @@ fn unlikeness(name: &str, known: &str) -> Option<usize> {
         // One typing error in each four letters of the shorter one.
         let limit = (known.len().min(name.len()) / 4).max(1);
         let may_be = known.len().abs_diff(name.len()) <= limit;
-        may_be.then(|| distance(name, known)).filter(|distance| *distance <= limit)
+        may_be.then(|| osa_distance(name, known)).filter(|distance| *distance <= limit)
     });
     near.min()
-}
-
-/// How many letters were added, left out, replaced or swapped with the next (Damerau and
-/// Levenshtein's distance, where no part is changed twice).
-fn distance(from: &str, to: &str) -> usize {
-    let from: Vec<char> = from.chars().collect();
-    let to: Vec<char> = to.chars().collect();
-    let mut rows = vec![vec![0; to.len() + 1]; from.len() + 1];
-    for at in 0..=from.len() {
-        for column in 0..=to.len() {
-            rows[at][column] = match (at, column) {
-                (0, all) | (all, 0) => all,
-                _ => {
-                    let replaced =
-                        rows[at - 1][column - 1] + usize::from(from[at - 1] != to[column - 1]);
-                    let swapped = at > 1
-                        && column > 1
-                        && from[at - 1] == to[column - 2]
-                        && from[at - 2] == to[column - 1];
-                    let swap = if swapped { rows[at - 2][column - 2] + 1 } else { usize::MAX };
-                    replaced.min(swap).min(rows[at - 1][column] + 1).min(rows[at][column - 1] + 1)
-                }
-            };
-        }
-    }
-    rows[from.len()][to.len()]
 }
 
 #[cfg(test)]
@@ -160,21 +136,5 @@ mod tests {
         ] {
             assert!(key(name, keys().iter()).is_none(), "{name}: {:?}", key(name, keys().iter()));
         }
-    }
-
-    #[test]
-    fn a_distance_counts_slips() {
-        let check = |from: &str, to: &str, expected: usize| {
-            assert_eq!(distance(from, to), expected, "{from} {to}");
-            assert_eq!(distance(to, from), expected, "{to} {from}");
-        };
-        check("", "", 0);
-        check("", "port", 4);
-        check("port", "port", 0);
-        check("prot", "port", 1);
-        check("pot", "port", 1);
-        check("pert", "port", 1);
-        check("wokers", "worker", 2);
-        check("kitten", "sitting", 3);
     }
 }

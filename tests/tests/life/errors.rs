@@ -15,7 +15,8 @@ use sidecore_runtime::machine::placement::PlacementError;
 use sidecore_runtime::machine::probe::ProbeError;
 use sidecore_runtime::machine::topology::TopologyError;
 use sidecore_runtime::net::BindError;
-use sidecore_runtime::pool::{NoStacks, PoolError};
+use sidecore_runtime::pool::PoolError;
+use sidecore_runtime::stack::NoStacks;
 use sidecore_static_files::StaticFiles;
 
 const NOWHERE: &str = "/nonexistent/sidecore";
