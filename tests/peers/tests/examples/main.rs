@@ -364,6 +364,9 @@ fn every_example_is_in_the_index_of_the_documents() {
     let folders = folders.chain([root.join("server/examples")]).filter(|folder| folder.is_dir());
     for entry in folders.flat_map(|folder| std::fs::read_dir(folder).expect("examples")) {
         let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
         let name = path.file_name().and_then(|name| name.to_str()).expect("a text");
         let from_root = path.strip_prefix(&root).expect("it is in the repository").display();
         let known = INSTRUMENTS.contains(&name) || index.contains(&format!("(../{from_root})"));
