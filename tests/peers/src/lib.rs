@@ -3,6 +3,12 @@
 
 #[cfg(doctest)]
 mod guides {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../../docs/getting-started.md")]
+    struct GettingStarted;
+
     #[doc = include_str!("../../../docs/from-swoole-and-mezzio.md")]
     struct FromSwooleAndMezzio;
 
