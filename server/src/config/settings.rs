@@ -27,7 +27,8 @@ pub(crate) const NO_HOST: &str = "none";
 /// Variables of the benches and tests, which share the prefix.
 const RESERVED: [&str; 3] = ["SIDECORE_BUDGET_", "SIDECORE_BENCH_", "SIDECORE_TEST_"];
 
-/// The configuration of a server.
+/// The configuration of a server: defaults, then `sidecore.toml`, then `SIDECORE_*` variables, as the
+/// example of [its module](crate::config) shows.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {

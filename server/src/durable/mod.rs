@@ -9,7 +9,7 @@
 //!
 //! ```no_run
 //! use sidecore::durable::{Durable, DurableLimits};
-//! use sidecore::{Config, Incoming, Request, Response, Server, StatusCode};
+//! use sidecore::{Config, Server, StatusCode, service_fn};
 //! use sidecore::tasks::TaskPool;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,15 +21,13 @@
 //! let pool = mails.clone();
 //! Server::new(Config::load()?).with_pool(&mails).serve(move |executor| {
 //!     let tasks = pool.tasks(executor);
-//!     tower::service_fn(move |_: Request<Incoming>| {
+//!     service_fn(move |_request| {
 //!         let dispatched = tasks.dispatch("ada@example.org".to_owned());
 //!         async move {
-//!             let mut answer = Response::new(String::new());
-//!             *answer.status_mut() = match dispatched.await {
-//!                 Ok(_) => StatusCode::ACCEPTED,
-//!                 Err(_) => StatusCode::SERVICE_UNAVAILABLE,
-//!             };
-//!             Ok::<_, std::convert::Infallible>(answer)
+//!             match dispatched.await {
+//!                 Ok(_id) => StatusCode::ACCEPTED,
+//!                 Err(_refused) => StatusCode::SERVICE_UNAVAILABLE,
+//!             }
 //!         }
 //!     })
 //! })?;

@@ -19,7 +19,7 @@ use sidecore_runtime::pool::{
 /// queue, credits nor workers of another. Cheap to clone.
 ///
 /// ```no_run
-/// use sidecore::{Config, Incoming, Request, Response, Server};
+/// use sidecore::{Config, Server, service_fn};
 /// use sidecore::tasks::TaskPool;
 ///
 /// # fn main() -> sidecore::Result<()> {
@@ -32,9 +32,9 @@ use sidecore_runtime::pool::{
 /// let pool = mail.clone();
 /// Server::new(Config::load()?).with_pool(&mail).serve(move |_executor| {
 ///     let tasks = pool.tasks();
-///     tower::service_fn(move |_: Request<Incoming>| {
+///     service_fn(move |_request| {
 ///         let sent = tasks.run("Dear Ada".to_owned());
-///         async move { sent.await.map(|bytes| Response::new(bytes.to_string())) }
+///         async move { sent.await.map(|bytes| bytes.to_string()) }
 ///     })
 /// })?;
 /// # Ok(())
