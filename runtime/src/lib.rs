@@ -12,6 +12,7 @@
 //! - [`pool`]: task workers, their bounded queues, and the finish rings that bring results home.
 
 #![cfg(target_os = "linux")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod executor;
 pub mod machine;

@@ -1,8 +1,8 @@
 //! The sockets of an executor, as its tasks use them.
 //!
 //! Bytes in: [`TcpListener::accept`] → [`TcpStream::poll_recv`]; bytes out: [`TcpStream::write`]
-//! gathers, [`TcpStream::flush`] sends all of it at the end of the loop's turn. Listening sockets come
-//! from `bind`, `unix` and `inherited`; `port_owner` says who has the place of one.
+//! gathers, [`TcpStream::flush`] sends all of it at the end of the loop's turn. Listening sockets
+//! are bound by address, are Unix ones, or are inherited of a supervisor.
 
 mod bind;
 mod bind_error;

@@ -11,19 +11,19 @@
 //! credits, in the queues and with task workers: a credit is taken as a job is put into a queue and
 //! given back when its finish is popped, so each of its rings has capacity C and a worker never
 //! meets a full one. What is delayed, or paused between two attempts, holds one of a number of
-//! places instead, and waits in line for a credit when it is due (`lane/`). A queue at its depth
+//! places instead, and waits in line for a credit when it is due. A queue at its depth
 //! or an executor out of credits gives the job back ([`DispatchError::Full`]). Threads that are no
 //! executors share C credits of their own.
 //!
 //! Each accepted task has exactly one outcome, delivered to exactly one place: the future that
 //! awaits it, its own callback, or `on_finish`. Its finish guard is consumed by its finish,
-//! a panic is caught, and what ends it early (`task/control.rs`) is decided by one compare-exchange.
-
+//! a panic is caught, and what ends it early is decided by one compare-exchange.
 //!
-//! The rooms, each of which knows only those before it: `task`, `notice`,
-//! `queue`, `wake` (how workers sleep and are woken), `stats`, `config`, `shared`, `finish_guard`,
-//! `lane` (an executor's end), `worker`, `async_worker`. What users hold stands above them:
-//! [`Tasks`], [`Dispatch`], [`Run`], [`TaskHandle`], [`Periodic`], and [`Pool`] itself.
+//! What users hold: [`Tasks`], [`Dispatch`], [`Run`], [`TaskHandle`], [`Periodic`], and [`Pool`] itself.
+
+// The rooms, each of which knows only those before it: `task`, `notice`,
+// `queue`, `wake` (how workers sleep and are woken), `stats`, `config`, `shared`, `finish_guard`,
+// `lane` (an executor's end), `worker`, `async_worker`, and `api` above them, what users hold.
 
 mod api;
 pub(crate) mod async_worker;

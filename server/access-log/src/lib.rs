@@ -20,9 +20,8 @@
 //! ```
 //!
 //! It has the formats of mezzio-swoole's access logger, which writes within the request; here the
-//! serving threads push finished lines into rings (`queue.rs`), and a thread writes them
-//! (`writer.rs`). A disk that is slow, full or stuck costs lines, which are counted, and never a
-//! request.
+//! serving threads push finished lines into rings, and a thread writes them. A disk that is slow,
+//! full or stuck costs lines, which are counted, and never a request.
 //!
 //! A line is written when its answer has been handed to the connection whole, or was given up.
 //!
@@ -41,6 +40,7 @@
 //! a request is secured by TLS where its URI says so.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "sidecore")]
 mod app;

@@ -36,22 +36,21 @@
 //! ```
 //!
 //! One thread owns the database (SQLite, WAL, `synchronous = FULL`). It takes all that has arrived
-//! and commits it at once (`writer.rs`), so that one fsync serves a group; `done` is called after
+//! and commits it at once, so that one fsync serves a group; `done` is called after
 //! it. An ack deletes its record with the next commit, or after
 //! [`settle_delay`](JournalLimits::settle_delay), so a crash may bring an acked record again:
 //! delivery is at least once.
 //!
 //! **Attempts.** A record's attempts so far are its [retries](Journal::retry) and the attempt, if
 //! there was one, that an end of the process cut off: [`begin`](Journal::begin) notes each in a small
-//! file (`attempts.rs`) before it runs, so that a job which kills its process is counted, and what
+//! file before it runs, so that a job which kills its process is counted, and what
 //! only waited at that time is not.
 //!
 //! **What is missing is counted.** SQLite drops the rest of a WAL in which a bit flipped without a
 //! word. So rows are numbered and carry a check sum; one row holds the last number and how many
-//! records were settled, so that the difference is what must be there; and a second file, the mark
-//! (`high_water_mark.rs`), holds both beside it. [`Journal::open`] compares them (`recovery.rs`),
-//! reads what is readable of a broken file into a new one (`salvage.rs`), sets the broken one aside,
-//! and says how many records are missing or damaged, in [`Recovery`] and in one line on standard
+//! records were settled, so that the difference is what must be there; and a second file, the mark,
+//! holds both beside it. [`Journal::open`] compares them, reads what is readable of a broken file
+//! into a new one, sets the broken one aside, and says how many records are missing or damaged, in [`Recovery`] and in one line on standard
 //! error.
 //!
 //! **A commit that fails poisons the journal**: it takes no more records, since the kernel may have
@@ -60,9 +59,10 @@
 //! would be made, and be gone at the end of the process.
 //!
 //! Bounds: [`JournalLimits`]. Settlements wait in a queue that the pending records bound, as each
-//! is settled once. The WAL is copied back about each 1,000 pages (`store.rs`).
+//! is settled once. The WAL is copied back about each 1,000 pages.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod attempts;
 mod command;

@@ -16,6 +16,7 @@
 //! has the id; where the log is outside of it, `%{X-Request-Id}o` has.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 use std::cell::Cell;
 use std::fmt;

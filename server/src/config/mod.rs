@@ -9,6 +9,25 @@
 //! task_worker_num = 2
 //! ```
 //!
+//! ```
+//! use sidecore::Config;
+//!
+//! // `Config::load()` takes the real file and the environment.
+//! let config = Config::loader()
+//!     .file_text("sidecore.toml", "port = 9000\n[options]\ntask_worker_num = 4\n")
+//!     .variables([("SIDECORE_PORT", "9001")])
+//!     .load()?;
+//! assert_eq!((config.port, config.options.task_worker_num), (9001, Some(4)));
+//!
+//! let error = Config::loader().file_text("sidecore.toml", "prt = 1").variables([("", ""); 0]).load();
+//! assert!(error.unwrap_err().to_string().contains("did you mean port?"));
+//!
+//! // Or in code, as tests do.
+//! let mut config = Config::default();
+//! config.options.task_worker_num = Some(1);
+//! # Ok::<(), sidecore::config::ConfigError>(())
+//! ```
+//!
 //! A further pool ([`TaskPool`](crate::tasks::TaskPool)) has a table of its own, with the keys of
 //! `[options]` that begin with `task_`: `[pools.mail]`, or `SIDECORE_POOL_MAIL_TASK_WORKER_NUM`.
 //!

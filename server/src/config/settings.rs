@@ -20,7 +20,8 @@ pub(crate) const PREFIX: &str = "SIDECORE_";
 /// The host that is none.
 pub(crate) const NO_HOST: &str = "none";
 
-/// The configuration of a server.
+/// The configuration of a server: defaults, then `sidecore.toml`, then `SIDECORE_*` variables, as the
+/// example of [its module](crate::config) shows.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {

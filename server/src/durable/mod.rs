@@ -9,33 +9,31 @@
 //!
 //! ```no_run
 //! use sidecore::durable::{Durable, DurableLimits};
-//! use sidecore::{Config, Incoming, Request, Response, Server, StatusCode};
+//! use sidecore::{Config, Server, StatusCode, service_fn};
 //! use sidecore::tasks::TaskPool;
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let journal = Durable::open("data".as_ref(), "mails", DurableLimits::default())?;
-//! let mails = TaskPool::named("mails")
-//!     .on_task(|task, to: String| println!("attempt {} of a mail to {to}", task.attempt))
-//!     .on_finish(|finish, outcome| println!("{}: {outcome:?}", finish.id))
-//!     .durable(&journal);
-//! let pool = mails.clone();
-//! Server::new(Config::load()?).with_pool(&mails).serve(move |executor| {
-//!     let tasks = pool.tasks(executor);
-//!     tower::service_fn(move |_: Request<Incoming>| {
-//!         let dispatched = tasks.dispatch("ada@example.org".to_owned());
-//!         async move {
-//!             let mut answer = Response::new(String::new());
-//!             *answer.status_mut() = match dispatched.await {
-//!                 Ok(_) => StatusCode::ACCEPTED,
-//!                 Err(_) => StatusCode::SERVICE_UNAVAILABLE,
-//!             };
-//!             Ok::<_, std::convert::Infallible>(answer)
-//!         }
-//!     })
-//! })?;
-//! println!("{} mails are kept for the next start", mails.stats().kept);
-//! # Ok(())
-//! # }
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let journal = Durable::open("data".as_ref(), "mails", DurableLimits::default())?;
+//!     let mails = TaskPool::named("mails")
+//!         .on_task(|task, to: String| println!("attempt {} of a mail to {to}", task.attempt))
+//!         .on_finish(|finish, outcome| println!("{}: {outcome:?}", finish.id))
+//!         .durable(&journal);
+//!     let pool = mails.clone();
+//!     Server::new(Config::load()?).with_pool(&mails).serve(move |executor| {
+//!         let tasks = pool.tasks(executor);
+//!         service_fn(move |_request| {
+//!             let dispatched = tasks.dispatch("ada@example.org".to_owned());
+//!             async move {
+//!                 match dispatched.await {
+//!                     Ok(_id) => StatusCode::ACCEPTED,
+//!                     Err(_refused) => StatusCode::SERVICE_UNAVAILABLE,
+//!                 }
+//!             }
+//!         })
+//!     })?;
+//!     println!("{} mails are kept for the next start", mails.stats().kept);
+//!     Ok(())
+//! }
 //! ```
 //!
 //! Any other pool is durable if its jobs are [`Entry`]s and its callbacks are wrapped by

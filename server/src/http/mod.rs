@@ -1,8 +1,7 @@
 //! HTTP over connections: what precedes it, its transports, its versions, and what it may turn into.
 //!
-//! A connection begins in `preface` (a proxy's header, a handshake of `tls`), which gives a
-//! `transport`; over that `http1` is spoken, or `http2`; and a request may turn it into another
-//! protocol (`hyper_upgrade` has those of hyper go on).
+//! A connection may begin with a proxy's header and a handshake of TLS; over that HTTP/1.1 is spoken,
+//! or HTTP/2; and a request may turn it into another protocol.
 
 pub(crate) mod http1;
 #[cfg(feature = "http2")]

@@ -23,13 +23,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// one by `?`, as an [`io::Error`] does; [`other`](Self::other) takes those of the application.
 ///
 /// ```no_run
-/// use sidecore::{Config, Incoming, Request, Server, service_fn};
+/// use sidecore::{Config, Server, service_fn};
 ///
 /// fn main() -> sidecore::Result<()> {
-///     let greeting = std::fs::read_to_string("greeting")?;
-///     Server::new(Config::load()?).listen("127.0.0.1:8081".parse()?).serve(move |_executor| {
-///         let greeting = greeting.clone();
-///         service_fn(move |_: Request<Incoming>| std::future::ready(greeting.clone()))
+///     let host = std::fs::read_to_string("/proc/sys/kernel/hostname")?;
+///     Server::new(Config::load()?).listen("127.0.0.1:0".parse()?).serve(move |_executor| {
+///         let host = host.clone();
+///         service_fn(move |_request| std::future::ready(host.clone()))
 ///     })?;
 ///     Ok(())
 /// }

@@ -25,7 +25,35 @@ use crate::lifecycle::tls_policy::TlsPolicy;
 use crate::tasks::pool_start::{Counters, Install};
 use sidecore_runtime::pool::Tasks;
 
-/// An executor, as the application's constructor sees it.
+/// An executor, as the application's constructor sees it: the function given to
+/// [`Server::serve`](crate::Server::serve) is called with it, on its thread.
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+///
+/// use sidecore::test_server::TestServer;
+/// use sidecore::{Config, Executor, Server, service_fn};
+///
+/// /// What this executor's requests share needs no lock, and need not be `Send`.
+/// fn app<J: Send + 'static, O: Send + 'static>(executor: &Executor<J, O>) -> impl sidecore::App + use<J, O> {
+///     let (number, served) = (executor.index(), Rc::new(Cell::new(0)));
+///     service_fn(move |_request| {
+///         served.set(served.get() + 1);
+///         let text = format!("request {} of executor {number}", served.get());
+///         async { text }
+///     })
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut config = Config::default();
+/// config.options.worker_num = Some(1);
+/// let server = TestServer::start(Server::new(config), app)?;
+/// assert_eq!(server.get("/")?.text(), "request 1 of executor 0");
+/// assert_eq!(server.get("/")?.text(), "request 2 of executor 0");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Executor<J, O> {
     pub(crate) index: usize,
     pub(crate) cpu: usize,

@@ -1,10 +1,9 @@
 //! A server's life: it binds its listeners, starts its pools and executors, accepts, reloads, drains
 //! and ends.
 //!
-//! `server` starts what `pool_set`, `listen` and `tls_policy` have made ready, and gives a `running`
-//! one; on each executor `worker` runs the `accept` loop. `shutdown` begins the end, asked for by
-//! `signals` too; `reload` renews; `life` tells who wants to know; `report` and `error` say how it
-//! went. `companion` is the thread of tokio beside the executors.
+//! [`Server::start`](crate::Server::start) gives a [`Running`](crate::Running) one. A [`Shutdown`]
+//! begins the end, which signals ask for too; a [`Reload`] renews what can be renewed; [`Life`] tells
+//! who wants to know; a [`Report`] and [`Error`](crate::Error) say how it went.
 
 mod accept;
 pub(crate) mod companion;

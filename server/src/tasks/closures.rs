@@ -1,7 +1,7 @@
 //! Closures as jobs: a ready-made kind of job for pools whose work is not one type.
 //!
 //! ```no_run
-//! use sidecore::{Config, Incoming, Request, Response, Server};
+//! use sidecore::{Config, Server, service_fn};
 //! use sidecore::tasks::closures::Closures;
 //!
 //! fn thumbnail(picture: Vec<u8>) -> Vec<u8> {
@@ -18,15 +18,14 @@
 //!         })
 //!         .serve(|executor| {
 //!             let tasks = executor.tasks();
-//!             tower::service_fn(move |_: Request<Incoming>| {
+//!             service_fn(move |_request| {
 //!                 let tasks = tasks.clone();
 //!                 async move {
 //!                     // At once, and on: what becomes of it is told to `on_finish`.
 //!                     let counted = tasks.dispatch_closure(|_task| eprintln!("one more"));
 //!                     // Waits, with the closure's own type: the executor serves others meanwhile.
 //!                     let small = tasks.call(|_task| thumbnail(vec![7; 1024])).await;
-//!                     let text = format!("{counted:?}, {:?}\n", small.map(|small| small.len()));
-//!                     Ok::<_, std::convert::Infallible>(Response::new(text))
+//!                     format!("{counted:?}, {:?}\n", small.map(|small| small.len()))
 //!                 }
 //!             })
 //!         })?;

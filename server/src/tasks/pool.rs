@@ -19,26 +19,26 @@ use sidecore_runtime::pool::{
 /// queue, credits nor workers of another. Cheap to clone.
 ///
 /// ```no_run
-/// use sidecore::{Config, Incoming, Request, Response, Server};
+/// use sidecore::{Config, Server, service_fn};
 /// use sidecore::tasks::TaskPool;
 ///
-/// # fn main() -> sidecore::Result<()> {
-/// let mail: TaskPool<String, usize> = TaskPool::named("mail")
-///     .task_worker_num(2)
-///     .queue_depth(256)
-///     .on_task(|_task, letter: String| letter.len())
-///     .on_finish(|finish, sent| println!("{}: {sent:?}", finish.id))
-///     .build();
-/// let pool = mail.clone();
-/// Server::new(Config::load()?).with_pool(&mail).serve(move |_executor| {
-///     let tasks = pool.tasks();
-///     tower::service_fn(move |_: Request<Incoming>| {
-///         let sent = tasks.run("Dear Ada".to_owned());
-///         async move { sent.await.map(|bytes| Response::new(bytes.to_string())) }
-///     })
-/// })?;
-/// # Ok(())
-/// # }
+/// fn main() -> sidecore::Result<()> {
+///     let mail: TaskPool<String, usize> = TaskPool::named("mail")
+///         .task_worker_num(2)
+///         .queue_depth(256)
+///         .on_task(|_task, letter: String| letter.len())
+///         .on_finish(|finish, sent| println!("{}: {sent:?}", finish.id))
+///         .build();
+///     let pool = mail.clone();
+///     Server::new(Config::load()?).with_pool(&mail).serve(move |_executor| {
+///         let tasks = pool.tasks();
+///         service_fn(move |_request| {
+///             let sent = tasks.run("Dear Ada".to_owned());
+///             async move { sent.await.map(|bytes| bytes.to_string()) }
+///         })
+///     })?;
+///     Ok(())
+/// }
 /// ```
 ///
 /// `[pools.mail]` in the file and `SIDECORE_POOL_MAIL_*` in the environment go over what is said

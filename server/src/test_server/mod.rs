@@ -3,7 +3,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use sidecore::{Config, Incoming, Request, Response, Server};
+//! use sidecore::{Config, Server, service_fn};
 //! use sidecore::test_server::TestServer;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -15,9 +15,9 @@
 //!     .on_finish(|_finish, _receipt| {});
 //! let server = TestServer::start(server, |executor| {
 //!     let tasks = executor.tasks();
-//!     tower::service_fn(move |request: Request<Incoming>| {
+//!     service_fn(move |request| {
 //!         let accepted = tasks.dispatch(request.uri().path().to_owned()).is_ok();
-//!         async move { Ok::<_, std::convert::Infallible>(Response::new(accepted.to_string())) }
+//!         async move { accepted.to_string() }
 //!     })
 //! })?;
 //! let answer = server.get("/ada")?;

@@ -39,8 +39,7 @@
 //! (made beforehand rather than by each request: [`precompressed`]), mapped roots
 //! ([`under`]). Beyond these: byte ranges, and a directory's index.
 //!
-//! A request's path is decoded (`path.rs`), leads to a file (`lookup.rs`, `tree.rs`), and what is sent
-//! of that is decided after RFC 9110 (`answer.rs`). Nothing of it waits for a disk on an executor where
+//! A request's path is decoded and leads to a file, and what is sent of that is decided after RFC 9110. Nothing of it waits for a disk on an executor where
 //! [`waiting_on`] gives it task workers to do so.
 //!
 //! [`precompressed`]: StaticFilesBuilder::precompressed
@@ -48,6 +47,7 @@
 //! [`waiting_on`]: StaticFilesBuilder::waiting_on
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod answer;
 mod body;

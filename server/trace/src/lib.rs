@@ -45,6 +45,7 @@
 //! `sidecore::trace`.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod request;
 mod task;

@@ -23,6 +23,34 @@ use crate::pool::task::options::Options;
 /// home to it. From any other thread, such as a task worker of another pool or another runtime's
 /// thread, jobs share credits of their own; see [`Run`] and [`Dispatch::spawn_then`] for where
 /// their outcomes go.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sidecore_runtime::pool::{DispatchError, RunError, Tasks};
+///
+/// /// As a handler does it.
+/// async fn order(mails: &Tasks<String, usize>) -> Result<usize, RunError<String>> {
+///     // At once: an id, or the job back. The output goes to `on_finish`.
+///     match mails.dispatch("to ada".to_owned()) {
+///         Ok(id) => println!("task {id}"),
+///         Err(DispatchError::Full(job)) => println!("no room for {job}"),
+///         Err(refused) => println!("{refused}"),
+///     }
+///     // With more to say: a handle, by which to ask for the state and cancel.
+///     let later = mails.job("to bob".to_owned()).delay(Duration::from_secs(60)).spawn();
+///     if let Ok(handle) = later {
+///         handle.cancel();
+///     }
+///     // The output; the executor serves others meanwhile.
+///     mails.run("to eve".to_owned()).await
+/// }
+///
+/// // Without task workers each job comes back.
+/// let refused = Tasks::<String, usize>::none().dispatch("to ada".to_owned());
+/// assert!(matches!(refused, Err(DispatchError::NoTaskWorkers(job)) if job == "to ada"));
+/// # let _ = order;
+/// ```
 pub struct Tasks<J, O> {
     shared: Option<Arc<PoolShared<J, O>>>,
     output: PhantomData<fn() -> O>,

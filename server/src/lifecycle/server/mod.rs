@@ -41,6 +41,35 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 const NO_TASKS: &str = "no task workers: the server has no on_task, and task_worker_num is not set";
 
 /// A server that has not started. `T` and `F` say which task callbacks it has.
+///
+/// With [`on_task`](Self::on_task) goes [`on_finish`](Self::on_finish) or [`awaited`](Self::awaited):
+/// the start is refused where one is missing. [`serve`](Self::serve) runs until a signal comes;
+/// [`start`](Self::start) returns a [`Running`], which the program itself ends:
+///
+/// ```
+/// use std::sync::mpsc::channel;
+///
+/// use sidecore::{Config, Server, service_fn};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut config = Config::default();
+/// config.port = 0;
+/// let (told, outputs) = channel();
+/// let running = Server::new(config)
+///     .on_task(|_task, n: u64| n + 1)
+///     .on_finish(move |_finish, output| drop(told.send(output.ok())))
+///     .start(|executor| {
+///         // Each executor's own; any executor's handlers may dispatch.
+///         let _ = executor.tasks().dispatch(executor.index() as u64);
+///         service_fn(|_request| async { "hello" })
+///     })?;
+/// assert!(outputs.recv()?.is_some());
+/// running.shutdown().raise();
+/// let report = running.wait()?;
+/// assert_eq!((report.finished, report.lost), (report.accepted, 0));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Server<T = (), F = ()> {
     pub(crate) config: Config,
     tls: TlsPolicy,

@@ -4,7 +4,7 @@
 //! use std::sync::{Arc, OnceLock};
 //!
 //! use sidecore::tasks::events::{Events, deferred};
-//! use sidecore::{Config, Incoming, Request, Response, Server};
+//! use sidecore::{Config, Server, StatusCode, service_fn};
 //! use sidecore::tasks::Failure;
 //!
 //! #[derive(Clone)]
@@ -38,9 +38,9 @@
 //!                 Arc::new(events)
 //!             });
 //!             let events = events.clone();
-//!             tower::service_fn(move |_: Request<Incoming>| {
+//!             service_fn(move |_request| {
 //!                 events.raise(&SignedUp { email: "ada@example.org".to_owned() });
-//!                 async { Ok::<_, std::convert::Infallible>(Response::new(String::new())) }
+//!                 async { StatusCode::NO_CONTENT }
 //!             })
 //!         })?;
 //!     Ok(())
