@@ -98,10 +98,10 @@ impl<O> OnFinish<O> {
     }
 
     /// Where every task is awaited, or has a callback of its own: drops an output, and reports a
-    /// failure.
+    /// failure, of those that are not.
     pub(crate) fn awaited() -> Self {
         OnFinish(Arc::new(|finish: &FinishContext, outcome: TaskResult<O>| {
-            // Who drops the future of a task cancels it: that is no failure.
+            // Whoever has cancelled it knows.
             if let Err(error) = outcome
                 && error != TaskError::Cancelled
             {

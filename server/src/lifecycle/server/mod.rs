@@ -250,8 +250,8 @@ impl<T, F> Server<T, F> {
     }
 
     /// In the place of [`on_finish`](Self::on_finish), where every task is awaited or has a callback
-    /// of its own. Of one that has not, the output is dropped, and a failure is a line on standard
-    /// error, unless it was cancelled, as it is when the future that awaits it is dropped.
+    /// of its own. Of one that is not, as its future was dropped, the output is dropped, and a failure
+    /// is a line on standard error; a cancellation is none.
     pub fn awaited<O: 'static>(self) -> Server<T, OnFinish<O>> {
         self.with_on_finish(OnFinish::awaited())
     }
