@@ -1,13 +1,14 @@
 //! glommio as the host of async task workers: its executor on a thread of theirs, its files, sockets
 //! and timers for their jobs.
 //!
-//! A serving executor's loop never returns to glommio (`turn.rs`); an async worker does, since its
-//! jobs want the reactor. What glommio lacks then is made up for around it: jobs are polled in one
-//! glommio task with wakers of our own, so that a panic ends the job alone and a wake from another
-//! thread is sound (`waker.rs`); other threads wake it by eventfds that it polls; and where its
-//! scheduler parks with runnable tasks, as it may when its preempt timer fires before a task's turn,
-//! the heartbeat brings it back (`pool/wake/heartbeat.rs`). Nothing could before the eventfds are
-//! polled: until then that timer does not fire (`preempted`).
+//! A serving executor's loop never returns to glommio; an async worker does, since its jobs want the
+//! reactor. What glommio lacks then is made up for around it: jobs are polled in one glommio task with
+//! wakers of our own, so that a panic ends the job alone and a wake from another thread is sound; other
+//! threads wake it by eventfds that it polls; and where its scheduler parks with runnable tasks, as it
+//! may when its preempt timer fires before a task's turn, a heartbeat brings it back.
+
+// The wakers are of `waker.rs`, the heartbeat of `pool/wake/heartbeat.rs`. Nothing could bring the host back
+// before the eventfds are polled: until then the preempt timer does not fire (`preempted`).
 
 use std::io;
 use std::os::fd::AsRawFd;

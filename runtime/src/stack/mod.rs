@@ -3,8 +3,10 @@
 //!
 //! With the cargo feature `stacks` and a [signal](crate::pool::PoolConfig::stack_signal) the watchdog
 //! interrupts the thread of a stuck job for some microseconds. The handler copies registers and the
-//! inner part of the stack (`signal.rs`, by the protocol of `capture.rs`) and returns; the watchdog
-//! unwinds the copy and finds the names (`unwind.rs`), on its own thread and CPU time.
+//! inner part of the stack and returns; the watchdog unwinds the copy and finds the names, on its own
+//! thread and CPU time.
+
+// The handler is in `signal.rs`, by the protocol of `capture.rs`; `unwind.rs` makes the frames.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,8 +1,9 @@
 //! The doorbell: how another thread wakes an executor that sleeps in its ring.
 //!
 //! The executor keeps a poll of the doorbell's eventfd in its ring; to ring is to write to it. That
-//! costs a system call, so it is done only where the executor sleeps or is about to (`armed.rs`
-//! has the protocol).
+//! costs a system call, so it is done only where the executor sleeps or is about to.
+
+// The protocol stands in `armed.rs`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,9 +1,10 @@
 //! What all else stands on: the process, its threads and the words between them.
 //!
-//! [`doorbell`] wakes an executor (`armed` is its protocol) and [`published`] has flags between
-//! threads; `sync` has the atomics of all protocols. [`panics`] stands around the user's code and
-//! values, [`stderr`] writes lines to whoever runs the process, [`instant`] has times that may be
-//! without end, [`signals`] a thread's mask, [`memory`] what is allocated.
+//! [`doorbell`] wakes an executor and [`published`] has flags between threads. [`panics`] stands around
+//! the user's code and values, [`stderr`] writes lines to whoever runs the process, [`instant`] has
+//! times that may be without end, [`signals`] a thread's mask, [`memory`] what is allocated.
+
+// `armed` is the doorbell's protocol, and `sync` has the atomics of all protocols.
 
 pub(crate) mod armed;
 pub mod doorbell;
