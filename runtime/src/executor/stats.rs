@@ -14,7 +14,8 @@ pub struct ExecutorStats {
     finishes: AtomicU64,
     streams: AtomicU64,
     panics: AtomicU64,
-    /// Odd while the thread is in code that is not the executor's; changes as such code begins and ends.
+    /// Odd while the thread is in a turn, and so may be in code that is not the executor's; changes with
+    /// each task that is polled.
     pulse: AtomicU64,
     /// Of the watch, which alone writes it.
     blocked: AtomicU64,

@@ -76,6 +76,7 @@ impl Turns {
 
     fn turn(&mut self) {
         self.counts.turns += 1;
+        self.code_begins();
         self.core.forget_clock();
         // What an executor is most often woken for by others. Whoever awaits it has waited for the
         // wake already, and not for completions and the clock too.
@@ -87,6 +88,7 @@ impl Turns {
         self.core.remote.drain_wakes();
         self.poll_ready();
         self.fire_timers();
+        self.code_ends();
     }
 
     /// Submits what the turn queued and, with nothing left to do, sleeps.
@@ -187,13 +189,11 @@ impl Turns {
     /// Whether there were any.
     fn deliver_finishes(&mut self) -> bool {
         let (mut at, mut delivered) = (0, 0);
-        self.code_begins();
         // Cloned one by one: a callback may add an inbox.
         while let Some(inbox) = self.inbox(at) {
             delivered += inbox.drain();
             at += 1;
         }
-        self.code_ends();
         self.counts.finishes += delivered as u64;
         if at > 0 && !self.core.quiet_wakers.borrow().is_empty() && self.core.in_flight() == 0 {
             self.core.quiet_wakers.take().into_iter().for_each(wake_quietly);
@@ -210,7 +210,7 @@ impl Turns {
             let Some(key) = pop_ready() else { return };
             let Some(mut polling) = self.core.tasks.borrow_mut().begin_poll(key) else { continue };
             self.counts.polls += 1;
-            self.code_begins();
+            self.code_goes_on();
             match polling.poll(&self.core.panics) {
                 Poll::Pending => self.core.tasks.borrow_mut().put_back(polling),
                 Poll::Ready(()) => {
@@ -218,14 +218,26 @@ impl Turns {
                     drop_quietly(future);
                 }
             }
-            self.code_ends();
         }
     }
 
-    /// Code that is not the executor's begins. While that drains nobody looks: hooks may block then.
+    /// A turn begins, all of which counts as code that may block: callbacks, tasks, wakers.
     #[inline]
     fn code_begins(&mut self) {
         self.pulse += 1;
+        self.tell_pulse();
+    }
+
+    /// The next task is polled.
+    #[inline]
+    fn code_goes_on(&mut self) {
+        self.pulse += 2;
+        self.tell_pulse();
+    }
+
+    /// While the executor drains nobody looks: hooks may block then.
+    #[inline]
+    fn tell_pulse(&self) {
         if !self.core.draining.get() {
             self.core.stats.set_pulse(self.pulse);
         }
