@@ -240,6 +240,8 @@ pub fn current_index() -> Option<usize> {
 pub fn begin_drain(end: Instant) {
     let core = current();
     core.draining.set(true);
+    // Hooks may block from here on, maybe in this very turn: nobody looks any more (`watch.rs`).
+    core.stats.set_pulse(0);
     // With nothing borrowed: what is told of an end may add an inbox.
     let inboxes = core.inboxes.borrow().clone();
     inboxes.iter().for_each(|inbox| inbox.begin_drain(end));

@@ -3,10 +3,10 @@
 //!
 //! An executor says whether it is in code that is not its own by its pulse (`stats.rs`), a word that
 //! changes as a turn begins and ends, and with each task that is polled: a store. The watch looks at the
-//! pulses a few times within the limit. One that is the same as before, and within such code, has not moved since: what
-//! is told is at least so long, and at most a look longer. An executor is reported once for as long as
-//! it is blocked, and once in [`REPORT_EVERY`] at most; each time counts
-//! ([`ExecutorSnapshot::blocked`](super::ExecutorSnapshot::blocked)).
+//! pulses a few times within the limit. One that is the same as before, and within a turn, has not moved
+//! since: what is told is at least so long, and at most a look longer. An executor is reported once for
+//! as long as it is blocked, and once in [`REPORT_EVERY`] at most; each time counts
+//! ([`ExecutorSnapshot::blocked`](super::ExecutorSnapshot::blocked)). Of one that drains nothing is said.
 
 use std::fmt;
 use std::sync::Arc;

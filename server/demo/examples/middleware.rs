@@ -50,7 +50,7 @@ fn router(executor: &Executor<Job, ()>) -> Router {
     // An alarm goes before the audits. Of the request only its path is kept.
     let urgently = move |job| {
         let job = tasks.job(job).priority(Priority::High);
-        job.spawn().map(|task| task.id())
+        job.dispatch()
     };
     let path = |request: &Request<_>| Some(request.uri().path().to_owned());
     let alarm = TriggerAfter::new(urgently, path, alarm_of);

@@ -149,7 +149,7 @@ pub trait Closures {
         &self,
         run: impl FnOnce(&TaskContext) -> E + Send + 'static,
     ) -> Result<TaskId, DispatchError<Closure>> {
-        self.prepare(Closure::new(run)).spawn().map(|task| task.id())
+        self.prepare(Closure::new(run)).dispatch()
     }
 
     /// Puts a closure into the queue, now, and returns a future of what it returns. Replaces

@@ -136,7 +136,7 @@ fn an_answer_triggers_a_task_with_options() {
     let served = Served::start(|tasks, router| {
         let low = move |job| {
             let job = tasks.job(job).priority(Priority::Low);
-            job.spawn().map(|task| task.id())
+            job.dispatch()
         };
         let path = |request: &Request<_>| Some(request.uri().path().to_owned());
         let failed = |path: String, answer: &Response<_>| {

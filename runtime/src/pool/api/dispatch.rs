@@ -91,8 +91,8 @@ impl<J: Send + 'static, O: Send + 'static> Dispatch<J, O> {
         self
     }
 
-    /// Dispatches it as soon as there is room, in turn with what waits by [`Tasks::dispatch_when_room`], the higher
-    /// priority first; its outcome goes to `on_finish`. Its delay and its deadline count from this
+    /// Dispatches it as soon as there is room, with a handle; in turn with what waits by
+    /// [`Tasks::dispatch_when_room`], the higher priority first; its outcome goes to `on_finish`. Its delay and its deadline count from this
     /// call: where the deadline passes while it waits for room, the future gives the job back as
     /// [`TimedOut`](DispatchError::TimedOut), and where the server drains and it would be due after
     /// that, as [`Closed`](DispatchError::Closed). Dropping the future before it is ready drops the

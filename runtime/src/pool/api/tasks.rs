@@ -78,7 +78,7 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
         let sent = self.on_lane(|lane| Some(lane.dispatch(job.take()?)));
         match (sent, job) {
             (Some(sent), _) => sent.map_err(DispatchError::Full),
-            (None, Some(job)) => Dispatch::new(self.clone(), job).spawn().map(|task| task.id()),
+            (None, Some(job)) => Dispatch::new(self.clone(), job).dispatch(),
             (None, None) => unreachable!("the job is taken only to be dispatched"),
         }
     }
@@ -134,7 +134,8 @@ impl<J: Send + 'static, O: Send + 'static> Tasks<J, O> {
     }
 
     /// Dispatches a job as soon as there is room, in the order of the calls: no later one is accepted
-    /// before it, and of those that wait [by priority](Dispatch::spawn_when_room) the higher ones go first. Dropping the future before it is ready drops the job.
+    /// before it, and of those that wait [by priority](Dispatch::spawn_when_room) the higher ones go
+    /// first. Dropping the future before it is ready drops the job.
     ///
     /// On an executor of the pool; elsewhere it is refused as by `dispatch`.
     pub fn dispatch_when_room(&self, job: J) -> DispatchWhenRoom<J, O> {

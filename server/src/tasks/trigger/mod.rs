@@ -61,7 +61,7 @@ const TASK_ID: HeaderName = HeaderName::from_static("x-task-id");
 const TASK_REFUSED: HeaderName = HeaderName::from_static("x-task-refused");
 
 /// What puts jobs into a pool: its [`Tasks`], or a closure that says more of them, such as
-/// `move |job: Job| tasks.job(job).priority(Priority::Low).spawn().map(|task| task.id())`.
+/// `move |job: Job| tasks.job(job).priority(Priority::Low).dispatch()`.
 pub trait Dispatcher<J> {
     /// Dispatches a job, at once; one that is not accepted is given back.
     ///
